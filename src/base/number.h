@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef WEIR_BASE_NUMBER_H
+#define WEIR_BASE_NUMBER_H
+
+#include <stdint.h>
+
+#include "base/result.h"
+#include "base/slice.h"
+
+// Decimal digits only, no sign, no blanks, no leading zeros beyond "0"; at most max.
+enum weir_result number_parse_u64(
+    struct slice text, uint64_t max, uint64_t *ret_value) WEIR_MUST_CHECK;
+
+#endif

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/utf8.h"
+
+#include <stdint.h>
+
+// What the second byte may be, by first byte (RFC 3629 section 4); 0,0 for a byte that starts
+// nothing.
+static void second_range(unsigned char first, unsigned char *low, unsigned char *high)
+{
+    *low = 0x80;
+    *high = 0xbf;
+    switch (first) {
+    case 0xe0:
+        *low = 0xa0;
+        break;
+    case 0xed:
+        *high = 0x9f;
+        break;
+    case 0xf0:
+        *low = 0x90;
+        break;
+    case 0xf4:
+        *high = 0x8f;
+        break;
+    default:
+        break;
+    }
+}
+
+static size_t expected_len(unsigned char first)
+{
+    if (first < 0x80) {
+        return 1;
+    }
+    if (first < 0xc2 || first > 0xf4) {
+        return 0;
+    }
+    return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+}
+
+// How many bytes at the front belong to a well-formed sequence, complete or cut short.
+static size_t good_prefix(struct slice text, size_t expected)
+{
+    const unsigned char *at = (const unsigned char *)text.at;
+    unsigned char low;
+    unsigned char high;
+    second_range(at[0], &low, &high);
+    size_t len = 1;
+    while (len < expected && len < text.len && at[len] >= low && at[len] <= high) {
+        low = 0x80;
+        high = 0xbf;
+        len++;
+    }
+    return len;
+}
+
+size_t utf8_sequence_len(struct slice text)
+{
+    if (text.len == 0) {
+        return 0;
+    }
+    size_t expected = expected_len((unsigned char)text.at[0]);
+    return expected != 0 && good_prefix(text, expected) == expected ? expected : 0;
+}
+
+size_t utf8_broken_len(struct slice text)
+{
+    size_t expected = expected_len((unsigned char)text.at[0]);
+    return expected == 0 ? 1 : good_prefix(text, expected);
+}
+
+static size_t ascii_run(struct slice text)
+{
+    size_t i = 0;
+    for (uint64_t word; i + 8 <= text.len; i += 8) {
+        memcpy(&word, text.at + i, 8);
+        if ((word & UINT64_C(0x8080808080808080)) != 0) {
+            break;
+        }
+    }
+    while (i < text.len && (unsigned char)text.at[i] < 0x80) {
+        i++;
+    }
+    return i;
+}
+
+bool utf8_valid(struct slice text)
+{
+    for (;;) {
+        text = slice_skip(text, ascii_run(text));
+        if (text.len == 0) {
+            return true;
+        }
+        size_t len = utf8_sequence_len(text);
+        if (len == 0) {
+            return false;
+        }
+        text = slice_skip(text, len);
+    }
+}
+
+size_t utf8_encode(unsigned long code_point, char *bytes)
+{
+    if (code_point < 0x80) {
+        bytes[0] = (char)code_point;
+        return 1;
+    }
+    size_t len = code_point < 0x800 ? 2 : code_point < 0x10000 ? 3 : 4;
+    static const unsigned char lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    for (size_t i = len - 1; i > 0; i--) {
+        bytes[i] = (char)(0x80 | (code_point & 0x3f));
+        code_point >>= 6;
+    }
+    bytes[0] = (char)(lead[len] | code_point);
+    return len;
+}
