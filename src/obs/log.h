@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Log lines: one JSON object each on standard output, and the newest of them in a ring for /logs
+// (spec sections 3.3 and 11). Any worker may log; nothing here waits for the outside: a line goes
+// into a bounded queue that a writer thread empties, and when the queue is full the line is counted
+// as lost (relay_log_lines_lost_total) instead of blocking.
+//
+// Events are rows of events.def: name, level and how many lines a second may be written. What comes
+// above that rate is counted, and the next line that passes carries "suppressed": n. Every event is
+// counted by level whether written or not.
+#ifndef WEIR_OBS_LOG_H
+#define WEIR_OBS_LOG_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/result.h"
+#include "base/slice.h"
+
+enum log_level { LOG_INFO, LOG_WARN, LOG_ERROR, LOG_LEVEL_COUNT };
+
+enum log_event {
+#define LOG_EVENT(symbol, name, level, lines_per_second) LOG_##symbol,
+#include "obs/events.def"
+#undef LOG_EVENT
+    LOG_EVENT_COUNT,
+};
+
+// Starts the writer thread. ring_size: lines kept for /logs. fd: where lines go (1).
+enum weir_result log_start(size_t ring_size, int fd) WEIR_MUST_CHECK;
+// Writes what is queued (waits at most 2 s for a stuck reader), ends the thread, frees the ring.
+void log_stop(void);
+
+// A line under construction, on the caller's stack. Details are added in order; log_end hands the
+// line over. A key whose name contains one of the words of spec section 11 gets "[redacted]".
+struct log_line {
+    char text[2048]; // longer lines are cut at a detail's end and say "truncated": true
+    size_t len;
+    enum log_event event;
+    bool wanted; // false: over the rate; details cost nothing
+    bool truncated;
+};
+void log_begin(struct log_line *line, enum log_event event);
+void log_str(struct log_line *line, const char *key, struct slice value);
+void log_text(struct log_line *line, const char *key, const char *value);
+void log_u64(struct log_line *line, const char *key, uint64_t value);
+void log_bool(struct log_line *line, const char *key, bool value);
+void log_end(struct log_line *line);
+
+// ---- For the routes.
+
+struct log_summary {
+    uint64_t counts[LOG_LEVEL_COUNT]; // of the lines in the ring
+    uint64_t total;
+    uint64_t capacity;
+    uint64_t oldest_wall_ms; // 0: the ring is empty
+    uint64_t newest_wall_ms;
+};
+void log_summarise(struct log_summary *ret_summary);
+// Appends the ring's entries, oldest first, comma-separated, without brackets. brief: only
+// {ts,level,event}. The result is the buffer's.
+enum weir_result log_dump(struct buf *out, bool brief) WEIR_MUST_CHECK;
+// Lines lost since the start because the queue was full.
+uint64_t log_lost(void);
+
+const char *log_level_name(enum log_level level);
+
+#endif

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// Counters, gauges and histograms, declared in metrics.def. Each worker owns a shard and is the only
+// one who writes it; a scrape reads all shards with relaxed atomic loads and adds them up. Nothing
+// on the data path is locked or shared.
+#ifndef WEIR_OBS_METRICS_H
+#define WEIR_OBS_METRICS_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/result.h"
+
+enum metric {
+#define METRIC(symbol, type, name, help) METRIC_##symbol,
+#include "obs/metrics.def"
+#undef METRIC
+    METRIC_COUNT,
+};
+
+// Series of relay_handshake_failures_total{reason}: rows of handshake_failures.def.
+enum handshake_failure {
+#define HANDSHAKE_FAILURE(symbol, label, help) FAILURE_##symbol,
+#include "obs/handshake_failures.def"
+#undef HANDSHAKE_FAILURE
+    FAILURE_COUNT,
+};
+const char *handshake_failure_label(enum handshake_failure failure);
+
+enum histogram {
+#define HISTOGRAM(symbol, name, help, ...) HISTOGRAM_##symbol,
+#include "obs/histograms.def"
+#undef HISTOGRAM
+    HISTOGRAM_COUNT,
+};
+
+#define HISTOGRAM_BUCKETS_MAX 16
+
+struct metrics_shard {
+    _Atomic int64_t values[METRIC_COUNT]; // counters and gauges
+    _Atomic int64_t failures[FAILURE_COUNT];
+    struct {
+        _Atomic uint64_t buckets[HISTOGRAM_BUCKETS_MAX + 1]; // the last is +Inf; not cumulative
+        _Atomic double sum;
+    } histograms[HISTOGRAM_COUNT];
+    // Keeps neighbours' writes out of this shard's last line.
+    char padding[64];
+};
+
+// Only the owning thread may call these on a shard.
+static inline void metrics_add(struct metrics_shard *shard, enum metric metric, int64_t amount)
+{
+    _Atomic int64_t *value = &shard->values[metric];
+    int64_t old = atomic_load_explicit(value, memory_order_relaxed);
+    atomic_store_explicit(value, old + amount, memory_order_relaxed);
+}
+
+static inline void metrics_count(struct metrics_shard *shard, enum metric metric)
+{
+    metrics_add(shard, metric, 1);
+}
+
+void metrics_failure(struct metrics_shard *shard, enum handshake_failure failure);
+// value in the histogram's unit: bytes or seconds.
+void metrics_observe(struct metrics_shard *shard, enum histogram histogram, double value);
+
+// The shards of all workers; made once, before the workers start. NULL without memory.
+struct metrics_shard *metrics_shards_new(size_t count) WEIR_MUST_CHECK;
+void metrics_shards_free(struct metrics_shard *shards);
+
+// Sum over all shards.
+int64_t metrics_total(const struct metrics_shard *shards, size_t count, enum metric metric);
+
+enum exposition { EXPOSITION_PROMETHEUS, EXPOSITION_OPENMETRICS };
+// Appends every metric with HELP and TYPE: all that metrics.def, handshake_failures.def and
+// histograms.def declare, zero ones too. OpenMetrics differs in names of families and needs
+// metrics_end at the end.
+void metrics_write(const struct metrics_shard *shards, size_t count, enum exposition exposition,
+    struct buf *out);
+void metrics_end(enum exposition exposition, struct buf *out);
+
+#endif

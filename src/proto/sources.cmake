@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+set(SOURCES http1.c json_scan.c json_value.c json_write.c noise.c proxy_header.c websocket.c)
