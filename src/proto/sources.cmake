@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
-set(SOURCES http1.c json_scan.c json_value.c json_write.c noise.c proxy_header.c websocket.c)
+set(SOURCES
+)
