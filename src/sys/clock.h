@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef WEIR_SYS_CLOCK_H
+#define WEIR_SYS_CLOCK_H
+
+#include <stdint.h>
+
+// Monotonic nanoseconds.
+uint64_t sys_now_ns(void);
+// Milliseconds since 1970.
+uint64_t sys_wall_ms(void);
+
+#endif

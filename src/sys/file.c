@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/time.h"
+#include "sys/errors.h"
+#include "sys/fault.h"
+
+#define PATH_SIZE 4096
+
+static enum weir_result read_into(int fd, size_t max, struct buf *out)
+{
+    char chunk[4096];
+    size_t total = 0;
+    for (;;) {
+        size_t len;
+        enum weir_result result = sys_read_some(fd, chunk, sizeof chunk, &len);
+        if (result == WEIR_CLOSED) {
+            return WEIR_OK;
+        }
+        if (result == WEIR_AGAIN) {
+            continue;
+        }
+        if (result != WEIR_OK) {
+            return result;
+        }
+        total += len;
+        if (total > max) {
+            return WEIR_TOO_LARGE;
+        }
+        result = buf_append(out, chunk, len);
+        if (result != WEIR_OK) {
+            return result;
+        }
+    }
+}
+
+enum weir_result sys_file_read(const char *path, size_t max, struct buf *out)
+{
+    if (sys_fault_now()) {
+        return WEIR_IO;
+    }
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return sys_result_of_errno(errno);
+    }
+    enum weir_result result = read_into(fd, max, out);
+    close(fd);
+    return result;
+}
+
+static enum weir_result write_and_sync(const char *path, struct slice content)
+{
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return sys_result_of_errno(errno);
+    }
+    enum weir_result result = sys_write_all(fd, content.at, content.len);
+    if (result == WEIR_OK && fsync(fd) != 0) {
+        result = sys_result_of_errno(errno);
+    }
+    close(fd);
+    return result;
+}
+
+enum weir_result sys_file_write_private(const char *path, struct slice content)
+{
+    char temporary[PATH_SIZE];
+    int len = snprintf(temporary, sizeof temporary, "%s.%d.new", path, (int)getpid());
+    if (len < 0 || (size_t)len >= sizeof temporary) {
+        return WEIR_TOO_LARGE;
+    }
+    if (sys_fault_now()) {
+        return WEIR_IO;
+    }
+    enum weir_result result = write_and_sync(temporary, content);
+    if (result == WEIR_OK && rename(temporary, path) != 0) {
+        result = sys_result_of_errno(errno);
+    }
+    if (result != WEIR_OK) {
+        unlink(temporary);
+    }
+    return result;
+}
+
+static enum weir_result make_one(const char *path)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST) {
+        return WEIR_OK;
+    }
+    return sys_result_of_errno(errno);
+}
+
+enum weir_result sys_dir_make(const char *path)
+{
+    char partial[PATH_SIZE];
+    if (!slice_to_text(slice_str(path), partial, sizeof partial)) {
+        return WEIR_TOO_LARGE;
+    }
+    if (sys_fault_now()) {
+        return WEIR_IO;
+    }
+    for (char *slash = strchr(partial + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        enum weir_result result = make_one(partial);
+        *slash = '/';
+        if (result != WEIR_OK) {
+            return result;
+        }
+    }
+    return make_one(partial);
+}
+
+bool sys_file_exists(const char *path)
+{
+    return access(path, F_OK) == 0;
+}
+
+uint64_t sys_file_stamp(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        return 0;
+    }
+    uint64_t time = (uint64_t)st.st_mtim.tv_sec * NS_PER_S + (uint64_t)st.st_mtim.tv_nsec;
+    uint64_t stamp = time ^ ((uint64_t)st.st_ino << 32) ^ (uint64_t)st.st_size;
+    return stamp == 0 ? 1 : stamp;
+}
+
+enum weir_result sys_write_some(int fd, const void *bytes, size_t len, size_t *ret_len)
+{
+    if (sys_fault_now()) {
+        return WEIR_IO;
+    }
+    ssize_t done = write(fd, bytes, len);
+    if (done < 0) {
+        return sys_result_of_errno(errno);
+    }
+    *ret_len = (size_t)done;
+    return WEIR_OK;
+}
+
+enum weir_result sys_write_all(int fd, const void *bytes, size_t len)
+{
+    const char *at = bytes;
+    while (len > 0) {
+        size_t done = 0;
+        enum weir_result result = sys_write_some(fd, at, len, &done);
+        if (result == WEIR_AGAIN) {
+            sys_wait_writable(fd, NS_PER_S);
+            continue;
+        }
+        if (result != WEIR_OK) {
+            return result;
+        }
+        at += done;
+        len -= done;
+    }
+    return WEIR_OK;
+}
+
+enum weir_result sys_read_some(int fd, void *bytes, size_t len, size_t *ret_len)
+{
+    if (sys_fault_now()) {
+        return WEIR_IO;
+    }
+    ssize_t got = read(fd, bytes, len);
+    if (got < 0) {
+        return sys_result_of_errno(errno);
+    }
+    *ret_len = (size_t)got;
+    return got == 0 ? WEIR_CLOSED : WEIR_OK;
+}
+
+bool sys_wait_writable(int fd, uint64_t timeout_ns)
+{
+    struct pollfd waited = {.fd = fd, .events = POLLOUT};
+    return poll(&waited, 1, (int)(timeout_ns / NS_PER_MS)) == 1;
+}
+
+bool sys_is_terminal(int fd)
+{
+    return isatty(fd) == 1;
+}

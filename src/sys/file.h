@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef WEIR_SYS_FILE_H
+#define WEIR_SYS_FILE_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/result.h"
+#include "base/slice.h"
+
+// Appends the file's content to out; WEIR_TOO_LARGE when it holds more than max bytes.
+enum weir_result sys_file_read(const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
+// Replaces the file as a whole (temporary file, fsync, rename); mode 0600.
+enum weir_result sys_file_write_private(const char *path, struct slice content) WEIR_MUST_CHECK;
+// Makes the directory and its parents, mode 0700; fine when it is there already.
+enum weir_result sys_dir_make(const char *path) WEIR_MUST_CHECK;
+bool sys_file_exists(const char *path);
+// Something that changes whenever the file does (modification time, size, inode); 0 when it is not
+// there.
+uint64_t sys_file_stamp(const char *path);
+
+// Writes everything, waiting as long as it takes.
+enum weir_result sys_write_all(int fd, const void *bytes, size_t len) WEIR_MUST_CHECK;
+// One write; WEIR_AGAIN when it would block on a non-blocking descriptor.
+enum weir_result sys_write_some(
+    int fd, const void *bytes, size_t len, size_t *ret_len) WEIR_MUST_CHECK;
+// One read; WEIR_CLOSED at the end.
+enum weir_result sys_read_some(int fd, void *bytes, size_t len, size_t *ret_len) WEIR_MUST_CHECK;
+// True when fd took to being writable within the time.
+bool sys_wait_writable(int fd, uint64_t timeout_ns);
+bool sys_is_terminal(int fd);
+
+#endif

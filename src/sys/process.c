@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/process.h"
+
+#include <dirent.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+uint64_t sys_raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return 0;
+    }
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return before;
+    }
+    return limit.rlim_cur;
+}
+
+unsigned sys_cpu_count(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0) {
+        return 1;
+    }
+    int count = CPU_COUNT(&set);
+    return count < 1 ? 1 : (unsigned)count;
+}
+
+uint64_t sys_resident_bytes(void)
+{
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (file == NULL) {
+        return 0;
+    }
+    unsigned long size = 0;
+    unsigned long resident = 0;
+    int fields = fscanf(file, "%lu %lu", &size, &resident);
+    fclose(file);
+    return fields == 2 ? (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
+uint64_t sys_open_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    if (dir == NULL) {
+        return 0;
+    }
+    uint64_t count = 0;
+    while (readdir(dir) != NULL) {
+        count++;
+    }
+    closedir(dir);
+    return count < 3 ? 0 : count - 3; // ".", ".." and the directory itself
+}
+
+static double seconds(struct timeval time)
+{
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+double sys_cpu_seconds(void)
+{
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) {
+        return 0;
+    }
+    return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+int sys_process_id(void)
+{
+    return (int)getpid();
+}
+
+void sys_trim_heap(void)
+{
+    malloc_trim(0);
+}
+
+void sys_limit_heaps(unsigned count)
+{
+    mallopt(M_ARENA_MAX, (int)count);
+}

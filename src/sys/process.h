@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef WEIR_SYS_PROCESS_H
+#define WEIR_SYS_PROCESS_H
+
+#include <stdint.h>
+
+#include "base/result.h"
+
+// Raises the soft limit of open descriptors to the hard one; returns what holds now.
+uint64_t sys_raise_descriptor_limit(void);
+unsigned sys_cpu_count(void);
+// What the kernel says of this process; 0 when it does not.
+uint64_t sys_resident_bytes(void);
+uint64_t sys_open_descriptors(void);
+double sys_cpu_seconds(void);
+int sys_process_id(void);
+// Gives freed memory at the heap's top back to the system.
+void sys_trim_heap(void);
+// Bounds the C library's arenas so that idle threads do not each keep a heap of their own.
+void sys_limit_heaps(unsigned count);
+
+#endif

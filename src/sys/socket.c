@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sys/socket.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "sys/errors.h"
+#include "sys/fault.h"
+
+union any_address {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+static socklen_t to_kernel(const struct sys_address *address, union any_address *out)
+{
+    memset(out, 0, sizeof *out);
+    if (ip_is_v4(&address->ip)) {
+        out->v4.sin_family = AF_INET;
+        out->v4.sin_port = htons(address->port);
+        memcpy(&out->v4.sin_addr, address->ip.bytes + 12, 4);
+        return sizeof out->v4;
+    }
+    out->v6.sin6_family = AF_INET6;
+    out->v6.sin6_port = htons(address->port);
+    memcpy(&out->v6.sin6_addr, address->ip.bytes, 16);
+    return sizeof out->v6;
+}
+
+static void from_kernel(const union any_address *in, struct sys_address *out)
+{
+    if (in->any.sa_family == AF_INET) {
+        out->ip = ip_from_v4((const uint8_t *)&in->v4.sin_addr);
+        out->port = ntohs(in->v4.sin_port);
+        return;
+    }
+    out->ip = ip_from_v6((const uint8_t *)&in->v6.sin6_addr);
+    out->port = ntohs(in->v6.sin6_port);
+}
+
+enum weir_result sys_address_parse(
+    const char *host, uint16_t port, struct sys_address *ret_address)
+{
+    struct slice text = slice_str(host);
+    ret_address->port = port;
+    if (text.len == 0) {
+        text = SLICE("0.0.0.0");
+    }
+    if (slice_eq(text, SLICE("localhost"))) {
+        text = SLICE("127.0.0.1");
+    }
+    if (text.len > 2 && text.at[0] == '[' && text.at[text.len - 1] == ']') {
+        text = slice_of(text.at + 1, text.len - 2);
+    }
+    return ip_parse(text, &ret_address->ip);
+}
+
+enum weir_result sys_address_resolve(
+    const char *host, uint16_t port, struct sys_address *ret_address)
+{
+    if (sys_address_parse(host, port, ret_address) == WEIR_OK) {
+        return WEIR_OK;
+    }
+    if (sys_fault_now()) {
+        return WEIR_IO;
+    }
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    struct addrinfo *found;
+    if (getaddrinfo(host, NULL, &hints, &found) != 0) {
+        return WEIR_NOT_FOUND;
+    }
+    union any_address address;
+    memset(&address, 0, sizeof address);
+    memcpy(&address, found->ai_addr,
+        found->ai_addrlen < sizeof address ? found->ai_addrlen : sizeof address);
+    from_kernel(&address, ret_address);
+    ret_address->port = port;
+    freeaddrinfo(found);
+    return WEIR_OK;
+}
+
+static enum weir_result set_flag(int fd, int level, int name)
+{
+    int on = 1;
+    if (setsockopt(fd, level, name, &on, sizeof on) != 0) {
+        return sys_result_of_errno(errno);
+    }
+    return WEIR_OK;
+}
+
+static enum weir_result open_tcp(const struct sys_address *address, int *ret_fd)
+{
+    if (sys_fault_now()) {
+        return WEIR_DESCRIPTORS;
+    }
+    int family = ip_is_v4(&address->ip) ? AF_INET : AF_INET6;
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return sys_result_of_errno(errno);
+    }
+    *ret_fd = fd;
+    return WEIR_OK;
+}
+
+static enum weir_result bind_and_listen(int fd, struct sys_address *address, int backlog)
+{
+    union any_address kernel;
+    socklen_t len = to_kernel(address, &kernel);
+    enum weir_result result = set_flag(fd, SOL_SOCKET, SO_REUSEADDR);
+    if (result == WEIR_OK) {
+        result = set_flag(fd, SOL_SOCKET, SO_REUSEPORT);
+    }
+    if (result != WEIR_OK) {
+        return result;
+    }
+    if (bind(fd, &kernel.any, len) != 0 || listen(fd, backlog) != 0 ||
+        getsockname(fd, &kernel.any, &len) != 0) {
+        return sys_result_of_errno(errno);
+    }
+    from_kernel(&kernel, address);
+    return WEIR_OK;
+}
+
+enum weir_result sys_listen(struct sys_address *address, int backlog, int *ret_fd)
+{
+    int fd;
+    enum weir_result result = open_tcp(address, &fd);
+    if (result != WEIR_OK) {
+        return result;
+    }
+    result = bind_and_listen(fd, address, backlog);
+    if (result != WEIR_OK) {
+        close(fd);
+        return result;
+    }
+    *ret_fd = fd;
+    return WEIR_OK;
+}
+
+enum weir_result sys_accept(int fd, int *ret_fd, struct sys_address *ret_peer)
+{
+    if (sys_fault_now()) {
+        return WEIR_DESCRIPTORS;
+    }
+    union any_address peer;
+    memset(&peer, 0, sizeof peer);
+    socklen_t len = sizeof peer;
+    int accepted = accept4(fd, &peer.any, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (accepted < 0) {
+        return sys_result_of_errno(errno);
+    }
+    from_kernel(&peer, ret_peer);
+    *ret_fd = accepted;
+    return WEIR_OK;
+}
+
+enum weir_result sys_connect(const struct sys_address *address, int *ret_fd)
+{
+    int fd;
+    enum weir_result result = open_tcp(address, &fd);
+    if (result != WEIR_OK) {
+        return result;
+    }
+    union any_address kernel;
+    socklen_t len = to_kernel(address, &kernel);
+    if (connect(fd, &kernel.any, len) != 0 && errno != EINPROGRESS) {
+        result = sys_result_of_errno(errno);
+        close(fd);
+        return result;
+    }
+    *ret_fd = fd;
+    return WEIR_OK;
+}
+
+enum weir_result sys_connect_result(int fd)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0) {
+        return sys_result_of_errno(errno);
+    }
+    return error == 0 ? WEIR_OK : sys_result_of_errno(error);
+}
+
+enum weir_result sys_set_nodelay(int fd)
+{
+    if (sys_fault_now()) {
+        return WEIR_RESET;
+    }
+    return set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
+}
+
+void sys_set_send_buffer(int fd, int size)
+{
+    if (size > 0) {
+        // A smaller buffer than asked for is no error.
+        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    }
+}
+
+enum weir_result sys_recv(int fd, void *bytes, size_t len, size_t *ret_len)
+{
+    if (sys_fault_now()) {
+        return WEIR_RESET;
+    }
+    ssize_t got = recv(fd, bytes, len, 0);
+    if (got < 0) {
+        return sys_result_of_errno(errno);
+    }
+    *ret_len = (size_t)got;
+    return got == 0 ? WEIR_CLOSED : WEIR_OK;
+}
+
+enum weir_result sys_recv_vector(int fd, struct iovec *parts, size_t count, size_t *ret_len)
+{
+    if (sys_fault_now()) {
+        return WEIR_RESET;
+    }
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+    ssize_t got = recvmsg(fd, &message, 0);
+    if (got < 0) {
+        return sys_result_of_errno(errno);
+    }
+    *ret_len = (size_t)got;
+    return got == 0 ? WEIR_CLOSED : WEIR_OK;
+}
+
+enum weir_result sys_send_vector(int fd, struct iovec *parts, size_t count, size_t *ret_len)
+{
+    if (sys_fault_now()) {
+        return WEIR_RESET;
+    }
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
+    ssize_t done = count == 1 ? send(fd, parts->iov_base, parts->iov_len, MSG_NOSIGNAL)
+                              : sendmsg(fd, &message, MSG_NOSIGNAL);
+    if (done < 0) {
+        return sys_result_of_errno(errno);
+    }
+    *ret_len = (size_t)done;
+    return WEIR_OK;
+}
+
+void sys_shutdown_send(int fd)
+{
+    // The peer may be gone already; the next read says so.
+    (void)shutdown(fd, SHUT_WR);
+}
+
+void sys_close(int fd)
+{
+    close(fd);
+}
+
+void sys_close_hard(int fd)
+{
+    struct linger hard = {.l_onoff = 1, .l_linger = 0};
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    close(fd);
+}
+
+enum weir_result sys_pair(int ret_fds[2])
+{
+    if (sys_fault_now()) {
+        return WEIR_DESCRIPTORS;
+    }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ret_fds) != 0) {
+        return sys_result_of_errno(errno);
+    }
+    return WEIR_OK;
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Non-blocking TCP sockets. Every descriptor is close-on-exec and never raises SIGPIPE.
+#ifndef WEIR_SYS_SOCKET_H
+#define WEIR_SYS_SOCKET_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/ip.h"
+#include "base/result.h"
+
+struct sys_address {
+    struct ip ip;
+    uint16_t port;
+};
+
+// Resolves a literal address or "localhost" and "" (all addresses, IPv4). No DNS is asked.
+enum weir_result sys_address_parse(
+    const char *host, uint16_t port, struct sys_address *ret_address) WEIR_MUST_CHECK;
+// Resolves a name too, by getaddrinfo: blocks, for command lines only.
+enum weir_result sys_address_resolve(
+    const char *host, uint16_t port, struct sys_address *ret_address) WEIR_MUST_CHECK;
+
+// A listening socket with SO_REUSEPORT, so that each worker (and a new process beside an old one)
+// has its own. *address gets the port the kernel chose when it asks for 0.
+enum weir_result sys_listen(struct sys_address *address, int backlog, int *ret_fd) WEIR_MUST_CHECK;
+// WEIR_AGAIN: nobody waits. WEIR_DESCRIPTORS: nobody can be taken now. WEIR_RESET: that one left.
+enum weir_result sys_accept(int fd, int *ret_fd, struct sys_address *ret_peer) WEIR_MUST_CHECK;
+// Begins to connect; writability tells the end, then sys_connect_result.
+enum weir_result sys_connect(const struct sys_address *address, int *ret_fd) WEIR_MUST_CHECK;
+enum weir_result sys_connect_result(int fd) WEIR_MUST_CHECK;
+
+// Small messages leave at once; on every data socket.
+enum weir_result sys_set_nodelay(int fd) WEIR_MUST_CHECK;
+// The send buffer's size in the kernel; 0 leaves the system's default.
+void sys_set_send_buffer(int fd, int size);
+
+// WEIR_CLOSED at the peer's end of stream.
+enum weir_result sys_recv(int fd, void *bytes, size_t len, size_t *ret_len) WEIR_MUST_CHECK;
+enum weir_result sys_recv_vector(
+    int fd, struct iovec *parts, size_t count, size_t *ret_len) WEIR_MUST_CHECK;
+enum weir_result sys_send_vector(
+    int fd, struct iovec *parts, size_t count, size_t *ret_len) WEIR_MUST_CHECK;
+// We will send no more.
+void sys_shutdown_send(int fd);
+void sys_close(int fd);
+// Closes so that the peer gets a reset and nothing stays in the kernel.
+void sys_close_hard(int fd);
+
+// Two connected descriptors for tests and for waking a loop.
+enum weir_result sys_pair(int ret_fds[2]) WEIR_MUST_CHECK;
+
+#endif
