@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/result.h"
+#include "proto/prometheus.h"
 
 enum metric {
 #define METRIC(symbol, type, name, help) METRIC_##symbol,
@@ -32,6 +33,14 @@ enum histogram {
 #include "obs/histograms.def"
 #undef HISTOGRAM
     HISTOGRAM_COUNT,
+};
+
+// Families that are labelled or read at the scrape: rows of families.def.
+enum metric_family {
+#define FAMILY(symbol, type, name, label, help) FAMILY_##symbol,
+#include "obs/families.def"
+#undef FAMILY
+    FAMILY_COUNT,
 };
 
 #define HISTOGRAM_BUCKETS_MAX 16
@@ -60,6 +69,12 @@ static inline void metrics_count(struct metrics_shard *shard, enum metric metric
     metrics_add(shard, metric, 1);
 }
 
+// For a gauge that one shard alone keeps (a scrape adds shards up).
+static inline void metrics_set(struct metrics_shard *shard, enum metric metric, int64_t value)
+{
+    atomic_store_explicit(&shard->values[metric], value, memory_order_relaxed);
+}
+
 void metrics_failure(struct metrics_shard *shard, enum handshake_failure failure);
 // value in the histogram's unit: bytes or seconds.
 void metrics_observe(struct metrics_shard *shard, enum histogram histogram, double value);
@@ -71,12 +86,26 @@ void metrics_shards_free(struct metrics_shard *shards);
 // Sum over all shards.
 int64_t metrics_total(const struct metrics_shard *shards, size_t count, enum metric metric);
 
-enum exposition { EXPOSITION_PROMETHEUS, EXPOSITION_OPENMETRICS };
 // Appends every metric with HELP and TYPE: all that metrics.def, handshake_failures.def and
-// histograms.def declare, zero ones too. OpenMetrics differs in names of families and needs
-// metrics_end at the end.
+// histograms.def declare, zero ones too, and what the log counts. Families labelled by workspace
+// are the caller's: metrics_family and metrics_sample; prometheus_end ends the page.
 void metrics_write(const struct metrics_shard *shards, size_t count, enum exposition exposition,
     struct buf *out);
-void metrics_end(enum exposition exposition, struct buf *out);
+// Starts a family; its samples follow before the next family starts.
+void metrics_family(enum metric_family family, enum exposition exposition, struct buf *out);
+// label: the value of the family's label; ignored by a family that has none.
+void metrics_sample(
+    enum metric_family family, struct slice label, int64_t value, struct buf *out);
+
+// ---- For the manual.
+
+struct metrics_row {
+    const char *name;
+    enum prometheus_type type;
+    const char *label; // "" when there is none; a histogram's "le" is not named
+    const char *help;
+};
+// Row number index of all tables, in the order of a page. False past the last.
+bool metrics_row_at(size_t index, struct metrics_row *ret_row);
 
 #endif
