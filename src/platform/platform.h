@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// The embedded platform: the control plane a relay needs, small. It holds the key that signs relay
+// tokens and answers the admission call with the interface a hosted platform has, so that the relay
+// does not know which of the two it talks to.
+//
+// The interface is requests in, answers out (platform_handle): method, path, the two credentials
+// and a body give a status and a JSON body. Whoever carries them - the router of `weir up`, later
+// that of `weir platform` - adds nothing. What grows here (workspaces and credentials over a store,
+// presence, the bus) grows as further rows of the route table in platform_routes.c.
+//
+//   route                                             credential          spec
+//   GET  /.well-known/jwks.json, /jwks.json           none                4.6
+//   POST /api/runtime/internal/relay/validate         internal key        4.4
+//   POST /api/runtime/relay-token                     admin token         4.5
+//   POST /api/workspaces/{workspace}/relay-token      admin token         4.5
+//
+// After platform_open the object is never changed: any thread may use it. Nothing calls back.
+#ifndef WEIR_PLATFORM_PLATFORM_H
+#define WEIR_PLATFORM_PLATFORM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <openssl/types.h>
+
+#include "base/buf.h"
+#include "base/result.h"
+#include "base/slice.h"
+
+#define PLATFORM_AUDIENCE "viewport-relay"
+#define PLATFORM_ISSUER "viewport-server"
+#define PLATFORM_BODY_LEN_MAX 65536   // of a request
+#define PLATFORM_ANSWER_LEN_MAX 65536 // room an answer may need
+#define PLATFORM_TTL_S_DEFAULT 3600
+#define PLATFORM_TTL_S_MAX (30 * 86400)
+#define PLATFORM_CHANNELS_MAX 64 // spec section 4.4, sessionChannels
+
+struct platform;
+
+struct platform_options {
+    OSSL_LIB_CTX *libctx;     // borrowed; NULL: the default one
+    const char *internal_key; // NULL or "": the file internal-key, made when missing
+    const char *admin_token;  // NULL or "": the file admin-token, made when missing
+};
+
+// Loads what is under state_dir, and makes the directory (0700) and what is missing in it, each
+// file 0600: signing.pem (RSA 2048, RS256: the daemon's key reader takes nothing else; the first
+// start spends a part of a second on it), internal-key and admin-token (64 hexadecimal digits and
+// a newline). options may be NULL. NULL on failure, and *ret_result says why: WEIR_MALFORMED for a
+// file that holds something else, or what sys/ and libcrypto said. The caller owns the result.
+struct platform *platform_open(const char *state_dir, const struct platform_options *options,
+    enum weir_result *ret_result) WEIR_MUST_CHECK;
+void platform_free(struct platform *platform);
+
+// Borrow the platform; NUL-terminated.
+const char *platform_internal_key(const struct platform *platform);
+const char *platform_admin_token(const struct platform *platform);
+
+// Empty members are left out of the token (but see the defaults).
+struct relay_token_request {
+    struct slice role;              // "workspace-daemon", "client" or "worker"
+    struct slice workspace_id;      // required; 1-128 of [A-Za-z0-9._:-]
+    struct slice runtime_target_id; // same characters
+    struct slice scope;             // of a client: "runtime" (default), "pairing", "session-events"
+    struct slice client_id;         // of a client: default a random one
+    struct slice install_id;
+    struct slice machine_id;
+    struct slice user_id;
+    const struct slice *session_channels; // each "agent-session:" and more
+    size_t session_channel_count;
+    struct slice e2ee_profile;       // "noise-ik" or "noise-ikpsk2"
+    uint64_t ttl_s;                  // 0: PLATFORM_TTL_S_DEFAULT
+    int64_t daemon_issue_generation; // negative: none
+};
+
+// Appends a token to out. WEIR_INVALID: a member breaks a rule above or a length of section 4.4.
+enum weir_result platform_mint_relay_token(const struct platform *platform,
+    const struct relay_token_request *request, struct buf *out) WEIR_MUST_CHECK;
+
+// Appends {"keys":[…]}.
+enum weir_result platform_jwks(const struct platform *platform, struct buf *out) WEIR_MUST_CHECK;
+
+// The admission call of section 4.4: request_body is
+// {"relayToken","role","workspaceId","runtimeTargetId"?}; appends {"ok":true,"claims":{…}} or
+// {"ok":false,"reason":"…"} to out.
+//
+//   200              admitted
+//   400              BAD_REQUEST
+//   401              INVALID_TOKEN, UNKNOWN_KEY, INVALID_SIGNATURE, TOKEN_EXPIRED,
+//                    TOKEN_NOT_YET_VALID, ISSUER_MISMATCH, AUDIENCE_MISMATCH
+//   403              ROLE_MISMATCH, WORKSPACE_MISMATCH, RUNTIME_TARGET_MISMATCH
+//
+// Anything but WEIR_OK is our own trouble (memory, crypto): answer 500.
+enum weir_result platform_validate(const struct platform *platform, struct slice request_body,
+    struct buf *out, unsigned *ret_status) WEIR_MUST_CHECK;
+
+struct platform_request {
+    struct slice method;
+    struct slice path;          // without query
+    struct slice authorization; // header values; empty when not there
+    struct slice internal_key;  // x-relay-internal-key
+    struct slice body;
+};
+
+// One request. Appends a JSON body (application/json) to out and sets the status: 404 NOT_FOUND for
+// a path nobody has, 405 METHOD_NOT_ALLOWED, 401 UNAUTHORIZED for a wrong credential (compared in
+// constant time), 413 BODY_TOO_LARGE. Not WEIR_OK: as in platform_validate.
+enum weir_result platform_handle(const struct platform *platform,
+    const struct platform_request *request, struct buf *out, unsigned *ret_status) WEIR_MUST_CHECK;
+
+#endif
