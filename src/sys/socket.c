@@ -203,17 +203,34 @@ void sys_set_send_buffer(int fd, int size)
     }
 }
 
-enum weir_result sys_recv(int fd, void *bytes, size_t len, size_t *ret_len)
+static enum weir_result receive(int fd, void *bytes, size_t len, int flags, size_t *ret_len)
 {
     if (sys_fault_now()) {
         return WEIR_RESET;
     }
-    ssize_t got = recv(fd, bytes, len, 0);
+    ssize_t got = recv(fd, bytes, len, flags);
     if (got < 0) {
         return sys_result_of_errno(errno);
     }
     *ret_len = (size_t)got;
     return got == 0 ? WEIR_CLOSED : WEIR_OK;
+}
+
+enum weir_result sys_recv(int fd, void *bytes, size_t len, size_t *ret_len)
+{
+    return receive(fd, bytes, len, 0, ret_len);
+}
+
+enum weir_result sys_peek(int fd, void *bytes, size_t len, size_t *ret_len)
+{
+    return receive(fd, bytes, len, MSG_PEEK, ret_len);
+}
+
+void sys_set_receive_low(int fd, size_t len)
+{
+    int low = (int)len;
+    // Without it the loop only wakes more often.
+    (void)setsockopt(fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof low);
 }
 
 enum weir_result sys_recv_vector(int fd, struct iovec *parts, size_t count, size_t *ret_len)

@@ -38,6 +38,10 @@ void sys_set_send_buffer(int fd, int size);
 
 // WEIR_CLOSED at the peer's end of stream.
 enum weir_result sys_recv(int fd, void *bytes, size_t len, size_t *ret_len) WEIR_MUST_CHECK;
+// As sys_recv, but the bytes stay in the socket.
+enum weir_result sys_peek(int fd, void *bytes, size_t len, size_t *ret_len) WEIR_MUST_CHECK;
+// The socket counts as readable only when it holds at least len bytes (1 is normal).
+void sys_set_receive_low(int fd, size_t len);
 enum weir_result sys_recv_vector(
     int fd, struct iovec *parts, size_t count, size_t *ret_len) WEIR_MUST_CHECK;
 enum weir_result sys_send_vector(

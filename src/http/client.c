@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: Apache-2.0
+// libcurl says which sockets it waits on (on_socket) and when it wants to be called (on_timer); both
+// are carried to the worker's loop. A finished or cancelled call leaves the multi handle from a
+// deferred job only, never from inside a libcurl callback.
+//
+// Client certificates are read by libcurl when it connects; so that a renewed file takes effect, the
+// pool is told to open a fresh connection when a file's stamp has changed (looked at once a second).
+#include "http/client.h"
+
+#include <curl/curl.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "base/time.h"
+#include "loop/watch.h"
+#include "sys/file.h"
+
+#define CONNECTIONS_MAX 64
+#define HEADER_BYTES_MAX 65536
+#define STAMP_PERIOD_NS NS_PER_S
+
+struct http_client {
+    CURLM *multi;
+    struct worker *worker;
+    struct timer timer;
+    struct job reap;
+    struct list calls;
+    uint64_t stamps;
+    uint64_t stamps_at_ns;
+    bool fresh_connect;
+};
+
+struct socket_watch {
+    struct watch watch;
+    struct http_client *client;
+    curl_socket_t fd;
+};
+
+struct http_call {
+    struct list node;
+    struct http_client *client;
+    CURL *easy;
+    struct curl_slist *headers;
+    struct buf body;
+    struct buf answer;
+    struct buf answer_headers;
+    http_call_fn *done;
+    void *arg;
+    bool keep_headers;
+    bool too_large;
+    char error[CURL_ERROR_SIZE];
+};
+
+enum weir_result http_client_global_init(void)
+{
+    return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? WEIR_OK : WEIR_MEMORY;
+}
+
+void http_client_global_fini(void)
+{
+    curl_global_cleanup();
+}
+
+static void call_free(struct http_call *call)
+{
+    list_remove(&call->node);
+    if (call->easy != NULL) {
+        curl_multi_remove_handle(call->client->multi, call->easy);
+        curl_easy_cleanup(call->easy);
+    }
+    curl_slist_free_all(call->headers);
+    buf_reset(&call->body);
+    buf_reset(&call->answer);
+    buf_reset(&call->answer_headers);
+    mem_free(call);
+}
+
+// ---- Outcomes
+
+static size_t split_headers(
+    struct slice text, struct http_call_header headers[HTTP_CALL_HEADERS_MAX])
+{
+    size_t count = 0;
+    struct slice line;
+    while (count < HTTP_CALL_HEADERS_MAX && slice_split(&text, '\n', &line)) {
+        ptrdiff_t colon = slice_find(line, ':');
+        if (slice_starts_with_nocase(line, SLICE("HTTP/"))) {
+            count = 0; // the head of an interim answer ends here
+        } else if (colon > 0) {
+            char *name = (char *)(uintptr_t)line.at; // our own buffer
+            for (ptrdiff_t i = 0; i < colon; i++) {
+                name[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
+            }
+            headers[count].name = slice_of(line.at, (size_t)colon);
+            headers[count++].value = slice_trim(slice_skip(line, (size_t)colon + 1));
+        }
+    }
+    return count;
+}
+
+static enum http_call_outcome outcome_of(const struct http_call *call, CURLcode code)
+{
+    if (call->too_large || code == CURLE_FILESIZE_EXCEEDED) {
+        return HTTP_CALL_TOO_LARGE;
+    }
+    if (code == CURLE_OPERATION_TIMEDOUT) {
+        return HTTP_CALL_TIMEOUT;
+    }
+    return code == CURLE_OK ? HTTP_CALL_ANSWERED : HTTP_CALL_FAILED;
+}
+
+static void finish(struct http_call *call, CURLcode code)
+{
+    struct http_call_header headers[HTTP_CALL_HEADERS_MAX];
+    struct http_call_result result = {
+        .outcome = outcome_of(call, code),
+        .body = buf_slice(&call->answer),
+        .error = call->error[0] != '\0' ? call->error : curl_easy_strerror(code),
+        .headers = headers,
+    };
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME, &result.seconds);
+    result.status = (unsigned)status;
+    if (call->keep_headers) {
+        result.header_count = split_headers(buf_slice(&call->answer_headers), headers);
+    }
+    call->done(call->arg, &result);
+    call_free(call);
+}
+
+static void on_reap(struct worker *worker, struct job *job)
+{
+    struct http_client *client = container_of(job, struct http_client, reap);
+    (void)worker;
+    int left;
+    for (CURLMsg *message = curl_multi_info_read(client->multi, &left); message != NULL;
+         message = curl_multi_info_read(client->multi, &left)) {
+        if (message->msg != CURLMSG_DONE) {
+            continue;
+        }
+        struct http_call *call;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
+        finish(call, message->data.result);
+    }
+}
+
+static void drive(struct http_client *client, curl_socket_t fd, int events)
+{
+    int running;
+    curl_multi_socket_action(client->multi, fd, events, &running);
+    if (!list_linked(&client->reap.node)) {
+        worker_defer(client->worker, &client->reap, on_reap);
+    }
+}
+
+// ---- libcurl's wishes
+
+static void on_ready(struct watch *watch, unsigned events)
+{
+    struct socket_watch *socket = container_of(watch, struct socket_watch, watch);
+    int flags = 0;
+    flags |= (events & WATCH_READ) != 0 ? CURL_CSELECT_IN : 0;
+    flags |= (events & WATCH_WRITE) != 0 ? CURL_CSELECT_OUT : 0;
+    drive(socket->client, socket->fd, flags);
+}
+
+static void on_watch_closed(struct watch *watch)
+{
+    mem_free(container_of(watch, struct socket_watch, watch));
+}
+
+static struct socket_watch *new_watch(struct http_client *client, curl_socket_t fd)
+{
+    struct socket_watch *socket = mem_zalloc(sizeof *socket);
+    if (socket == NULL) {
+        return NULL;
+    }
+    socket->client = client;
+    socket->fd = fd;
+    if (watch_open(client->worker, &socket->watch, fd, on_ready) != WEIR_OK) {
+        mem_free(socket);
+        return NULL;
+    }
+    curl_multi_assign(client->multi, fd, socket);
+    return socket;
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *assigned)
+{
+    struct http_client *client = arg;
+    struct socket_watch *socket = assigned;
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        if (socket != NULL) {
+            curl_multi_assign(client->multi, fd, NULL);
+            watch_close(&socket->watch, on_watch_closed);
+        }
+        return 0;
+    }
+    if (socket == NULL) {
+        socket = new_watch(client, fd);
+    }
+    if (socket == NULL) {
+        return 0; // without a watch the call runs into its deadline
+    }
+    unsigned events = 0;
+    events |= (what & CURL_POLL_IN) != 0 ? (unsigned)WATCH_READ : 0;
+    events |= (what & CURL_POLL_OUT) != 0 ? (unsigned)WATCH_WRITE : 0;
+    watch_want(&socket->watch, events);
+    return 0;
+}
+
+static void on_timeout(struct timer *timer)
+{
+    drive(container_of(timer, struct http_client, timer), CURL_SOCKET_TIMEOUT, 0);
+}
+
+static int on_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    struct http_client *client = arg;
+    (void)multi;
+    if (timeout_ms < 0) {
+        timer_cancel(&client->timer);
+    } else {
+        worker_arm_in(client->worker, &client->timer, time_from_ms((uint64_t)timeout_ms));
+    }
+    return 0;
+}
+
+static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct http_call *call = arg;
+    enum weir_result result = buf_append(&call->answer, bytes, size * count);
+    call->too_large = result == WEIR_FULL;
+    return result == WEIR_OK ? size * count : 0;
+}
+
+static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
+{
+    struct http_call *call = arg;
+    if (!call->keep_headers) {
+        return size * count;
+    }
+    enum weir_result result = buf_append(&call->answer_headers, bytes, size * count);
+    call->too_large = result == WEIR_FULL;
+    return result == WEIR_OK ? size * count : 0;
+}
+
+// ---- The client of a worker
+
+static struct http_client *client_of(struct worker *worker)
+{
+    struct http_client *client = worker->rooms[ROOM_HTTP_CLIENT];
+    if (client != NULL) {
+        return client;
+    }
+    client = mem_zalloc(sizeof *client);
+    if (client == NULL) {
+        return NULL;
+    }
+    client->multi = curl_multi_init();
+    if (client->multi == NULL) {
+        mem_free(client);
+        return NULL;
+    }
+    client->worker = worker;
+    timer_init(&client->timer, on_timeout);
+    list_init(&client->reap.node);
+    list_init(&client->calls);
+    curl_multi_setopt(client->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(client->multi, CURLMOPT_SOCKETDATA, client);
+    curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
+    curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_MAX);
+    curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)CONNECTIONS_MAX);
+    worker->rooms[ROOM_HTTP_CLIENT] = client;
+    return client;
+}
+
+void http_client_fini(struct worker *worker)
+{
+    struct http_client *client = worker->rooms[ROOM_HTTP_CLIENT];
+    if (client == NULL) {
+        return;
+    }
+    list_for_each_safe(node, &client->calls) {
+        call_free(container_of(node, struct http_call, node));
+    }
+    curl_multi_cleanup(client->multi);
+    timer_cancel(&client->timer);
+    list_remove(&client->reap.node);
+    worker->rooms[ROOM_HTTP_CLIENT] = NULL;
+    mem_free(client);
+}
+
+static uint64_t stamp_of(const char *path)
+{
+    return path == NULL ? 0 : sys_file_stamp(path);
+}
+
+static bool files_changed(struct http_client *client, const struct http_tls_profile *tls)
+{
+    uint64_t now_ns = worker_now(client->worker);
+    if (client->stamps_at_ns != 0 && now_ns < client->stamps_at_ns + STAMP_PERIOD_NS) {
+        return false;
+    }
+    uint64_t stamps = stamp_of(tls->ca_path) * 961 + stamp_of(tls->certificate_path) * 31 +
+                      stamp_of(tls->key_path);
+    bool changed = client->stamps_at_ns != 0 && stamps != client->stamps;
+    client->stamps = stamps;
+    client->stamps_at_ns = now_ns;
+    return changed;
+}
+
+// ---- Calls
+
+static bool set_headers(struct http_call *call, const char *const *headers)
+{
+    struct curl_slist *list = curl_slist_append(NULL, "Expect:");
+    for (; list != NULL && headers != NULL && *headers != NULL; headers++) {
+        struct curl_slist *longer = curl_slist_append(list, *headers);
+        if (longer == NULL) {
+            curl_slist_free_all(list);
+            return false;
+        }
+        list = longer;
+    }
+    call->headers = list;
+    return list != NULL;
+}
+
+static void set_tls(CURL *easy, struct http_client *client, const struct http_tls_profile *tls)
+{
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls->verify ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, tls->verify ? 2L : 0L);
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (tls->ca_path != NULL) {
+        curl_easy_setopt(easy, CURLOPT_CAINFO, tls->ca_path);
+    }
+    if (tls->certificate_path != NULL) {
+        curl_easy_setopt(easy, CURLOPT_SSLCERT, tls->certificate_path);
+        curl_easy_setopt(easy, CURLOPT_SSLKEY, tls->key_path);
+        if (tls->key_passphrase != NULL) {
+            curl_easy_setopt(easy, CURLOPT_KEYPASSWD, tls->key_passphrase);
+        }
+    }
+    if (files_changed(client, tls)) {
+        curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+    }
+}
+
+static void set_body(struct http_call *call, const char *method)
+{
+    CURL *easy = call->easy;
+    bool get = strcmp(method, "GET") == 0;
+    if (get) {
+        curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
+        return;
+    }
+    struct slice body = buf_slice(&call->body);
+    curl_easy_setopt(easy, CURLOPT_POST, 1L);
+    curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body.at);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
+}
+
+static bool set_up(struct http_call *call, const struct http_call_options *options)
+{
+    CURL *easy = call->easy;
+    if (curl_easy_setopt(easy, CURLOPT_URL, options->url) != CURLE_OK ||
+        curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK ||
+        !set_headers(call, options->headers)) {
+        return false;
+    }
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROXY, "");
+    curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(options->timeout_ns / NS_PER_MS));
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(options->timeout_ns / NS_PER_MS));
+    curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)options->response_max);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 16384L);
+    curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->headers);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
+    set_body(call, options->method);
+    if (options->tls != NULL) {
+        set_tls(easy, call->client, options->tls);
+    }
+    return true;
+}
+
+struct http_call *http_call_start(struct worker *worker, const struct http_call_options *options,
+    http_call_fn *done, void *arg)
+{
+    struct http_client *client = client_of(worker);
+    struct http_call *call = client == NULL ? NULL : mem_zalloc(sizeof *call);
+    if (call == NULL) {
+        return NULL;
+    }
+    list_init(&call->node);
+    call->client = client;
+    call->done = done;
+    call->arg = arg;
+    call->keep_headers = options->keep_headers;
+    buf_init(&call->body, options->body.len);
+    buf_init(&call->answer, options->response_max);
+    buf_init(&call->answer_headers, HEADER_BYTES_MAX);
+    call->easy = curl_easy_init();
+    if (call->easy == NULL || buf_append_slice(&call->body, options->body) != WEIR_OK ||
+        !set_up(call, options) || curl_multi_add_handle(client->multi, call->easy) != CURLM_OK) {
+        call_free(call);
+        return NULL;
+    }
+    list_push_back(&client->calls, &call->node);
+    return call;
+}
+
+void http_call_cancel(struct http_call *call)
+{
+    if (call != NULL) {
+        call_free(call);
+    }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// An HTTP client on a worker: libcurl's multi interface on the worker's loop. Connections are kept
+// alive and pooled per worker. Only http and https; no redirect is followed; a total deadline and a
+// size cap per call; no proxy from the environment.
+#ifndef WEIR_HTTP_CLIENT_H
+#define WEIR_HTTP_CLIENT_H
+
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "loop/worker.h"
+
+// How to trust and be trusted; paths may be NULL. Shared, immutable.
+struct http_tls_profile {
+    bool verify;
+    const char *ca_path;
+    const char *certificate_path; // client certificate, PEM
+    const char *key_path;
+    const char *key_passphrase;
+};
+
+struct http_call_options {
+    const char *method; // "GET", "POST", "PATCH"
+    const char *url;
+    const char *const *headers; // "name: value" lines, ended by NULL; "Expect:" is always removed
+    struct slice body;          // copied; sent for POST and PATCH
+    const struct http_tls_profile *tls;
+    uint64_t timeout_ns; // for everything: name, connect, TLS, answer
+    size_t response_max;
+    bool keep_headers;
+};
+
+enum http_call_outcome {
+    HTTP_CALL_ANSWERED,  // any status
+    HTTP_CALL_TIMEOUT,
+    HTTP_CALL_TOO_LARGE,
+    HTTP_CALL_FAILED, // see error
+};
+
+struct http_call_header {
+    struct slice name; // lower case
+    struct slice value;
+};
+#define HTTP_CALL_HEADERS_MAX 64
+
+struct http_call_result {
+    enum http_call_outcome outcome;
+    unsigned status;
+    struct slice body;  // valid during the callback
+    const char *error;  // English; valid during the callback
+    const struct http_call_header *headers; // with keep_headers
+    size_t header_count;
+    double seconds;
+};
+
+struct http_call;
+// Never called from inside http_call_start.
+typedef void http_call_fn(void *arg, const struct http_call_result *result);
+
+// Process-wide, before threads; and after them.
+enum weir_result http_client_global_init(void) WEIR_MUST_CHECK;
+void http_client_global_fini(void);
+// The client of a worker, made on first use, ends here; calls under way end without a callback.
+void http_client_fini(struct worker *worker);
+
+// NULL when memory ran out: no callback comes. Copies what it needs of the options, but for tls.
+struct http_call *http_call_start(struct worker *worker, const struct http_call_options *options,
+    http_call_fn *done, void *arg) WEIR_MUST_CHECK;
+// Gives the call up: no callback comes. NULL is fine; not to be used after the callback.
+void http_call_cancel(struct http_call *call);
+
+#endif

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "stream/listener.h"
+
+#include "base/time.h"
+
+// Accepts a turn, so that a flood of newcomers does not starve those who are in.
+#define ACCEPTS_PER_TURN 64
+#define BACKLOG 4096
+#define RESUME_DELAY_NS (100 * NS_PER_MS)
+
+static void on_ready(struct watch *watch, unsigned events)
+{
+    struct listener *listener = container_of(watch, struct listener, watch);
+    (void)events;
+    for (int i = 0; i < ACCEPTS_PER_TURN && listener->fd >= 0; i++) {
+        int fd;
+        struct sys_address peer;
+        enum weir_result result = sys_accept(listener->fd, &fd, &peer);
+        if (result == WEIR_RESET || result == WEIR_TIMEOUT) {
+            continue; // that one left while it waited
+        }
+        if (result == WEIR_AGAIN) {
+            return;
+        }
+        if (result != WEIR_OK) {
+            watch_want(&listener->watch, WATCH_NONE);
+            worker_arm_in(listener->worker, &listener->resume, RESUME_DELAY_NS);
+            return;
+        }
+        listener->accepted(listener, fd, &peer);
+    }
+}
+
+static void on_resume(struct timer *timer)
+{
+    struct listener *listener = container_of(timer, struct listener, resume);
+    watch_want(&listener->watch, WATCH_READ);
+}
+
+enum weir_result listener_open(struct listener *listener, struct worker *worker,
+    struct sys_address *address, listener_fn *accepted, void *owner)
+{
+    *listener = (struct listener){.worker = worker, .accepted = accepted, .owner = owner, .fd = -1};
+    timer_init(&listener->resume, on_resume);
+    int fd;
+    enum weir_result result = sys_listen(address, BACKLOG, &fd);
+    if (result != WEIR_OK) {
+        return result;
+    }
+    result = watch_open(worker, &listener->watch, fd, on_ready);
+    if (result != WEIR_OK) {
+        sys_close(fd);
+        return result;
+    }
+    listener->fd = fd;
+    watch_want(&listener->watch, WATCH_READ);
+    return WEIR_OK;
+}
+
+static void on_closed(struct watch *watch)
+{
+    (void)watch;
+}
+
+void listener_close(struct listener *listener)
+{
+    if (listener->worker == NULL || listener->fd < 0) {
+        return;
+    }
+    timer_cancel(&listener->resume);
+    watch_close(&listener->watch, on_closed);
+    sys_close(listener->fd);
+    listener->fd = -1;
+}

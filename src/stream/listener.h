@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// A worker's own listening socket (SO_REUSEPORT). When descriptors run out it stops accepting for a
+// while instead of spinning.
+#ifndef WEIR_STREAM_LISTENER_H
+#define WEIR_STREAM_LISTENER_H
+
+#include "loop/watch.h"
+#include "sys/socket.h"
+
+struct listener;
+// Owns fd from here on.
+typedef void listener_fn(struct listener *listener, int fd, const struct sys_address *peer);
+
+struct listener {
+    struct watch watch;
+    struct worker *worker; // borrowed
+    listener_fn *accepted;
+    void *owner;
+    struct timer resume;
+    int fd; // owned; -1 when not open
+};
+
+// *address gets the port that was bound.
+enum weir_result listener_open(struct listener *listener, struct worker *worker,
+    struct sys_address *address, listener_fn *accepted, void *owner) WEIR_MUST_CHECK;
+// Stops listening at once. Safe to repeat, and on a listener that never opened (all zero, fd -1).
+void listener_close(struct listener *listener);
+
+#endif

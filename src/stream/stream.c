@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+// Invariants:
+// 1. The watch waits for what the owner wants, plus writability while a TLS read is blocked on it.
+// 2. When TLS holds decrypted bytes and the owner wants to read, `again` is queued: the socket may
+//    never become readable for them.
+// 3. After stream_close or stream_detach, `ready` is never called again.
+#include "stream/stream.h"
+
+#include <openssl/err.h>
+
+#define TLS_RECORD_MAX 16384
+
+static void on_ready(struct watch *watch, unsigned events)
+{
+    struct stream *stream = container_of(watch, struct stream, watch);
+    if (stream->tls_write_blocked && (events & WATCH_WRITE) != 0) {
+        stream->tls_write_blocked = false;
+        events |= WATCH_READ;
+        stream_want(stream, stream->wanted);
+    }
+    events &= stream->wanted;
+    if (events != 0) {
+        stream->ready(stream, events);
+    }
+}
+
+static void on_again(struct worker *worker, struct job *job)
+{
+    struct stream *stream = container_of(job, struct stream, again);
+    (void)worker;
+    if (!stream->closing && (stream->wanted & WATCH_READ) != 0) {
+        stream->ready(stream, WATCH_READ);
+    }
+}
+
+enum weir_result stream_open(
+    struct stream *stream, struct worker *worker, int fd, SSL *ssl, stream_fn *ready)
+{
+    *stream = (struct stream){.worker = worker, .fd = fd, .ssl = ssl, .ready = ready};
+    list_init(&stream->again.node);
+    enum weir_result result = WEIR_OK;
+    if (ssl != NULL && SSL_get_fd(ssl) != fd && SSL_set_fd(ssl, fd) != 1) {
+        result = WEIR_MEMORY;
+    }
+    if (result == WEIR_OK) {
+        result = watch_open(worker, &stream->watch, fd, on_ready);
+    }
+    if (result != WEIR_OK) {
+        SSL_free(ssl);
+        sys_close(fd);
+        stream->ssl = NULL;
+        stream->fd = -1;
+    }
+    return result;
+}
+
+static void look_for_buffered(struct stream *stream)
+{
+    if (stream->ssl != NULL && (stream->wanted & WATCH_READ) != 0 && SSL_pending(stream->ssl) > 0 &&
+        !list_linked(&stream->again.node)) {
+        worker_defer(stream->worker, &stream->again, on_again);
+    }
+}
+
+void stream_want(struct stream *stream, unsigned events)
+{
+    stream->wanted = events;
+    watch_want(&stream->watch, events | (stream->tls_write_blocked ? (unsigned)WATCH_WRITE : 0));
+    look_for_buffered(stream);
+}
+
+// What an OpenSSL call that did not succeed means.
+static enum weir_result tls_result(struct stream *stream, int returned)
+{
+    switch (SSL_get_error(stream->ssl, returned)) {
+    case SSL_ERROR_WANT_READ:
+        return WEIR_AGAIN;
+    case SSL_ERROR_WANT_WRITE:
+        stream->tls_write_blocked = true;
+        return WEIR_AGAIN;
+    case SSL_ERROR_ZERO_RETURN:
+        return WEIR_CLOSED;
+    case SSL_ERROR_SSL:
+        ERR_clear_error();
+        return WEIR_PROTOCOL;
+    default:
+        ERR_clear_error();
+        return WEIR_RESET;
+    }
+}
+
+enum weir_result stream_handshake(struct stream *stream)
+{
+    if (stream->ssl == NULL || SSL_is_init_finished(stream->ssl)) {
+        return WEIR_OK;
+    }
+    ERR_clear_error();
+    int returned = SSL_do_handshake(stream->ssl);
+    if (returned == 1) {
+        return WEIR_OK;
+    }
+    enum weir_result result = tls_result(stream, returned);
+    if (result == WEIR_AGAIN) {
+        bool write = stream->tls_write_blocked;
+        stream->tls_write_blocked = false;
+        stream_want(stream, write ? WATCH_WRITE : WATCH_READ);
+    }
+    return result;
+}
+
+static enum weir_result tls_read(
+    struct stream *stream, const struct iovec *parts, size_t count, size_t *ret_len)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t filled = 0;
+        while (filled < parts[i].iov_len) {
+            size_t len;
+            char *at = (char *)parts[i].iov_base + filled;
+            ERR_clear_error();
+            int returned = SSL_read_ex(stream->ssl, at, parts[i].iov_len - filled, &len);
+            if (returned != 1) {
+                // An end or error behind good bytes is met again by the next read.
+                *ret_len = total;
+                enum weir_result result = tls_result(stream, returned);
+                return total > 0 ? WEIR_OK : result;
+            }
+            filled += len;
+            total += len;
+        }
+    }
+    *ret_len = total;
+    return WEIR_OK;
+}
+
+enum weir_result stream_read(
+    struct stream *stream, struct iovec *parts, size_t count, size_t *ret_len)
+{
+    if (stream->ssl == NULL) {
+        return count == 1 ? sys_recv(stream->fd, parts->iov_base, parts->iov_len, ret_len)
+                          : sys_recv_vector(stream->fd, parts, count, ret_len);
+    }
+    enum weir_result result = tls_read(stream, parts, count, ret_len);
+    if (stream->tls_write_blocked) {
+        stream_want(stream, stream->wanted);
+    }
+    look_for_buffered(stream);
+    return result;
+}
+
+// One record for many small parts: gathers up to a record's worth, or points at a large part.
+static struct iovec next_record(struct iovec *parts, size_t count, char scratch[TLS_RECORD_MAX])
+{
+    if (count == 1 || parts->iov_len >= TLS_RECORD_MAX) {
+        return *parts;
+    }
+    size_t len = 0;
+    for (size_t i = 0; i < count && len < TLS_RECORD_MAX; i++) {
+        size_t take = parts[i].iov_len;
+        take = take < TLS_RECORD_MAX - len ? take : TLS_RECORD_MAX - len;
+        memcpy(scratch + len, parts[i].iov_base, take);
+        len += take;
+    }
+    return (struct iovec){scratch, len};
+}
+
+static void skip_parts(struct iovec **parts, size_t *count, size_t len)
+{
+    while (*count > 0 && len >= (*parts)->iov_len) {
+        len -= (*parts)->iov_len;
+        (*parts)++;
+        (*count)--;
+    }
+    if (len > 0) {
+        (*parts)->iov_base = (char *)(*parts)->iov_base + len;
+        (*parts)->iov_len -= len;
+    }
+}
+
+static enum weir_result tls_write(
+    struct stream *stream, struct iovec *parts, size_t count, size_t *ret_len)
+{
+    char scratch[TLS_RECORD_MAX];
+    size_t total = 0;
+    while (count > 0) {
+        struct iovec record = next_record(parts, count, scratch);
+        size_t len = 0;
+        ERR_clear_error();
+        int returned = SSL_write_ex(stream->ssl, record.iov_base, record.iov_len, &len);
+        if (returned != 1) {
+            enum weir_result result = tls_result(stream, returned);
+            stream->tls_write_blocked = false; // writability is the owner's to want
+            *ret_len = total;
+            return total > 0 ? WEIR_OK : result;
+        }
+        total += len;
+        skip_parts(&parts, &count, len);
+    }
+    *ret_len = total;
+    return WEIR_OK;
+}
+
+enum weir_result stream_write(
+    struct stream *stream, struct iovec *parts, size_t count, size_t *ret_len)
+{
+    if (stream->ssl == NULL) {
+        return sys_send_vector(stream->fd, parts, count, ret_len);
+    }
+    return tls_write(stream, parts, count, ret_len);
+}
+
+void stream_finish(struct stream *stream)
+{
+    if (stream->ssl != NULL && SSL_is_init_finished(stream->ssl)) {
+        ERR_clear_error();
+        // Whether the alert fits into the socket now is all that can be done about it.
+        (void)SSL_shutdown(stream->ssl);
+        ERR_clear_error();
+    }
+    sys_shutdown_send(stream->fd);
+}
+
+static void on_watch_closed(struct watch *watch)
+{
+    struct stream *stream = container_of(watch, struct stream, watch);
+    stream->closed(stream);
+}
+
+static void let_go(struct stream *stream, stream_closed_fn *closed)
+{
+    stream->closing = true;
+    stream->closed = closed;
+    stream->wanted = WATCH_NONE;
+    list_remove(&stream->again.node);
+    watch_close(&stream->watch, on_watch_closed);
+}
+
+void stream_close(struct stream *stream, bool hard, stream_closed_fn *closed)
+{
+    weir_assert(!stream->closing);
+    let_go(stream, closed);
+    SSL_free(stream->ssl);
+    stream->ssl = NULL;
+    if (hard) {
+        sys_close_hard(stream->fd);
+    } else {
+        sys_close(stream->fd);
+    }
+    stream->fd = -1;
+}
+
+void stream_detach(
+    struct stream *stream, struct stream_state *ret_state, stream_closed_fn *detached)
+{
+    weir_assert(!stream->closing);
+    *ret_state = (struct stream_state){.fd = stream->fd, .ssl = stream->ssl};
+    stream->fd = -1;
+    stream->ssl = NULL;
+    let_go(stream, detached);
+}
+
+void stream_state_drop(struct stream_state *state)
+{
+    SSL_free(state->ssl);
+    sys_close(state->fd);
+}

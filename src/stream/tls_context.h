@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// TLS contexts. Each worker has its own library context, because OpenSSL 3.0 shares locks within
+// one; session ticket keys are the crew's, so that a session resumes on any worker.
+#ifndef WEIR_STREAM_TLS_CONTEXT_H
+#define WEIR_STREAM_TLS_CONTEXT_H
+
+#include <openssl/ssl.h>
+#include <stdint.h>
+
+#include "base/result.h"
+
+#define TLS_TICKET_KEYS_LEN 80
+
+// What a listener serves; shared read-only by all workers.
+struct tls_settings {
+    const char *certificate_path; // PEM chain, the leaf first
+    const char *key_path;         // PEM
+    unsigned char ticket_keys[TLS_TICKET_KEYS_LEN];
+};
+
+struct tls_server {
+    OSSL_LIB_CTX *library; // owned
+    SSL_CTX *current;      // owned; connections hold their own references
+    uint64_t stamp;        // of the files current was made from
+};
+
+// Loads the pair. On failure nothing is changed, and problem (size bytes) says why in English.
+enum weir_result tls_server_load(struct tls_server *server, const struct tls_settings *settings,
+    char *problem, size_t size) WEIR_MUST_CHECK;
+void tls_server_fini(struct tls_server *server);
+// Changes whenever one of the two files does.
+uint64_t tls_settings_stamp(const struct tls_settings *settings);
+// Seconds since 1970 at which the served certificate ends; 0 when unknown.
+int64_t tls_server_expiry(const struct tls_server *server);
+
+// A client context that verifies against ca_path, or the system's store when NULL; verify false
+// accepts anything (for a demo on loopback). NULL on failure.
+SSL_CTX *tls_client_new(const char *ca_path, bool verify);
+
+#endif
