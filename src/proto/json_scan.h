@@ -17,14 +17,14 @@
 #define JSON_DEPTH_MAX 65536
 
 enum json_kind {
-    JSON_ABSENT, // the member is not there
-    JSON_NULL,
-    JSON_FALSE,
-    JSON_TRUE,
-    JSON_NUMBER,
-    JSON_STRING,
-    JSON_ARRAY,
-    JSON_OBJECT,
+    JSON_KIND_ABSENT, // the member is not there
+    JSON_KIND_NULL,
+    JSON_KIND_FALSE,
+    JSON_KIND_TRUE,
+    JSON_KIND_NUMBER,
+    JSON_KIND_STRING,
+    JSON_KIND_ARRAY,
+    JSON_KIND_OBJECT,
 };
 
 struct json_value {
@@ -41,28 +41,28 @@ struct json_keys;
 struct json_keys *json_keys_new(const char *const *names, size_t count) WEIR_MUST_CHECK;
 void json_keys_free(struct json_keys *keys);
 
-// Scans text and fills values[i] for names[i] (JSON_ABSENT when not there). WEIR_MALFORMED.
+// Scans text and fills values[i] for names[i] (JSON_KIND_ABSENT when not there). WEIR_MALFORMED.
 enum weir_result json_scan(
     struct slice text, const struct json_keys *keys, struct json_value *values) WEIR_MUST_CHECK;
 
 // ---- Values as the frame rules see them (spec section 6.1); all take ABSENT and wrong kinds.
 
-bool json_is_string(const struct json_value *value);
+bool json_value_is_string(const struct json_value *value);
 // A string whose JavaScript-trimmed form is not empty.
-bool json_is_filled(const struct json_value *value);
+bool json_value_is_filled(const struct json_value *value);
 // A number whose double value is a finite integer; also its value.
-bool json_is_int(const struct json_value *value, double *ret_number);
+bool json_value_is_int(const struct json_value *value, double *ret_number);
 // The number equals n as a double ("2.0" is 2).
-bool json_number_is(const struct json_value *value, double n);
+bool json_value_is_number(const struct json_value *value, double n);
 // A string that equals text after unescaping.
-bool json_string_is(const struct json_value *value, struct slice text);
+bool json_value_is_text(const struct json_value *value, struct slice text);
 // The string after unescaping starts with prefix.
-bool json_string_starts_with(const struct json_value *value, struct slice prefix);
+bool json_value_starts_with(const struct json_value *value, struct slice prefix);
 // Unescapes a string into out (at least value->text.len bytes); lone surrogates become U+FFFD.
 // Returns the length. When nothing is escaped, callers use value->text itself.
-size_t json_unescape(const struct json_value *value, char *out);
+size_t json_value_unescape(const struct json_value *value, char *out);
 // Unescaped length in UTF-16 code units, as JavaScript's String.length counts it.
-size_t json_utf16_len(const struct json_value *value);
+size_t json_value_utf16_len(const struct json_value *value);
 // The slice without JavaScript white space at its ends (text is UTF-8, already unescaped).
 struct slice json_js_trim(struct slice text);
 

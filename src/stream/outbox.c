@@ -168,6 +168,11 @@ void outbox_flush(struct worker *worker)
     outbox->used = 0;
 }
 
+void ws_settle(struct worker *worker)
+{
+    outbox_flush(worker);
+}
+
 void outbox_forget(struct ws *ws)
 {
     struct entry *entry = entry_of(ws);

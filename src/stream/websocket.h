@@ -105,6 +105,9 @@ void ws_send(struct ws *ws, enum ws_opcode opcode, struct slice payload);
 // False when the receiver is not open (nothing was sent) or was closed by its full queue.
 bool ws_forward(struct ws *to, struct ws_message *message);
 
+// Sends what ws_forward has noted: for a message whose bytes go before the callback returns.
+void ws_settle(struct worker *worker);
+
 void ws_close(struct ws *ws, const struct close_reason *reason);
 // Asks for a sign of life now; ws->last_activity_ns tells.
 void ws_ping(struct ws *ws);

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "relay/channels.h"
+
+#include "base/mem.h"
+#include "obs/log.h"
+#include "relay/flow.h"
+#include "relay/status.h"
+
+#define CHANNEL_BYTES_MAX 4096 // of a frame's channel name; more is no channel anybody was allowed
+
+struct channel_list {
+    size_t count;
+    char *names[CLAIMS_CHANNELS_MAX]; // owned
+};
+
+struct channel {
+    struct map_node node;
+    struct cell *cell;
+    struct list subscribers;
+    char name[];
+};
+
+struct subscription {
+    struct list of_channel;
+    struct list of_peer;
+    struct channel *channel;
+    struct peer *peer;
+};
+
+struct channel_list *channel_list_new(const struct claims *claims)
+{
+    struct channel_list *list = mem_zalloc(sizeof *list);
+    for (size_t i = 0; list != NULL && i < claims->session_channel_count; i++) {
+        const char *name = claims->session_channels[i];
+        list->names[i] = mem_copy(name, strlen(name));
+        list->count++;
+        if (list->names[i] == NULL) {
+            channel_list_free(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+void channel_list_free(struct channel_list *list)
+{
+    for (size_t i = 0; list != NULL && i < list->count; i++) {
+        mem_free(list->names[i]);
+    }
+    mem_free(list);
+}
+
+static bool is_allowed(const struct peer *peer, struct slice name)
+{
+    for (size_t i = 0; peer->channels != NULL && i < peer->channels->count; i++) {
+        if (slice_eq(slice_str(peer->channels->names[i]), name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct channel *find(struct cell *cell, struct slice name)
+{
+    struct map_node *node = map_find(&cell->channels, name);
+    return node == NULL ? NULL : container_of(node, struct channel, node);
+}
+
+static struct channel *find_or_make(struct cell *cell, struct slice name)
+{
+    struct channel *channel = find(cell, name);
+    if (channel != NULL) {
+        return channel;
+    }
+    channel = mem_alloc(sizeof *channel + name.len);
+    if (channel == NULL) {
+        return NULL;
+    }
+    memcpy(channel->name, name.at, name.len);
+    channel->cell = cell;
+    list_init(&channel->subscribers);
+    if (map_insert(&cell->channels, &channel->node, slice_of(channel->name, name.len)) !=
+        WEIR_OK) {
+        mem_free(channel);
+        return NULL;
+    }
+    return channel;
+}
+
+static void drop_if_unused(struct channel *channel)
+{
+    if (list_empty(&channel->subscribers)) {
+        map_remove(&channel->cell->channels, &channel->node);
+        mem_free(channel);
+    }
+}
+
+static void end_subscription(struct subscription *subscription)
+{
+    struct channel *channel = subscription->channel;
+    list_remove(&subscription->of_channel);
+    list_remove(&subscription->of_peer);
+    mem_free(subscription);
+    drop_if_unused(channel);
+}
+
+static struct subscription *subscription_of(struct peer *peer, struct slice name)
+{
+    list_for_each(node, &peer->subscriptions) {
+        struct subscription *subscription = container_of(node, struct subscription, of_peer);
+        if (slice_eq(subscription->channel->node.key, name)) {
+            return subscription;
+        }
+    }
+    return NULL;
+}
+
+static bool subscribe(struct peer *peer, struct slice name)
+{
+    if (subscription_of(peer, name) != NULL) {
+        return true;
+    }
+    struct channel *channel = find_or_make(peer->cell, name);
+    struct subscription *subscription = channel == NULL ? NULL : mem_alloc(sizeof *subscription);
+    if (subscription == NULL) {
+        if (channel != NULL) {
+            drop_if_unused(channel);
+        }
+        return false;
+    }
+    subscription->channel = channel;
+    subscription->peer = peer;
+    list_init(&subscription->of_channel);
+    list_init(&subscription->of_peer);
+    list_push_back(&channel->subscribers, &subscription->of_channel);
+    list_push_back(&peer->subscriptions, &subscription->of_peer);
+    return true;
+}
+
+static void count(struct peer *peer, enum metric metric)
+{
+    metrics_count(peer->shard->worker->metrics, metric);
+}
+
+// The frame's channel when this client may use it; otherwise the client is told that it may not.
+static bool allowed_channel(struct peer *peer, const struct frame *frame, const char *denied_type,
+    enum metric metric, char scratch[CHANNEL_BYTES_MAX], struct slice *ret_name)
+{
+    if (frame_text_trimmed(&frame->channel, scratch, CHANNEL_BYTES_MAX, ret_name) &&
+        is_allowed(peer, *ret_name)) {
+        return true;
+    }
+    count(peer, metric);
+    status_send_denied(peer, denied_type, &frame->channel);
+    return false;
+}
+
+void channels_subscribe(struct peer *peer, const struct frame *frame)
+{
+    char scratch[CHANNEL_BYTES_MAX];
+    struct slice name;
+    if (!allowed_channel(peer, frame, "viewport.session_events.subscribe_denied/v1",
+            METRIC_SESSION_EVENT_SUBSCRIBE_REJECTED, scratch, &name)) {
+        return;
+    }
+    if (!subscribe(peer, name)) {
+        ws_close(&peer->ws, &close_NO_MEMORY);
+        return;
+    }
+    count(peer, METRIC_SESSION_EVENT_SUBSCRIBED);
+    status_send_subscribed(peer, name, frame);
+}
+
+void channels_unsubscribe(struct peer *peer, const struct frame *frame)
+{
+    char scratch[CHANNEL_BYTES_MAX];
+    struct slice name;
+    if (!allowed_channel(peer, frame, "viewport.session_events.subscribe_denied/v1",
+            METRIC_SESSION_EVENT_SUBSCRIBE_REJECTED, scratch, &name)) {
+        return;
+    }
+    struct subscription *subscription = subscription_of(peer, name);
+    if (subscription != NULL) {
+        end_subscription(subscription);
+        count(peer, METRIC_SESSION_EVENT_UNSUBSCRIBED);
+    }
+    status_send_unsubscribed(peer, name);
+}
+
+// Spec section 14, 15: a presence frame speaks for the user in the claims, when there is one.
+static bool is_own_user(const struct peer *peer, const struct frame *frame)
+{
+    char scratch[1024];
+    struct slice user;
+    if (peer->user_id == NULL) {
+        return true;
+    }
+    return frame_text_trimmed(&frame->user_id, scratch, sizeof scratch, &user) &&
+           slice_eq(user, slice_str(peer->user_id));
+}
+
+void channels_presence(struct peer *peer, const struct frame *frame, struct ws_message *message)
+{
+    char scratch[CHANNEL_BYTES_MAX];
+    struct slice name;
+    const char *denied = "viewport.session_viewer_presence_denied/v1";
+    if (!is_own_user(peer, frame)) {
+        count(peer, METRIC_SESSION_VIEWER_PRESENCE_REJECTED);
+        status_send_denied(peer, denied, &frame->channel);
+        return;
+    }
+    if (!allowed_channel(
+            peer, frame, denied, METRIC_SESSION_VIEWER_PRESENCE_REJECTED, scratch, &name)) {
+        return;
+    }
+    struct channel *channel = find(peer->cell, name);
+    size_t sent = 0;
+    if (channel != NULL) {
+        list_for_each_safe(node, &channel->subscribers) {
+            struct peer *to = container_of(node, struct subscription, of_channel)->peer;
+            if (to != peer && ws_forward(&to->ws, message)) {
+                flow_after_send(peer, to);
+                sent++;
+            }
+        }
+    }
+    count(peer, sent > 0 ? METRIC_SESSION_VIEWER_PRESENCE_FANNED
+                         : METRIC_SESSION_VIEWER_PRESENCE_NO_PEERS);
+}
+
+void channels_leave_all(struct peer *peer)
+{
+    list_for_each_safe(node, &peer->subscriptions) {
+        end_subscription(container_of(node, struct subscription, of_peer));
+    }
+}
+
+void channels_fini(struct cell *cell)
+{
+    weir_assert(cell->channels.count == 0);
+    map_fini(&cell->channels);
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// The relay's configuration: environment variables and nothing else (spec section 2). config.def
+// has a row for each; the fields below are the rows' fields and what follows from them.
+#ifndef WEIR_RELAY_CONFIG_H
+#define WEIR_RELAY_CONFIG_H
+
+#include "conf/conf.h"
+
+// In the order of the rows' choices.
+enum relay_mode_choice { MODE_AUTO, MODE_DEV, MODE_STAGING, MODE_PROD };
+enum rate_limit_action { RATE_LIMIT_CLOSE, RATE_LIMIT_THROTTLE };
+enum backplane_mode { BACKPLANE_AUTO, BACKPLANE_SINGLE, BACKPLANE_SERVER, BACKPLANE_REDIS };
+enum relay_compat { COMPAT_DOCS, COMPAT_REFERENCE };
+enum config_switch { SWITCH_AUTO, SWITCH_OFF, SWITCH_ON };
+
+enum security_mode { SECURITY_MODE_DEV, SECURITY_MODE_STAGING, SECURITY_MODE_PROD };
+
+#define CONF_FIELD_TEXT char *
+#define CONF_FIELD_URL char *
+#define CONF_FIELD_PATH char *
+#define CONF_FIELD_SECRET char *
+#define CONF_FIELD_INT uint64_t
+#define CONF_FIELD_BOOL bool
+#define CONF_FIELD_CHOICE unsigned
+#define CONF_FIELD_NETWORKS struct conf_networks
+#define CONF_FIELD_WORDS struct conf_words
+
+struct relay_config {
+#define KEY(field, type, ...) CONF_FIELD_##type field;
+#include "relay/config.def"
+#undef KEY
+    // What follows from the rows; strings are owned.
+    enum security_mode security_mode;
+    bool tls_enabled;
+    bool server_tls_verify;
+    bool has_admin_token;
+    unsigned char admin_token_sha256[32]; // the token itself is wiped
+    char *platform_origin;                // scheme and authority
+    char *admission_url;
+};
+
+// Reads everything, follows the rules of sections 2.3 and 2.4, and collects all problems; with an
+// error among them the configuration must not be used (but freed). random makes the default id.
+enum weir_result relay_config_load(const struct conf_source *source, const uint8_t random[6],
+    struct relay_config *ret_config, struct conf_problems *problems) WEIR_MUST_CHECK;
+void relay_config_free(struct relay_config *config);
+// The manual of all variables, Markdown.
+void relay_config_manual(struct buf *out);
+const char *security_mode_name(enum security_mode mode);
+
+#endif

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// The relay as a part of the process: one struct relay, and a shard of it on every worker. All
+// connections of a workspace live on one worker, which its hash names.
+#ifndef WEIR_RELAY_RELAY_H
+#define WEIR_RELAY_RELAY_H
+
+#include <stdatomic.h>
+
+#include "http/client.h"
+#include "http/server.h"
+#include "loop/worker.h"
+#include "relay/config.h"
+#include "relay/ledger.h"
+#include "stream/websocket.h"
+
+struct relay {
+    const struct relay_config *config; // borrowed, outlives the relay
+    struct crew *crew;                 // borrowed, outlives the relay
+    struct ledger *ledger;             // owned
+    struct ws_policy policy;
+    struct http_tls_profile platform_tls;
+    struct tls_settings tls;
+    struct siphash_key placement; // which worker a workspace lives on
+    const struct http_route *routes; // plain requests; borrowed
+    http_handler_fn *not_found;
+    struct sys_address address; // what is listened on; the port is known after the first worker
+    atomic_bool draining;
+    atomic_uint shards_busy; // shards that still hold connections while draining
+    atomic_bool unknown_claim_logged;
+    char *internal_key_header; // owned; NULL without RELAY_INTERNAL_KEY
+};
+
+// Process-wide, before the workers start. routes: requests that are no upgrades.
+enum weir_result relay_init(struct relay *relay, struct crew *crew,
+    const struct relay_config *config, const struct http_route *routes,
+    http_handler_fn *not_found) WEIR_MUST_CHECK;
+void relay_fini(struct relay *relay);
+
+// On each worker's thread. problem (size bytes) says in English why it cannot start.
+enum weir_result relay_worker_start(
+    struct relay *relay, struct worker *worker, char *problem, size_t size) WEIR_MUST_CHECK;
+void relay_worker_stop(struct worker *worker);
+
+// Any thread. Stops listening, sends everybody 1001 spread over a second, and ends the crew when all
+// have left, or five seconds later (spec section 13; 14, 9).
+void relay_drain(struct relay *relay);
+// Any thread: loads the certificate anew; a pair that does not fit is logged and not used.
+void relay_reload(struct relay *relay);
+
+// ---- For the admin routes.
+
+// Appends this worker's cells as JSON objects separated by commas (spec section 3.2).
+void relay_write_cells(struct worker *worker, struct buf *out);
+// Appends this worker's samples of one family with a workspace label, as exposition text. A
+// workspace lives on one worker, so samples of workers never clash; "_other" is left to
+// relay_other_frames.
+enum relay_family { RELAY_FRAMES_IN, RELAY_FRAMES_OUT };
+void relay_write_family(struct worker *worker, enum relay_family family, struct buf *out);
+// Frames of this worker's workspaces that have no label of their own.
+uint64_t relay_other_frames(struct worker *worker, enum relay_family family);
+
+#endif

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// A daemon comes back while the relay still holds its old connection (spec section 5.3, DECISION;
+// 14, 6). The old one is pinged; it stays if anything comes from it within
+// RELAY_TAKEOVER_TIMEOUT_MS, otherwise the newcomer takes its place. Until then the newcomer is the
+// cell's candidate and is not read.
+#ifndef WEIR_RELAY_TAKEOVER_H
+#define WEIR_RELAY_TAKEOVER_H
+
+#include "relay/peer.h"
+
+// False when memory ran out: the newcomer cannot wait.
+bool takeover_begin(struct peer *candidate, const struct claims *claims) WEIR_MUST_CHECK;
+// The candidate has become the daemon, or ended.
+void takeover_cancel(struct peer *candidate);
+
+#endif
