@@ -86,6 +86,20 @@ static size_t tls_read(struct conn *c, uint8_t *out, size_t size)
     return total;
 }
 
+// A record at a time, until all is taken or the kernel's buffer is full.
+static size_t tls_write(struct conn *c, const uint8_t *data, size_t len)
+{
+    size_t total = 0;
+    while (total < len) {
+        size_t put = 0;
+        int result = SSL_write_ex(c->ssl, data + total, len - total, &put);
+        if (result != 1 && tls_waits(c, result, "write"))
+            break;
+        total += put;
+    }
+    return total;
+}
+
 size_t conn_read(struct conn *c, uint8_t *out, size_t size)
 {
     if (c->ssl != NULL)
@@ -100,11 +114,8 @@ size_t conn_read(struct conn *c, uint8_t *out, size_t size)
 
 size_t conn_write(struct conn *c, const uint8_t *data, size_t len)
 {
-    if (c->ssl != NULL) {
-        size_t put = 0;
-        int result = SSL_write_ex(c->ssl, data, len, &put);
-        return result != 1 && tls_waits(c, result, "write") ? 0 : put;
-    }
+    if (c->ssl != NULL)
+        return tls_write(c, data, len);
     ssize_t put = send(c->fd, data, len, MSG_NOSIGNAL);
     if (put >= 0)
         return (size_t)put;

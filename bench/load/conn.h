@@ -53,7 +53,8 @@ bool conn_advance(struct conn *c);
 // the connection.
 size_t conn_read(struct conn *c, uint8_t *out, size_t size);
 
-// Bytes taken, fewer than `len` when the kernel's buffer is full.
+// Bytes taken, fewer than `len` when the kernel's buffer is full. The next write on this connection
+// must then begin with the bytes that were not taken.
 size_t conn_write(struct conn *c, const uint8_t *data, size_t len);
 
 // Looks at a piece of a control frame: prepares a pong for a ping, dies on a close.

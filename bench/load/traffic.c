@@ -38,6 +38,7 @@ struct stream {
     uint64_t allowed;
     uint64_t next;
     size_t offset;
+    bool blocked; // the last write was cut short; TLS wants the same bytes again first
     uint64_t received;
     uint64_t *stamps_ns;
 };
@@ -85,7 +86,7 @@ static void stream_allow(struct stream *s, uint64_t when_ns)
 static void stream_pump(struct stream *s, const struct pool *p)
 {
     for (;;) {
-        if (s->offset == 0 && !conn_flush_pong(s->from))
+        if (s->offset == 0 && !s->blocked && !conn_flush_pong(s->from))
             return;
         if (s->next == s->allowed)
             return;
@@ -99,7 +100,8 @@ static void stream_pump(struct stream *s, const struct pool *p)
         size_t put = conn_write(s->from, p->wire + slot * p->frame_size + s->offset, len);
         s->next += (s->offset + put) / p->frame_size;
         s->offset = (s->offset + put) % p->frame_size;
-        if (put < len)
+        s->blocked = put < len;
+        if (s->blocked)
             return;
     }
 }
