@@ -62,15 +62,16 @@ size_t ws_header_write(
 void ws_unmask(char *to, const char *from, size_t len, const uint8_t mask[4], uint64_t offset);
 
 // A received close payload (section 5.5.1): empty gives 1005. WEIR_PROTOCOL: one byte, or a code
-// that must not be sent (section 7.4: below 1000, 1004-1006, 1012-2999 reserved by no registry,
-// 5000 and up). WEIR_MALFORMED: reason is not UTF-8.
+// that must not be sent (section 7.4: below 1000, 1004-1006, 1015-2999, 5000 and up; IANA's registry
+// has 1012-1014 since). WEIR_MALFORMED: reason is not UTF-8.
 enum weir_result ws_close_parse(
     struct slice payload, uint16_t *ret_code, struct slice *ret_reason) WEIR_MUST_CHECK;
 // Writes a close payload; reason is cut to 123 bytes at a character's end. Returns the length.
 size_t ws_close_write(char out[WS_CONTROL_PAYLOAD_MAX], uint16_t code, struct slice reason);
 
 #define WS_ACCEPT_SIZE 29
-// Sec-WebSocket-Accept for a key (section 4.2.2), NUL-terminated.
+// Sec-WebSocket-Accept for a key (section 4.2.2), NUL-terminated. WEIR_INVALID: a key that
+// ws_key_valid refuses by its length; WEIR_CRYPTO.
 enum weir_result ws_accept_key(struct slice key, char out[WS_ACCEPT_SIZE]) WEIR_MUST_CHECK;
 // 16 bytes in padded base64 (section 4.1); like the reference, 22 characters and "==".
 bool ws_key_valid(struct slice key);
