@@ -100,16 +100,31 @@ static size_t tls_write(struct conn *c, const uint8_t *data, size_t len)
     return total;
 }
 
-size_t conn_read(struct conn *c, uint8_t *out, size_t size)
+static size_t plain_read(struct conn *c, uint8_t *out, size_t size)
 {
-    if (c->ssl != NULL)
-        return tls_read(c, out, size);
     ssize_t got = recv(c->fd, out, size, 0);
     if (got > 0)
         return (size_t)got;
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         return 0;
     util_die("connection %u: %s", c->index, got == 0 ? "closed by the server" : strerror(errno));
+}
+
+static size_t socket_read(struct conn *c, uint8_t *out, size_t size)
+{
+    return c->ssl != NULL ? tls_read(c, out, size) : plain_read(c, out, size);
+}
+
+size_t conn_read(struct conn *c, uint8_t *out, size_t size)
+{
+    size_t early = c->head_len - c->head_pos;
+    if (early == 0)
+        return socket_read(c, out, size);
+    if (early > size)
+        util_die("connection %u: a read of %zu bytes is too small", c->index, size);
+    memcpy(out, c->head + c->head_pos, early);
+    c->head_pos = c->head_len;
+    return early + (size > early ? socket_read(c, out + early, size - early) : 0);
 }
 
 size_t conn_write(struct conn *c, const uint8_t *data, size_t len)
@@ -145,7 +160,7 @@ static bool request_sent(struct conn *c)
 static bool response_read(struct conn *c)
 {
     size_t space = sizeof c->head - 1 - c->head_len;
-    size_t got = conn_read(c, (uint8_t *)c->head + c->head_len, space);
+    size_t got = socket_read(c, (uint8_t *)c->head + c->head_len, space);
     c->head_len += got;
     c->head[c->head_len] = '\0';
     char *end = strstr(c->head, "\r\n\r\n");
@@ -156,8 +171,6 @@ static bool response_read(struct conn *c)
     if (strncmp(c->head, "HTTP/1.1 101 ", 13) != 0)
         util_die("connection %u: refused: %.*s", c->index, (int)strcspn(c->head, "\r\n"), c->head);
     c->head_pos = (size_t)(end + 4 - c->head);
-    if (c->head_pos != c->head_len)
-        util_die("connection %u: the server speaks before it is spoken to", c->index);
     return true;
 }
 

@@ -119,6 +119,7 @@ void fleet_open(struct fleet *f, const struct fleet_options *options)
             } else if (conn_advance(c)) {
                 hist_add(&f->upgrade_ns, util_now_ns() - c->started_ns);
                 opened++;
+                fleet_read_idle(f, c); // a ping may have come with the answer
             }
         }
     }
