@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 set(SOURCES
+  http1.c
+  proxy_header.c
   websocket.c
 )

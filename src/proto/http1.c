@@ -1,0 +1,519 @@
+// SPDX-License-Identifier: Apache-2.0
+// HTTP/1.1 heads: our own lines first, then llhttp, then what llhttp is lenient about.
+//
+//   bytes -> find_end: lines end in CRLF, none is folded, not too many      (AGAIN leaves here)
+//         -> bytes_valid: no control characters, no CR on its own
+//         -> llhttp: method, target, version, header names and values
+//         -> check_request / check_response: the start line byte for byte, Host
+//         -> read_framing: one way only to tell where the body ends
+//
+// 1. llhttp sees complete heads only, and must end where find_end said that the head ends. Two
+//    parsers that disagree are how requests are smuggled, so a disagreement is a refusal.
+// 2. A peer that sends a head byte by byte makes the caller ask again for each. Until the end is
+//    there only memchr looks at the bytes, and it is called at most once a line: the limit on
+//    header lines bounds an ask at a few microseconds.
+// 3. Two headers that say the length are refused even when they agree: nobody sends them honestly,
+//    and the next hop may take the other one.
+#include "proto/http1.h"
+
+#include <llhttp.h>
+
+#include "base/number.h"
+
+#define LEADING_EMPTY_LINES_MAX 8 // one is what RFC 9112 section 2.2 asks for
+
+static bool is_blank(char byte)
+{
+    return byte == ' ' || byte == '\t';
+}
+
+static bool is_alpha(char byte)
+{
+    return (byte >= 'A' && byte <= 'Z') || (byte >= 'a' && byte <= 'z');
+}
+
+static bool is_digit(char byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
+// ---- Where the head ends ------------------------------------------------------------------------
+
+// What can be said of a start line by looking at one of its ends: HTTP/0.9 has no version there,
+// and other versions are not ours.
+static bool start_line_plausible(struct slice line, llhttp_type_t type)
+{
+    if (type == HTTP_RESPONSE) {
+        return slice_starts_with(line, SLICE("HTTP/1.0 ")) ||
+               slice_starts_with(line, SLICE("HTTP/1.1 "));
+    }
+    return slice_ends_with(line, SLICE(" HTTP/1.0")) || slice_ends_with(line, SLICE(" HTTP/1.1"));
+}
+
+// No method starts with anything but a capital letter, and no answer with anything but the version:
+// a peer that speaks another protocol learns so from its first byte.
+static bool first_bytes_plausible(struct slice bytes, llhttp_type_t type)
+{
+    if (type == HTTP_RESPONSE) {
+        struct slice version = SLICE("HTTP/1.");
+        version.len = bytes.len < version.len ? bytes.len : version.len;
+        return slice_starts_with(bytes, version);
+    }
+    return bytes.at[0] >= 'A' && bytes.at[0] <= 'Z';
+}
+
+// How many bytes of empty lines to skip in front of a request; a CR whose LF is missing stays.
+static size_t leading_empty_len(struct slice bytes)
+{
+    size_t len = 0;
+    while (len < 2 * LEADING_EMPTY_LINES_MAX &&
+           slice_starts_with(slice_skip(bytes, len), SLICE("\r\n"))) {
+        len += 2;
+    }
+    return len;
+}
+
+// The length of the head that begins with its start line at bytes; room is what may still be used.
+static enum weir_result find_end(
+    struct slice bytes, size_t room, llhttp_type_t type, size_t *ret_len)
+{
+    size_t window = bytes.len < room ? bytes.len : room;
+    size_t start = 0;
+    for (size_t line_count = 0;; line_count++) {
+        ptrdiff_t len = slice_find(slice_of(bytes.at + start, window - start), '\n');
+        if (len < 0) {
+            return window == room ? WEIR_TOO_LARGE : WEIR_AGAIN;
+        }
+        struct slice line = slice_of(bytes.at + start, (size_t)len);
+        if (line.len == 0 || line.at[line.len - 1] != '\r') {
+            return WEIR_MALFORMED;
+        }
+        line.len--;
+        start += line.len + 2;
+        if (line_count == 0) {
+            if (!start_line_plausible(line, type)) {
+                return WEIR_MALFORMED;
+            }
+            continue;
+        }
+        if (line.len == 0) {
+            *ret_len = start;
+            return WEIR_OK;
+        }
+        if (is_blank(line.at[0])) {
+            return WEIR_MALFORMED; // folded: RFC 9112 section 5.2
+        }
+        if (line_count > HTTP1_HEADERS_MAX) {
+            return WEIR_TOO_LARGE;
+        }
+    }
+}
+
+// Every LF of the head follows a CR (find_end saw to it), so equal counts mean that no CR is alone.
+static bool bytes_valid(struct slice head)
+{
+    size_t cr_count = 0;
+    size_t lf_count = 0;
+    bool valid = true;
+    for (size_t i = 0; i < head.len; i++) {
+        unsigned char byte = (unsigned char)head.at[i];
+        bool cr = byte == '\r';
+        bool lf = byte == '\n';
+        cr_count += cr;
+        lf_count += lf;
+        valid &= (byte >= ' ' && byte != 0x7f) || byte == '\t' || cr || lf;
+    }
+    return valid && cr_count == lf_count;
+}
+
+// ---- llhttp -------------------------------------------------------------------------------------
+
+static int on_method(llhttp_t *parser, const char *at, size_t len)
+{
+    struct http1_head *head = parser->data;
+    head->method = slice_of(at, len);
+    return 0;
+}
+
+static int on_url(llhttp_t *parser, const char *at, size_t len)
+{
+    struct http1_head *head = parser->data;
+    head->target = slice_of(at, len);
+    return 0;
+}
+
+static int on_header_field(llhttp_t *parser, const char *at, size_t len)
+{
+    struct http1_head *head = parser->data;
+    // A name is followed by its colon: no blanks between, and llhttp has handed it out whole.
+    if (head->header_count == HTTP1_HEADERS_MAX || len == 0 || at[len] != ':') {
+        return -1;
+    }
+    head->headers[head->header_count++] =
+        (struct http1_header){slice_of(at, len), slice_of(at + len + 1, 0)};
+    return 0;
+}
+
+static int on_header_value(llhttp_t *parser, const char *at, size_t len)
+{
+    struct http1_head *head = parser->data;
+    struct http1_header *header = &head->headers[head->header_count - 1];
+    if (header->value.len > 0) {
+        return -1; // a second piece: a value has one
+    }
+    header->value = slice_trim(slice_of(at, len));
+    return 0;
+}
+
+static int on_headers_complete(llhttp_t *parser)
+{
+    (void)parser;
+    return HPE_PAUSED;
+}
+
+static const llhttp_settings_t settings = {
+    .on_method = on_method,
+    .on_url = on_url,
+    .on_header_field = on_header_field,
+    .on_header_value = on_header_value,
+    .on_headers_complete = on_headers_complete,
+};
+
+static enum weir_result run_llhttp(
+    struct slice bytes, llhttp_type_t type, struct http1_head *ret_head)
+{
+    llhttp_t parser;
+    llhttp_init(&parser, type, &settings);
+    parser.data = ret_head;
+    if (llhttp_execute(&parser, bytes.at, bytes.len) != HPE_PAUSED ||
+        llhttp_get_error_pos(&parser) != bytes.at + bytes.len || parser.http_major != 1) {
+        return WEIR_MALFORMED;
+    }
+    ret_head->minor_version = parser.http_minor;
+    ret_head->status = type == HTTP_RESPONSE ? parser.status_code : 0;
+    return WEIR_OK;
+}
+
+// ---- What llhttp is lenient about ---------------------------------------------------------------
+
+// The characters of uri-host and port (RFC 3986 section 3.2) but the comma, which would let two
+// hosts pass as one.
+static bool host_valid(struct slice host)
+{
+    for (size_t i = 0; i < host.len; i++) {
+        char byte = host.at[i];
+        if (!is_alpha(byte) && !is_digit(byte) &&
+            (byte == '\0' || strchr("-._~%!$&'()*+;=:[]", byte) == NULL)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum weir_result check_request(struct slice line_at, const struct http1_head *head)
+{
+    // "METHOD SP target SP HTTP/1.x": one space each, and nothing else on the line.
+    const char *target_at = line_at.at + head->method.len + 1;
+    size_t line_len = head->method.len + 1 + head->target.len + sizeof " HTTP/1.x" - 1;
+    if (head->method.at != line_at.at || head->target.at != target_at || head->target.len == 0 ||
+        slice_find(line_at, '\r') != (ptrdiff_t)line_len) {
+        return WEIR_MALFORMED;
+    }
+    size_t host_count = http1_count(head, SLICE("host"));
+    if (host_count > 1 || (host_count == 0 && head->minor_version == 1)) {
+        return WEIR_MALFORMED;
+    }
+    const struct http1_header *host = http1_find(head, SLICE("host"));
+    return host == NULL || host_valid(host->value) ? WEIR_OK : WEIR_MALFORMED;
+}
+
+static enum weir_result check_response(const struct http1_head *head)
+{
+    return head->status >= 100 && head->status <= 999 ? WEIR_OK : WEIR_MALFORMED;
+}
+
+// RFC 9112 section 6. A coding other than chunked is none we can undo, and HTTP/1.0 has none.
+static enum weir_result read_framing(struct http1_head *head)
+{
+    size_t length_count = http1_count(head, SLICE("content-length"));
+    size_t coding_count = http1_count(head, SLICE("transfer-encoding"));
+    if (length_count + coding_count > 1) {
+        return WEIR_MALFORMED;
+    }
+    head->content_length = 0;
+    head->has_content_length = length_count == 1;
+    head->chunked = coding_count == 1;
+    if (head->chunked) {
+        struct slice coding = http1_find(head, SLICE("transfer-encoding"))->value;
+        bool known = head->minor_version == 1 && slice_eq_nocase(coding, SLICE("chunked"));
+        return known ? WEIR_OK : WEIR_MALFORMED;
+    }
+    if (head->has_content_length) {
+        struct slice text = http1_find(head, SLICE("content-length"))->value;
+        bool number = number_parse_u64(text, INT64_MAX, &head->content_length) == WEIR_OK;
+        return number ? WEIR_OK : WEIR_MALFORMED;
+    }
+    return WEIR_OK;
+}
+
+static void read_connection(struct http1_head *head)
+{
+    struct slice name = SLICE("connection");
+    bool persistent = head->minor_version == 1 || http1_has_token(head, name, SLICE("keep-alive"));
+    head->keep_alive = persistent && !http1_has_token(head, name, SLICE("close"));
+    head->upgrade =
+        http1_has_token(head, name, SLICE("upgrade")) && http1_find(head, SLICE("upgrade")) != NULL;
+}
+
+static enum weir_result parse(struct slice bytes, llhttp_type_t type, struct http1_head *ret_head)
+{
+    size_t skipped = type == HTTP_REQUEST ? leading_empty_len(bytes) : 0;
+    struct slice rest = slice_skip(bytes, skipped);
+    if (rest.len == 0 || (rest.len == 1 && rest.at[0] == '\r' && type == HTTP_REQUEST)) {
+        return WEIR_AGAIN;
+    }
+    if (!first_bytes_plausible(rest, type)) {
+        return WEIR_MALFORMED;
+    }
+    size_t len;
+    enum weir_result result = find_end(rest, HTTP1_HEAD_BYTES_MAX - skipped, type, &len);
+    if (result != WEIR_OK) {
+        return result;
+    }
+    rest.len = len;
+    if (!bytes_valid(rest)) {
+        return WEIR_MALFORMED;
+    }
+
+    ret_head->method = ret_head->target = SLICE_EMPTY;
+    ret_head->header_count = 0;
+    result = run_llhttp(rest, type, ret_head);
+    if (result == WEIR_OK) {
+        result = type == HTTP_REQUEST ? check_request(rest, ret_head) : check_response(ret_head);
+    }
+    if (result == WEIR_OK) {
+        result = read_framing(ret_head);
+    }
+    if (result == WEIR_OK) {
+        read_connection(ret_head);
+        ret_head->head_len = skipped + len;
+    }
+    return result;
+}
+
+enum weir_result http1_parse_request(struct slice bytes, struct http1_head *ret_head)
+{
+    return parse(bytes, HTTP_REQUEST, ret_head);
+}
+
+enum weir_result http1_parse_response(struct slice bytes, struct http1_head *ret_head)
+{
+    return parse(bytes, HTTP_RESPONSE, ret_head);
+}
+
+// ---- Headers ------------------------------------------------------------------------------------
+
+const struct http1_header *http1_find(const struct http1_head *head, struct slice name)
+{
+    for (size_t i = 0; i < head->header_count; i++) {
+        if (slice_eq_nocase(head->headers[i].name, name)) {
+            return &head->headers[i];
+        }
+    }
+    return NULL;
+}
+
+size_t http1_count(const struct http1_head *head, struct slice name)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < head->header_count; i++) {
+        count += slice_eq_nocase(head->headers[i].name, name);
+    }
+    return count;
+}
+
+bool http1_has_token(const struct http1_head *head, struct slice name, struct slice token)
+{
+    for (size_t i = 0; i < head->header_count; i++) {
+        if (!slice_eq_nocase(head->headers[i].name, name)) {
+            continue;
+        }
+        struct slice rest = head->headers[i].value;
+        struct slice part;
+        while (slice_split(&rest, ',', &part)) {
+            if (slice_eq_nocase(slice_trim(part), token)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+const char *http1_reason(unsigned status)
+{
+    static const struct {
+        unsigned status;
+        const char *reason;
+    } reasons[] = {
+        {100, "Continue"},
+        {101, "Switching Protocols"},
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {204, "No Content"},
+        {206, "Partial Content"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {411, "Length Required"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {421, "Misdirected Request"},
+        {426, "Upgrade Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+    };
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        if (reasons[i].status == status) {
+            return reasons[i].reason;
+        }
+    }
+    return "Unknown";
+}
+
+// ---- The target ---------------------------------------------------------------------------------
+
+// The length of "scheme://" at the front, 0 when there is none (RFC 3986 section 3.1).
+static size_t scheme_len(struct slice target)
+{
+    size_t len = 0;
+    while (
+        len < target.len && (is_alpha(target.at[len]) ||
+                                (len > 0 && (is_digit(target.at[len]) || target.at[len] == '+' ||
+                                                target.at[len] == '-' || target.at[len] == '.')))) {
+        len++;
+    }
+    return len > 0 && slice_starts_with(slice_skip(target, len), SLICE("://")) ? len + 3 : 0;
+}
+
+enum weir_result http1_split_target(
+    struct slice target, struct slice *ret_path, struct slice *ret_query)
+{
+    for (size_t i = 0; i < target.len; i++) {
+        unsigned char byte = (unsigned char)target.at[i];
+        if (byte <= ' ' || byte >= 0x7f || byte == '#') {
+            return WEIR_MALFORMED;
+        }
+    }
+    ptrdiff_t mark = slice_find(target, '?');
+    struct slice path = mark < 0 ? target : slice_of(target.at, (size_t)mark);
+    struct slice query = mark < 0 ? SLICE_EMPTY : slice_skip(target, (size_t)mark + 1);
+    size_t scheme = scheme_len(path);
+    if (scheme > 0) {
+        struct slice authority = slice_skip(path, scheme);
+        ptrdiff_t slash = slice_find(authority, '/');
+        if (authority.len == 0 || slash == 0) {
+            return WEIR_MALFORMED;
+        }
+        path = slash < 0 ? SLICE("/") : slice_skip(authority, (size_t)slash);
+    }
+    if (!slice_starts_with(path, SLICE("/"))) {
+        return WEIR_MALFORMED;
+    }
+    *ret_path = path;
+    *ret_query = query;
+    return WEIR_OK;
+}
+
+static int hex_value(char digit)
+{
+    if (is_digit(digit)) {
+        return digit - '0';
+    }
+    if (digit >= 'a' && digit <= 'f') {
+        return digit - 'a' + 10;
+    }
+    return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
+}
+
+// Takes one decoded byte off the front of *rest, which is not empty.
+static char next_decoded(struct slice *rest)
+{
+    char byte = rest->at[0];
+    size_t used = 1;
+    if (byte == '+') {
+        byte = ' ';
+    } else if (byte == '%' && rest->len >= 3) {
+        int high = hex_value(rest->at[1]);
+        int low = hex_value(rest->at[2]);
+        if (high >= 0 && low >= 0) {
+            byte = (char)(unsigned char)(high * 16 + low);
+            used = 3;
+        }
+    }
+    *rest = slice_skip(*rest, used);
+    return byte;
+}
+
+static bool decodes_to(struct slice encoded, struct slice text)
+{
+    while (encoded.len > 0 && text.len > 0) {
+        if (next_decoded(&encoded) != text.at[0]) {
+            return false;
+        }
+        text = slice_skip(text, 1);
+    }
+    return encoded.len == 0 && text.len == 0;
+}
+
+static enum weir_result decode_value(struct slice encoded, char *text, size_t size, size_t *ret_len)
+{
+    size_t len = 0;
+    while (encoded.len > 0) {
+        char byte = next_decoded(&encoded);
+        if (byte == '\0') {
+            return WEIR_MALFORMED;
+        }
+        if (len + 1 >= size) {
+            return WEIR_TOO_LARGE;
+        }
+        text[len++] = byte;
+    }
+    text[len] = '\0';
+    *ret_len = len;
+    return WEIR_OK;
+}
+
+enum weir_result http1_query_value(
+    struct slice query, struct slice name, char *text, size_t size, size_t *ret_len)
+{
+    weir_assert(size > 0);
+    struct slice part;
+    while (slice_split(&query, '&', &part)) {
+        ptrdiff_t equals = slice_find(part, '=');
+        size_t name_len = equals < 0 ? part.len : (size_t)equals;
+        if (part.len > 0 && decodes_to(slice_of(part.at, name_len), name)) {
+            return decode_value(slice_skip(part, name_len + 1), text, size, ret_len);
+        }
+    }
+    return WEIR_NOT_FOUND;
+}
