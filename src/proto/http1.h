@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // HTTP/1.1 message heads and bodies (RFC 9112) over llhttp in strict mode, without I/O. What llhttp
 // lets through and we do not: HTTP/0.9 and unknown versions, folded header lines, more than one
-// Host, no Host in HTTP/1.1, a Host that is no host, Content-Length together with Transfer-Encoding,
-// either of them twice, codings other than chunked, more than one space in a request line, control
-// characters in a value, a bare CR or LF as a line end.
+// Host, no Host in HTTP/1.1, a Host that is no host, Content-Length together with
+// Transfer-Encoding, either of them twice, codings other than chunked, more than one space in a
+// request line, control characters in a value, a bare CR or LF as a line end.
 #ifndef WEIR_PROTO_HTTP1_H
 #define WEIR_PROTO_HTTP1_H
 
@@ -46,7 +46,8 @@ struct http1_head {
 // before a request line are skipped (section 2.2) and are part of head_len. What *ret_head holds
 // after anything but WEIR_OK means nothing. Asking again with more bytes is cheap while the empty
 // line is missing; a caller that waits for a body should keep head_len and not ask again.
-enum weir_result http1_parse_request(struct slice bytes, struct http1_head *ret_head) WEIR_MUST_CHECK;
+enum weir_result http1_parse_request(
+    struct slice bytes, struct http1_head *ret_head) WEIR_MUST_CHECK;
 enum weir_result http1_parse_response(
     struct slice bytes, struct http1_head *ret_head) WEIR_MUST_CHECK;
 

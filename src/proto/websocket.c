@@ -9,8 +9,8 @@
 // place of its header is free by then), so:
 //  1. every block is loaded whole before any of it is stored, and blocks go upwards: a store never
 //     reaches bytes that are still to be loaded;
-//  2. block sizes are multiples of the mask's four bytes, so one pattern, turned to the phase of the
-//     first byte, serves every block.
+//  2. block sizes are multiples of the mask's four bytes, so one pattern, turned to the phase of
+//     the first byte, serves every block.
 #include "proto/websocket.h"
 
 #include <openssl/evp.h>

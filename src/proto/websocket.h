@@ -62,8 +62,8 @@ size_t ws_header_write(
 void ws_unmask(char *to, const char *from, size_t len, const uint8_t mask[4], uint64_t offset);
 
 // A received close payload (section 5.5.1): empty gives 1005. WEIR_PROTOCOL: one byte, or a code
-// that must not be sent (section 7.4: below 1000, 1004-1006, 1015-2999, 5000 and up; IANA's registry
-// has 1012-1014 since). WEIR_MALFORMED: reason is not UTF-8.
+// that must not be sent (section 7.4: below 1000, 1004-1006, 1015-2999, 5000 and up; IANA's
+// registry has 1012-1014 since). WEIR_MALFORMED: reason is not UTF-8.
 enum weir_result ws_close_parse(
     struct slice payload, uint16_t *ret_code, struct slice *ret_reason) WEIR_MUST_CHECK;
 // Writes a close payload; reason is cut to 123 bytes at a character's end. Returns the length.
