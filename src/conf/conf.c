@@ -1,58 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
+// Reading a table: a reader a type, and the walk over the rows.
 #include "conf/conf.h"
 
 #include <ctype.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "sys/file.h"
+#include "base/utf8.h"
+#include "conf/url.h"
 
-// ---- Problems
-
-void conf_problems_init(struct conf_problems *problems)
-{
-    buf_init(&problems->errors, CONF_PROBLEMS_BYTES_MAX);
-    buf_init(&problems->warnings, CONF_PROBLEMS_BYTES_MAX);
-}
-
-void conf_problems_fini(struct conf_problems *problems)
-{
-    buf_reset(&problems->errors);
-    buf_reset(&problems->warnings);
-}
-
-// One line; control characters of a value become '?', so that it stays one.
-static void add_line(struct buf *out, const char *format, va_list args)
-{
-    char line[1024];
-    int len = vsnprintf(line, sizeof line - 1, format, args);
-    for (char *at = line; *at != '\0'; at++) {
-        *at = (char)((unsigned char)*at < ' ' || *at == 0x7f ? '?' : *at);
-    }
-    if (len >= 0) {
-        buf_append_str(out, line);
-        buf_append_byte(out, '\n');
-    }
-}
-
-void conf_error(struct conf_problems *problems, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    add_line(&problems->errors, format, args);
-    va_end(args);
-}
-
-void conf_warning(struct conf_problems *problems, const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    add_line(&problems->warnings, format, args);
-    va_end(args);
-}
+#define SHOWN_LEN_MAX 120 // of a value in a problem's line
 
 // ---- Values
 
@@ -63,6 +22,7 @@ struct reading {
     const char *name; // under which the value was found
     struct slice value;
     void *field;
+    bool given; // by the source; false: it is the default
 };
 
 static enum weir_result set_text(char **field, struct slice text)
@@ -71,15 +31,48 @@ static enum weir_result set_text(char **field, struct slice text)
     return *field == NULL ? WEIR_MEMORY : WEIR_OK;
 }
 
-static void refuse(const struct reading *reading, const char *allowed)
+static bool is_hidden(const struct reading *reading)
 {
-    if (reading->row->type == CONF_SECRET) {
-        conf_error(reading->problems, "%s: the value is not usable; allowed: %s", reading->name,
-            allowed);
-        return;
+    enum conf_type type = reading->row->type;
+    return type == CONF_SECRET || type == CONF_SECRET_URL ||
+           (type == CONF_URL && slice_find(reading->value, '@') >= 0);
+}
+
+// Reports and returns the result of a reader that refuses.
+static enum weir_result refuse(
+    const struct reading *reading, struct slice value, const char *allowed)
+{
+    bool cut = value.len > SHOWN_LEN_MAX;
+    if (is_hidden(reading)) {
+        conf_error(reading->problems, "%s: the value (not shown) is not usable; allowed: %s",
+            reading->name, allowed);
+    } else {
+        value.len = cut ? SHOWN_LEN_MAX : value.len;
+        conf_error(reading->problems, "%s: \"%.*s%s\" is not usable; allowed: %s", reading->name,
+            SLICE_ARG(value), cut ? "..." : "", allowed);
     }
-    conf_error(reading->problems, "%s: \"%.*s\" is not usable; allowed: %s", reading->name,
-        SLICE_ARG(reading->value), allowed);
+    return WEIR_MALFORMED;
+}
+
+static bool is_line(struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if ((unsigned char)text.at[i] < ' ' || text.at[i] == 0x7f) {
+            return false;
+        }
+    }
+    return text.len <= CONF_TEXT_LEN_MAX;
+}
+
+// ---- A reader a type. WEIR_MALFORMED: refused and reported, the field is untouched.
+
+static enum weir_result read_text(const struct reading *reading)
+{
+    if (!is_line(reading->value) || !utf8_valid(reading->value)) {
+        return refuse(
+            reading, reading->value, "UTF-8 without control characters, at most 4095 bytes");
+    }
+    return set_text(reading->field, reading->value);
 }
 
 // What JavaScript's Number() takes for a non-negative integer: digits, 0x…, 1e3, 1.0.
@@ -107,8 +100,7 @@ static enum weir_result read_int(const struct reading *reading)
     if (!parse_int(reading->value, &number) || number < row->min || number > row->max) {
         snprintf(allowed, sizeof allowed, "a whole number from %llu to %llu",
             (unsigned long long)row->min, (unsigned long long)row->max);
-        refuse(reading, allowed);
-        return WEIR_OK;
+        return refuse(reading, reading->value, allowed);
     }
     *(uint64_t *)reading->field = number;
     return WEIR_OK;
@@ -123,8 +115,20 @@ static enum weir_result read_bool(const struct reading *reading)
             return WEIR_OK;
         }
     }
-    refuse(reading, "0, 1, false, true, no, yes, off or on");
-    return WEIR_OK;
+    return refuse(reading, reading->value, "0, 1, false, true, no, yes, off or on");
+}
+
+// "a, b, c" of "a|b|c".
+static void write_choices(const char *choices, char *text, size_t size)
+{
+    size_t len = 0;
+    for (; *choices != '\0' && len + 3 < size; choices++) {
+        text[len++] = *choices == '|' ? ',' : *choices;
+        if (*choices == '|') {
+            text[len++] = ' ';
+        }
+    }
+    text[len] = '\0';
 }
 
 static enum weir_result read_choice(const struct reading *reading)
@@ -137,18 +141,17 @@ static enum weir_result read_choice(const struct reading *reading)
             return WEIR_OK;
         }
     }
-    refuse(reading, reading->row->choices);
-    return WEIR_OK;
+    char allowed[96];
+    write_choices(reading->row->choices, allowed, sizeof allowed);
+    return refuse(reading, reading->value, allowed);
 }
 
-static bool has_scheme(struct slice url, const char *schemes)
+static bool is_one_of(struct slice word, const char *choices)
 {
-    struct slice rest = slice_str(schemes);
-    struct slice scheme;
-    while (slice_split(&rest, '|', &scheme)) {
-        struct slice behind = slice_skip(url, scheme.len);
-        if (slice_starts_with_nocase(url, scheme) && slice_starts_with(behind, SLICE("://")) &&
-            behind.len > 3 && behind.at[3] != '/') {
+    struct slice rest = slice_str(choices);
+    struct slice choice;
+    while (slice_split(&rest, '|', &choice)) {
+        if (slice_eq_nocase(word, choice)) {
             return true;
         }
     }
@@ -157,70 +160,99 @@ static bool has_scheme(struct slice url, const char *schemes)
 
 static enum weir_result read_url(const struct reading *reading)
 {
-    char allowed[128];
-    bool plain = true;
-    for (size_t i = 0; i < reading->value.len; i++) {
-        plain = plain && (unsigned char)reading->value.at[i] > ' ' && reading->value.at[i] != 0x7f;
-    }
-    if (!plain || !has_scheme(reading->value, reading->row->choices)) {
-        snprintf(allowed, sizeof allowed, "a URL with a host and the scheme %s",
-            reading->row->choices);
-        refuse(reading, allowed);
-        return WEIR_OK;
+    const struct conf_row *row = reading->row;
+    struct conf_url url;
+    char schemes[64];
+    char allowed[192];
+    if (!is_line(reading->value) || conf_url_parse(reading->value, &url) != WEIR_OK ||
+        !is_one_of(url.scheme, row->choices) ||
+        (url.has_userinfo && row->type != CONF_SECRET_URL)) {
+        write_choices(row->choices, schemes, sizeof schemes);
+        snprintf(allowed, sizeof allowed, "scheme://host[:port][/path] with a scheme of: %s%s",
+            schemes, row->type == CONF_URL ? "; no user name or password in it" : "");
+        return refuse(reading, reading->value, allowed);
     }
     return set_text(reading->field, reading->value);
 }
 
 static enum weir_result read_path(const struct reading *reading)
 {
-    const char *home = reading->source->get(reading->source->arg, "HOME");
-    if (!slice_starts_with(reading->value, SLICE("~/")) || home == NULL) {
-        return set_text(reading->field, reading->value);
+    struct slice path = reading->value;
+    struct slice home = SLICE_EMPTY;
+    char text[CONF_TEXT_LEN_MAX + 1];
+    if (slice_starts_with(path, SLICE("~/"))) {
+        home = slice_str(reading->source->get(reading->source->arg, "HOME"));
+        if (home.len == 0 && reading->given) {
+            return refuse(reading, path, "a path without ~/ while HOME is not set");
+        }
+        path = slice_skip(path, home.len == 0 ? 0 : 1);
     }
-    char path[4096];
-    struct slice rest = slice_skip(reading->value, 1);
-    int len = snprintf(path, sizeof path, "%s%.*s", home, SLICE_ARG(rest));
-    if (len < 0 || (size_t)len >= sizeof path) {
-        refuse(reading, "a path of at most 4095 bytes");
-        return WEIR_OK;
+    if (!is_line(path) || home.len + path.len > CONF_TEXT_LEN_MAX) {
+        return refuse(
+            reading, reading->value, "a path without control characters, at most 4095 bytes");
     }
-    return set_text(reading->field, slice_of(path, (size_t)len));
+    memcpy(text, home.at, home.len);
+    memcpy(text + home.len, path.at, path.len);
+    return set_text(reading->field, slice_of(text, home.len + path.len));
+}
+
+// The next word of a comma-separated list; blanks do not count.
+static bool next_word(struct slice *rest, struct slice *ret_word)
+{
+    while (slice_split(rest, ',', ret_word)) {
+        *ret_word = slice_trim(*ret_word);
+        if (ret_word->len > 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static size_t count_words(struct slice value)
 {
     size_t count = 0;
     struct slice word;
-    while (slice_split(&value, ',', &word)) {
-        count += slice_trim(word).len > 0;
+    while (next_word(&value, &word)) {
+        count++;
     }
     return count;
 }
 
 static enum weir_result read_networks(const struct reading *reading)
 {
-    struct conf_networks *networks = reading->field;
+    struct conf_networks networks = {0};
     struct slice rest = reading->value;
     struct slice word;
-    networks->items = mem_zalloc((count_words(rest) + 1) * sizeof *networks->items);
-    if (networks->items == NULL) {
+    enum weir_result result = WEIR_OK;
+    networks.items = mem_zalloc((count_words(rest) + 1) * sizeof *networks.items);
+    if (networks.items == NULL) {
         return WEIR_MEMORY;
     }
-    while (slice_split(&rest, ',', &word)) {
-        word = slice_trim(word);
-        if (word.len == 0) {
-            continue;
-        }
-        if (ip_network_parse(word, &networks->items[networks->count]) == WEIR_OK) {
-            networks->count++;
+    while (next_word(&rest, &word)) {
+        if (ip_network_parse(word, &networks.items[networks.count]) == WEIR_OK) {
+            networks.count++;
         } else {
-            conf_error(reading->problems,
-                "%s: \"%.*s\" is not usable; allowed: IP addresses and networks (10.0.0.0/8, "
-                "2001:db8::/32), comma-separated",
-                reading->name, SLICE_ARG(word));
+            result = refuse(reading, word,
+                "IP addresses and networks like 10.0.0.0/8 or 2001:db8::/32, comma-separated");
         }
     }
+    if (result != WEIR_OK) {
+        mem_free(networks.items);
+        return result;
+    }
+    *(struct conf_networks *)reading->field = networks;
     return WEIR_OK;
+}
+
+static bool add_word(struct conf_words *words, struct slice word)
+{
+    char *copy = mem_copy(word.at, word.len);
+    for (size_t i = 0; copy != NULL && i < word.len; i++) {
+        copy[i] = (char)tolower((unsigned char)copy[i]);
+    }
+    words->items[words->count] = copy;
+    words->count += copy != NULL;
+    return copy != NULL;
 }
 
 static enum weir_result read_words(const struct reading *reading)
@@ -228,35 +260,25 @@ static enum weir_result read_words(const struct reading *reading)
     struct conf_words *words = reading->field;
     struct slice rest = reading->value;
     struct slice word;
+    if (!is_line(rest) || !utf8_valid(rest)) {
+        return refuse(reading, rest, "words without control characters, comma-separated");
+    }
     words->items = mem_zalloc((count_words(rest) + 1) * sizeof *words->items);
     if (words->items == NULL) {
         return WEIR_MEMORY;
     }
-    while (slice_split(&rest, ',', &word)) {
-        word = slice_trim(word);
-        if (word.len == 0) {
-            continue;
-        }
-        char *copy = mem_copy(word.at, word.len);
-        if (copy == NULL) {
+    while (next_word(&rest, &word)) {
+        if (!add_word(words, word)) {
             return WEIR_MEMORY;
         }
-        for (char *at = copy; *at != '\0'; at++) {
-            *at = (char)tolower((unsigned char)*at);
-        }
-        words->items[words->count++] = copy;
     }
     return WEIR_OK;
-}
-
-static enum weir_result read_text(const struct reading *reading)
-{
-    return set_text(reading->field, reading->value);
 }
 
 static enum weir_result (*const readers[])(const struct reading *reading) = {
     [CONF_TEXT] = read_text,
     [CONF_URL] = read_url,
+    [CONF_SECRET_URL] = read_url,
     [CONF_PATH] = read_path,
     [CONF_SECRET] = read_text,
     [CONF_INT] = read_int,
@@ -288,20 +310,28 @@ static enum weir_result read_row(const struct conf_row *row, const struct conf_s
 {
     struct slice value = lookup(source, row->name);
     struct slice other = lookup(source, row->other);
-    struct reading reading = {row, source, problems, row->name, value,
-        (char *)target + row->offset};
+    bool use_other = value.len == 0 && other.len > 0;
+    struct reading reading = {
+        .row = row,
+        .source = source,
+        .problems = problems,
+        .name = use_other ? row->other : row->name,
+        .value = use_other ? other : value,
+        .field = (char *)target + row->offset,
+        .given = value.len > 0 || other.len > 0,
+    };
+    enum weir_result result = WEIR_MALFORMED;
     warn_of_two(row, value, other, problems);
-    *ret_set = value.len > 0 || other.len > 0;
-    if (value.len == 0 && other.len > 0) {
-        reading.name = row->other;
-        reading.value = other;
-    } else if (value.len == 0) {
-        if (row->fallback == NULL) {
-            return WEIR_OK;
-        }
-        reading.value = slice_str(row->fallback);
+    *ret_set = reading.given;
+    if (reading.given) {
+        result = readers[row->type](&reading);
     }
-    return readers[row->type](&reading);
+    if (result == WEIR_MALFORMED && row->fallback != NULL) {
+        reading.value = slice_str(row->fallback);
+        reading.given = false;
+        result = readers[row->type](&reading);
+    }
+    return result == WEIR_MALFORMED ? WEIR_OK : result;
 }
 
 enum weir_result conf_read(const struct conf_row *rows, size_t count,
@@ -332,6 +362,7 @@ void conf_release(const struct conf_row *rows, size_t count, void *target)
         switch (rows[i].type) {
         case CONF_TEXT:
         case CONF_URL:
+        case CONF_SECRET_URL:
         case CONF_PATH:
         case CONF_SECRET:
             mem_free(*(char **)field);
@@ -351,76 +382,3 @@ void conf_release(const struct conf_row *rows, size_t count, void *target)
         }
     }
 }
-
-// ---- The manual
-
-static void write_allowed(const struct conf_row *row, struct buf *out)
-{
-    struct slice rest = slice_str(row->choices);
-    struct slice word;
-    switch (row->type) {
-    case CONF_INT:
-        buf_printf(out, "%llu to %llu", (unsigned long long)row->min, (unsigned long long)row->max);
-        return;
-    case CONF_BOOL:
-        buf_append_str(out, "0, 1, false, true, no, yes, off, on");
-        return;
-    case CONF_CHOICE:
-    case CONF_URL:
-        for (bool first = true; slice_split(&rest, '|', &word); first = false) {
-            buf_printf(out, "%s`%.*s%s`", first ? "" : ", ", SLICE_ARG(word),
-                row->type == CONF_URL ? "://…" : "");
-        }
-        return;
-    case CONF_NETWORKS:
-        buf_append_str(out, "addresses and networks, comma-separated");
-        return;
-    case CONF_WORDS:
-        buf_append_str(out, "comma-separated");
-        return;
-    case CONF_PATH:
-        buf_append_str(out, "a path; `~/` is the home directory");
-        return;
-    case CONF_TEXT:
-    case CONF_SECRET:
-        buf_append_str(out, row->type == CONF_SECRET ? "secret text" : "text");
-        return;
-    }
-}
-
-void conf_manual(const struct conf_row *rows, size_t count, struct buf *out)
-{
-    const char *group = NULL;
-    for (size_t i = 0; i < count; i++) {
-        const struct conf_row *row = &rows[i];
-        if (group == NULL || strcmp(group, row->group) != 0) {
-            group = row->group;
-            buf_printf(out, "\n## %s\n\n| variable | default | allowed | meaning |\n"
-                            "|---|---|---|---|\n", group);
-        }
-        buf_printf(out, "| `%s`", row->name);
-        if (row->other != NULL) {
-            buf_printf(out, "<br>also `%s`", row->other);
-        }
-        buf_printf(out, " | %s%s%s | ", row->fallback == NULL ? "" : "`",
-            row->fallback == NULL ? "not set" : row->fallback, row->fallback == NULL ? "" : "`");
-        write_allowed(row, out);
-        buf_printf(out, " | %s |\n", row->meaning);
-    }
-}
-
-// ---- The real environment
-
-static const char *get_environment(void *arg, const char *name)
-{
-    (void)arg;
-    return getenv(name);
-}
-
-static bool real_file_exists(void *arg, const char *path)
-{
-    (void)arg;
-    return sys_file_exists(path);
-}
-
-const struct conf_source conf_environment = {get_environment, real_file_exists, NULL};

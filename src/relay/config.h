@@ -12,11 +12,14 @@ enum rate_limit_action { RATE_LIMIT_CLOSE, RATE_LIMIT_THROTTLE };
 enum backplane_mode { BACKPLANE_AUTO, BACKPLANE_SINGLE, BACKPLANE_SERVER, BACKPLANE_REDIS };
 enum relay_compat { COMPAT_DOCS, COMPAT_REFERENCE };
 enum config_switch { SWITCH_AUTO, SWITCH_OFF, SWITCH_ON };
+enum tls_termination { TLS_TERMINATION_SELF, TLS_TERMINATION_PLATFORM };
+enum server_auth_mode { SERVER_AUTH_MTLS, SERVER_AUTH_SHARED_SECRET };
 
 enum security_mode { SECURITY_MODE_DEV, SECURITY_MODE_STAGING, SECURITY_MODE_PROD };
 
 #define CONF_FIELD_TEXT char *
 #define CONF_FIELD_URL char *
+#define CONF_FIELD_SECRET_URL char *
 #define CONF_FIELD_PATH char *
 #define CONF_FIELD_SECRET char *
 #define CONF_FIELD_INT uint64_t
@@ -25,6 +28,8 @@ enum security_mode { SECURITY_MODE_DEV, SECURITY_MODE_STAGING, SECURITY_MODE_PRO
 #define CONF_FIELD_NETWORKS struct conf_networks
 #define CONF_FIELD_WORDS struct conf_words
 
+// Strings are owned. relay_id, public_ws_base_url, tls_cert_path and tls_key_path are never NULL
+// after a load without errors; backplane_mode is not BACKPLANE_AUTO.
 struct relay_config {
 #define KEY(field, type, ...) CONF_FIELD_##type field;
 #include "relay/config.def"
@@ -40,11 +45,12 @@ struct relay_config {
 };
 
 // Reads everything, follows the rules of sections 2.3 and 2.4, and collects all problems; with an
-// error among them the configuration must not be used (but freed). random makes the default id.
+// error among them the configuration must not be used. It is to be freed in any case, also after
+// WEIR_MEMORY, the only other result. random makes the default id.
 enum weir_result relay_config_load(const struct conf_source *source, const uint8_t random[6],
     struct relay_config *ret_config, struct conf_problems *problems) WEIR_MUST_CHECK;
 void relay_config_free(struct relay_config *config);
-// The manual of all variables, Markdown.
+// Appends the manual of all variables, Markdown: docs/reference/relay-configuration.md.
 void relay_config_manual(struct buf *out);
 const char *security_mode_name(enum security_mode mode);
 
