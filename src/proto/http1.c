@@ -186,7 +186,7 @@ static enum weir_result run_llhttp(
     llhttp_init(&parser, type, &settings);
     parser.data = ret_head;
     if (llhttp_execute(&parser, bytes.at, bytes.len) != HPE_PAUSED ||
-        llhttp_get_error_pos(&parser) != bytes.at + bytes.len || parser.http_major != 1) {
+        llhttp_get_error_pos(&parser) != bytes.at + bytes.len) {
         return WEIR_MALFORMED;
     }
     ret_head->minor_version = parser.http_minor;
@@ -213,9 +213,8 @@ static bool host_valid(struct slice host)
 static enum weir_result check_request(struct slice line_at, const struct http1_head *head)
 {
     // "METHOD SP target SP HTTP/1.x": one space each, and nothing else on the line.
-    const char *target_at = line_at.at + head->method.len + 1;
     size_t line_len = head->method.len + 1 + head->target.len + sizeof " HTTP/1.x" - 1;
-    if (head->method.at != line_at.at || head->target.at != target_at || head->target.len == 0 ||
+    if (head->method.at != line_at.at || head->target.len == 0 ||
         slice_find(line_at, '\r') != (ptrdiff_t)line_len) {
         return WEIR_MALFORMED;
     }
@@ -511,7 +510,7 @@ enum weir_result http1_query_value(
     while (slice_split(&query, '&', &part)) {
         ptrdiff_t equals = slice_find(part, '=');
         size_t name_len = equals < 0 ? part.len : (size_t)equals;
-        if (part.len > 0 && decodes_to(slice_of(part.at, name_len), name)) {
+        if (decodes_to(slice_of(part.at, name_len), name)) {
             return decode_value(slice_skip(part, name_len + 1), text, size, ret_len);
         }
     }
