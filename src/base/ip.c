@@ -42,7 +42,8 @@ enum weir_result ip_parse(struct slice text, struct ip *ret_ip)
 {
     char copy[IP_TEXT_SIZE];
     uint8_t bytes[16];
-    if (!slice_to_text(text, copy, sizeof copy)) {
+    // inet_pton would stop at a NUL.
+    if (slice_find(text, '\0') >= 0 || !slice_to_text(text, copy, sizeof copy)) {
         return WEIR_MALFORMED;
     }
     if (inet_pton(AF_INET, copy, bytes) == 1) {

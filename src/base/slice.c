@@ -1,11 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/slice.h"
 
-#include <strings.h>
+static char lower(char byte)
+{
+    return byte >= 'A' && byte <= 'Z' ? (char)(byte | 0x20) : byte;
+}
 
+// Not strncasecmp: that one ends at a NUL and asks the locale.
 bool slice_eq_nocase(struct slice a, struct slice b)
 {
-    return a.len == b.len && (a.len == 0 || strncasecmp(a.at, b.at, a.len) == 0);
+    if (a.len != b.len) {
+        return false;
+    }
+    for (size_t i = 0; i < a.len; i++) {
+        if (lower(a.at[i]) != lower(b.at[i])) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool slice_starts_with(struct slice text, struct slice prefix)
