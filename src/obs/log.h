@@ -35,6 +35,8 @@ void log_stop(void);
 struct log_line {
     char text[2048]; // longer lines are cut at a detail's end and say "truncated": true
     size_t len;
+    size_t brief_len; // up to the details
+    uint64_t wall_ms;
     enum log_event event;
     bool wanted; // false: over the rate; details cost nothing
     bool truncated;
@@ -59,7 +61,10 @@ void log_summarise(struct log_summary *ret_summary);
 // Appends the ring's entries, oldest first, comma-separated, without brackets. brief: only
 // {ts,level,event}. The result is the buffer's.
 enum weir_result log_dump(struct buf *out, bool brief) WEIR_MUST_CHECK;
-// Lines lost since the start because the queue was full.
+// Since the start: events by level, whether their lines were written or not; lines not written
+// because of their event's rate; lines lost because the queue was full.
+uint64_t log_counted(enum log_level level);
+uint64_t log_suppressed(void);
 uint64_t log_lost(void);
 
 const char *log_level_name(enum log_level level);
