@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 set(SOURCES
   http1.c
+  json_scan.c
+  json_value.c
+  json_write.c
   prometheus.c
   proxy_header.c
   websocket.c

@@ -65,8 +65,7 @@ void frame_rules_fini(void);
 
 // False: not one strict JSON object, or no frame this sender may send; ret_frame means nothing
 // then. The frame borrows text. Thread-safe.
-bool frame_parse(
-    struct slice text, enum frame_from from, struct frame *ret_frame) WEIR_MUST_CHECK;
+bool frame_parse(struct slice text, enum frame_from from, struct frame *ret_frame) WEIR_MUST_CHECK;
 
 // A string member as the peer meant it: unescaped into scratch (size bytes) when it holds escapes,
 // otherwise borrowed from the frame's text. False: not a string, or its raw form is longer than
