@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-set(SOURCES )
+set(SOURCES routes.c)

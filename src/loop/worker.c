@@ -169,6 +169,11 @@ static enum weir_result worker_init(struct worker *worker, struct crew *crew, un
     return WEIR_OK;
 }
 
+void worker_settle(struct worker *worker)
+{
+    uv_run(&worker->loop, UV_RUN_NOWAIT);
+}
+
 static void close_handle(uv_handle_t *handle, void *arg)
 {
     (void)arg;

@@ -75,6 +75,9 @@ void worker_defer(struct worker *worker, struct job *job, job_fn *run);
 // Own thread only: runs last in this turn; the job's object may free itself there.
 void worker_reclaim(struct worker *worker, struct job *job, job_fn *run);
 
+// While a part stops (see crew_hooks): lets closing handles and deferred work finish.
+void worker_settle(struct worker *worker);
+
 // ---- All workers of the process.
 
 struct crew {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Composition of a relay, and its end.
 //
-// Draining, per shard: the listener closes; upgrades under way are ended; connections are told one
-// slice every 20 ms so that all are told within a second; when the last has gone, or five seconds
-// have passed, the shard is done. The last shard that is done stops the crew.
+// Draining, per shard: for RELAY_DRAIN_TIME_MS /health says 503 and everybody is still let in, so
+// that load balancers can turn away first. Then the listener closes; upgrades under way are ended;
+// connections are told one slice every 20 ms so that all are told within a second; when the last has
+// gone, or five seconds have passed, the shard is done. The last shard that is done stops the crew.
 #include "relay/relay.h"
 
 #include <stdio.h>
@@ -12,7 +13,6 @@
 #include "base/time.h"
 #include "obs/log.h"
 #include "proto/json_write.h"
-#include "proto/prometheus.h"
 #include "relay/jwks_cache.h"
 #include "relay/peer.h"
 #include "relay/upgrade.h"
@@ -95,9 +95,8 @@ void relay_fini(struct relay *relay)
 static void note_certificate(struct shard *shard)
 {
     if (shard->worker->index == 0) {
-        atomic_store_explicit(
-            &shard->worker->metrics->values[METRIC_TLS_CERTIFICATE_EXPIRY_SECONDS],
-            tls_server_expiry(&shard->tls), memory_order_relaxed);
+        metrics_set(shard->worker->metrics, METRIC_TLS_CERTIFICATE_EXPIRY_SECONDS,
+            tls_server_expiry(&shard->tls));
     }
 }
 
@@ -260,7 +259,7 @@ static void cut_all(struct shard *shard)
     upgrades_abort(shard);
     list_for_each_safe(node, &shard->peers) {
         struct peer *peer = container_of(node, struct peer, node);
-        ws_fail_now(&peer->ws, &cut_at_the_end);
+        ws_cut(&peer->ws, &cut_at_the_end);
     }
 }
 
@@ -316,11 +315,23 @@ void relay_note_departure(struct shard *shard)
     }
 }
 
+static void stop_listening(struct shard *shard)
+{
+    shard->draining = true;
+    shard->farewell_deadline_ns = worker_now(shard->worker) + DRAIN_TIMEOUT_NS;
+    http_server_drain(&shard->server);
+    upgrades_abort(shard);
+    relay_note_departure(shard);
+}
+
 // Tells the next slice. Those who were told stay in the list until they have gone; ws_close does
 // nothing to them.
 static void on_farewell(struct timer *timer)
 {
     struct shard *shard = container_of(timer, struct shard, farewell);
+    if (!shard->draining) {
+        stop_listening(shard);
+    }
     if (worker_now(shard->worker) >= shard->farewell_deadline_ns) {
         shard_done(shard);
         return;
@@ -343,25 +354,15 @@ static void on_farewell(struct timer *timer)
 static void drain_on_worker(struct worker *worker, struct job *job)
 {
     struct shard *shard = container_of(job, struct shard, drain_job);
-    uint64_t linger_ns = time_from_ms(shard->relay->config->drain_time_ms);
-    (void)worker;
-    if (shard->draining) {
-        return;
-    }
-    shard->draining = true;
-    http_server_drain(&shard->server);
-    upgrades_abort(shard);
-    shard->farewell_deadline_ns = worker_now(worker) + DRAIN_TIMEOUT_NS;
-    (void)linger_ns;
-    if (shard->peer_count == 0 && list_empty(&shard->upgrades)) {
-        shard_done(shard);
-        return;
-    }
-    worker_arm_in(worker, &shard->farewell, 0);
+    worker_arm_in(
+        worker, &shard->farewell, time_from_ms(shard->relay->config->drain_time_ms));
 }
 
 void relay_drain(struct relay *relay)
 {
+    if (atomic_exchange(&relay->draining, true)) {
+        return;
+    }
     for (unsigned i = 0; i < relay->crew->count; i++) {
         struct worker *worker = &relay->crew->workers[i];
         struct shard *shard = shard_of(worker);
@@ -372,6 +373,12 @@ void relay_drain(struct relay *relay)
 }
 
 // ---- For the admin routes
+
+struct relay *relay_of_conn(const struct http_conn *conn)
+{
+    const struct shard *shard = http_owner(conn);
+    return shard->relay;
+}
 
 static void write_iso(struct json_writer *json, const char *key, uint64_t wall_ms)
 {
@@ -440,16 +447,15 @@ void relay_write_cells(struct worker *worker, struct buf *out)
 
 void relay_write_family(struct worker *worker, enum relay_family family, struct buf *out)
 {
-    static const char *const names[] = {"relay_frames_in_total", "relay_frames_out_total"};
+    static const enum metric_family families[] = {FAMILY_FRAMES_IN, FAMILY_FRAMES_OUT};
     struct shard *shard = shard_of(worker);
     for (struct map_node *node = map_next(&shard->workspaces, NULL); node != NULL;
          node = map_next(&shard->workspaces, node)) {
         const struct workspace *workspace = container_of(node, struct workspace, node);
         if (workspace->labelled) {
-            struct prometheus_label label = {"workspace_id", node->key};
             uint64_t frames =
                 family == RELAY_FRAMES_IN ? workspace->frames_in : workspace->frames_out;
-            prometheus_int(out, names[family], &label, (int64_t)frames);
+            metrics_sample(families[family], node->key, (int64_t)frames, out);
         }
     }
 }

@@ -49,6 +49,9 @@ void relay_reload(struct relay *relay);
 
 // ---- For the admin routes.
 
+// The relay whose listener a connection came in by.
+struct relay *relay_of_conn(const struct http_conn *conn);
+
 // Appends this worker's cells as JSON objects separated by commas (spec section 3.2).
 void relay_write_cells(struct worker *worker, struct buf *out);
 // Appends this worker's samples of one family with a workspace label, as exposition text. A

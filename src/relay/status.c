@@ -19,7 +19,7 @@ static void begin(struct status *status, const char *type)
     jsonw_text(&status->json, "type", type);
 }
 
-static void send(struct status *status, struct peer *peer)
+static void finish(struct status *status, struct peer *peer)
 {
     jsonw_object_end(&status->json);
     if (!status->out.failed) {
@@ -49,7 +49,7 @@ void status_send_daemon_unavailable(struct peer *client)
     if (client->machine_id != NULL) {
         jsonw_text(&status.json, "machineId", client->machine_id);
     }
-    send(&status, client);
+    finish(&status, client);
 }
 
 void status_send_target_required(struct peer *peer)
@@ -58,7 +58,7 @@ void status_send_target_required(struct peer *peer)
     begin_code(&status, peer, "RUNTIME_TARGET_REQUIRED",
         "Runtime client must specify a runtime target");
     jsonw_bool(&status.json, "retryable", false);
-    send(&status, peer);
+    finish(&status, peer);
 }
 
 void status_send_invalid_frame(struct peer *client)
@@ -66,7 +66,7 @@ void status_send_invalid_frame(struct peer *client)
     struct status status;
     begin_code(&status, client, "INVALID_FRAME",
         "client frame must be a valid runtime or pairing control frame");
-    send(&status, client);
+    finish(&status, client);
 }
 
 void status_send_events_scope_only(struct peer *client)
@@ -74,7 +74,7 @@ void status_send_events_scope_only(struct peer *client)
     struct status status;
     begin_code(&status, client, "SESSION_EVENTS_SCOPE_ONLY",
         "session-events scoped clients can only subscribe to authorized session event channels");
-    send(&status, client);
+    finish(&status, client);
 }
 
 void status_send_subscribed(struct peer *client, struct slice channel, const struct frame *frame)
@@ -85,7 +85,7 @@ void status_send_subscribed(struct peer *client, struct slice channel, const str
     jsonw_double(&status.json, "afterSequence", frame->after_sequence);
     jsonw_text(&status.json, "authoritativeSource", "session_events");
     jsonw_bool(&status.json, "websocketRequiredForBackfill", false);
-    send(&status, client);
+    finish(&status, client);
 }
 
 void status_send_unsubscribed(struct peer *client, struct slice channel)
@@ -93,7 +93,7 @@ void status_send_unsubscribed(struct peer *client, struct slice channel)
     struct status status;
     begin(&status, "viewport.session_events.unsubscribed/v1");
     jsonw_string(&status.json, "channel", channel);
-    send(&status, client);
+    finish(&status, client);
 }
 
 void status_send_denied(struct peer *client, const char *type, const struct json_value *channel)
@@ -108,5 +108,5 @@ void status_send_denied(struct peer *client, const char *type, const struct json
     jsonw_string(&status.json, "channel", name);
     jsonw_text(&status.json, "reason", "CHANNEL_NOT_AUTHORIZED");
     jsonw_text(&status.json, "workspaceId", client->workspace_id);
-    send(&status, client);
+    finish(&status, client);
 }

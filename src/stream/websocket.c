@@ -139,6 +139,14 @@ void ws_fail(struct ws *ws, const struct close_reason *reason)
     die(ws, reason != &close_PEER_GONE);
 }
 
+void ws_cut(struct ws *ws, const struct close_reason *reason)
+{
+    if (ws->state != WS_DEAD) {
+        leave_open(ws, reason);
+        die(ws, true);
+    }
+}
+
 void ws_peer_closed(struct ws *ws, struct slice payload)
 {
     uint16_t code;
@@ -298,6 +306,23 @@ enum weir_result ws_open(struct ws *ws, struct worker *worker, struct stream_sta
     return WEIR_OK;
 }
 
+static void send_masked(struct ws *ws, enum ws_opcode opcode, struct slice payload)
+{
+    uint8_t mask[4];
+    struct buf frame;
+    buf_init(&frame, WS_HEADER_MAX + payload.len);
+    char *at = buf_reserve(&frame, WS_HEADER_MAX + payload.len);
+    if (at == NULL || sys_entropy(mask, sizeof mask) != WEIR_OK) {
+        ws_fail(ws, &close_NO_MEMORY);
+    } else {
+        size_t header_len = ws_header_write(at, payload.len, opcode, mask);
+        ws_unmask(at + header_len, payload.at, payload.len, mask, 0);
+        ws->frames_sent++;
+        outbox_send(ws, &(struct iovec){at, header_len + payload.len}, 1);
+    }
+    buf_reset(&frame);
+}
+
 void ws_send(struct ws *ws, enum ws_opcode opcode, struct slice payload)
 {
     if (ws->state != WS_OPEN) {
@@ -307,8 +332,11 @@ void ws_send(struct ws *ws, enum ws_opcode opcode, struct slice payload)
         send_control(ws, opcode, payload.at, payload.len);
         return;
     }
+    if (ws->policy->client) {
+        send_masked(ws, opcode, payload);
+        return;
+    }
     char header[WS_HEADER_MAX];
-    weir_assert(!ws->policy->client); // a client's messages go through ws_send_masked
     size_t header_len = ws_header_write(header, payload.len, opcode, NULL);
     struct iovec parts[2] = {
         {header, header_len},

@@ -109,6 +109,8 @@ bool ws_forward(struct ws *to, struct ws_message *message);
 void ws_settle(struct worker *worker);
 
 void ws_close(struct ws *ws, const struct close_reason *reason);
+// Ends the connection at once, without a close frame, in any state.
+void ws_cut(struct ws *ws, const struct close_reason *reason);
 // Asks for a sign of life now; ws->last_activity_ns tells.
 void ws_ping(struct ws *ws);
 // Stops and resumes reading; the heartbeat does not count a paused peer as silent.
