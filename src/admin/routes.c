@@ -304,20 +304,40 @@ static void handle_logs(struct http_request *request)
 
 // ---- /metrics
 
+// A piece is the count of frames without a label of their own, in eight bytes, and then the samples
+// of the labelled ones: the first are to be added up over the workers.
+static void render_family(struct worker *worker, enum relay_family family, struct buf *out)
+{
+    uint64_t other = relay_other_frames(worker, family);
+    buf_append(out, &other, sizeof other);
+    relay_write_family(worker, family, out);
+}
+
 static void render_frames_in(struct worker *worker, struct buf *out)
 {
-    relay_write_family(worker, RELAY_FRAMES_IN, out);
+    render_family(worker, RELAY_FRAMES_IN, out);
 }
 
 static void render_frames_out(struct worker *worker, struct buf *out)
 {
-    relay_write_family(worker, RELAY_FRAMES_OUT, out);
+    render_family(worker, RELAY_FRAMES_OUT, out);
 }
 
-static void add_pieces(struct question *question, const struct buf *pieces, unsigned count)
+static void add_pieces(struct question *question, enum metric_family family,
+    const struct buf *pieces, unsigned count)
 {
+    uint64_t total = 0;
     for (unsigned i = 0; i < count; i++) {
-        buf_append_slice(&question->page, buf_slice(&pieces[i]));
+        struct slice piece = buf_slice(&pieces[i]);
+        uint64_t other = 0;
+        if (piece.len >= sizeof other) {
+            memcpy(&other, piece.at, sizeof other);
+        }
+        total += other;
+        buf_append_slice(&question->page, slice_skip(piece, sizeof other));
+    }
+    if (total > 0) {
+        metrics_sample(family, SLICE("_other"), (int64_t)total, &question->page);
     }
 }
 
@@ -329,9 +349,9 @@ static void on_frames(void *arg, const struct buf *pieces, unsigned count, bool 
         answer_overload(question);
         return;
     }
-    metrics_family(question->first_round ? FAMILY_FRAMES_IN : FAMILY_FRAMES_OUT,
-        question->exposition, &question->page);
-    add_pieces(question, pieces, count);
+    enum metric_family family = question->first_round ? FAMILY_FRAMES_IN : FAMILY_FRAMES_OUT;
+    metrics_family(family, question->exposition, &question->page);
+    add_pieces(question, family, pieces, count);
     if (question->first_round) {
         question->first_round = false;
         question->gather = gather_start(http_worker(question->conn), ANSWER_BYTES_MAX,

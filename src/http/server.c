@@ -478,11 +478,11 @@ static void on_accept(struct listener *listener, int fd, const struct sys_addres
 }
 
 enum weir_result http_server_open(struct http_server *server, struct worker *worker,
-    const struct http_options *options, struct sys_address *address)
+    const struct http_options *options, int fd)
 {
     *server = (struct http_server){.worker = worker, .options = options};
     list_init(&server->conns);
-    return listener_open(&server->listener, worker, address, on_accept, server);
+    return listener_open(&server->listener, worker, fd, on_accept, server);
 }
 
 void http_server_drain(struct http_server *server)

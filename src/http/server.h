@@ -75,9 +75,9 @@ struct http_server {
     size_t conn_count;
 };
 
-// *address gets the port that was bound.
+// fd is a listening socket (sys_listen), owned from here on, also on failure.
 enum weir_result http_server_open(struct http_server *server, struct worker *worker,
-    const struct http_options *options, struct sys_address *address) WEIR_MUST_CHECK;
+    const struct http_options *options, int fd) WEIR_MUST_CHECK;
 // No new connections; those between requests are closed, others after their answer.
 void http_server_drain(struct http_server *server);
 // Ends everything at once. The memory of connections is reclaimed by the loop.

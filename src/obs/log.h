@@ -5,8 +5,11 @@
 // as lost (relay_log_lines_lost_total) instead of blocking.
 //
 // Events are rows of events.def: name, level and how many lines a second may be written. What comes
-// above that rate is counted, and the next line that passes carries "suppressed": n. Every event is
+// above that rate is counted, and the next line of the event that passes carries "suppressed": n;
+// when none comes within two seconds, a line log_lines_suppressed says so instead. Every event is
 // counted by level whether written or not.
+//
+// Before log_start and after log_stop events are counted, and nothing is written.
 #ifndef WEIR_OBS_LOG_H
 #define WEIR_OBS_LOG_H
 

@@ -50,7 +50,7 @@ enum exposition prometheus_choose(struct slice accept)
             continue;
         }
         media = slice_trim(media);
-        unsigned quality = range.at == NULL ? QUALITY_MAX : quality_of(range);
+        unsigned quality = quality_of(range);
         if (slice_eq_nocase(media, SLICE("application/openmetrics-text"))) {
             openmetrics = quality > openmetrics ? quality : openmetrics;
         } else if (slice_eq_nocase(media, SLICE("text/plain"))) {

@@ -82,8 +82,36 @@ enum weir_result relay_init(struct relay *relay, struct crew *crew,
     return relay->ledger == NULL ? WEIR_MEMORY : WEIR_OK;
 }
 
+enum weir_result relay_listen(struct relay *relay, char *problem, size_t size)
+{
+    const struct relay_config *config = relay->config;
+    enum weir_result result = sys_address_parse(
+        config->listen_host, (uint16_t)config->listen_port, &relay->address);
+    relay->listen_fds = mem_alloc(relay->crew->count * sizeof(int));
+    if (relay->listen_fds == NULL) {
+        result = WEIR_MEMORY;
+    }
+    for (unsigned i = 0; relay->listen_fds != NULL && i < relay->crew->count; i++) {
+        relay->listen_fds[i] = -1;
+        if (result == WEIR_OK) {
+            result = sys_listen(&relay->address, &relay->listen_fds[i]);
+        }
+    }
+    if (result != WEIR_OK) {
+        snprintf(problem, size, "cannot listen on %s port %llu: %s", config->listen_host,
+            (unsigned long long)config->listen_port, weir_result_text(result));
+    }
+    return result;
+}
+
 void relay_fini(struct relay *relay)
 {
+    for (unsigned i = 0; relay->listen_fds != NULL && i < relay->crew->count; i++) {
+        if (relay->listen_fds[i] >= 0) {
+            sys_close(relay->listen_fds[i]);
+        }
+    }
+    mem_free(relay->listen_fds);
     ledger_free(relay->ledger);
     frame_rules_fini();
     mem_free(relay->internal_key_header);
@@ -207,7 +235,6 @@ static void shard_init(struct shard *shard, struct relay *relay, struct worker *
 static enum weir_result open_listener(struct shard *shard, char *problem, size_t size)
 {
     struct relay *relay = shard->relay;
-    char ip[IP_TEXT_SIZE];
     if (relay->config->tls_enabled) {
         enum weir_result loaded = tls_server_load(&shard->tls, &relay->tls, problem, size);
         if (loaded != WEIR_OK) {
@@ -216,15 +243,9 @@ static enum weir_result open_listener(struct shard *shard, char *problem, size_t
         note_certificate(shard);
         worker_arm_in(shard->worker, &shard->certificate_watch, CERTIFICATE_LOOK_NS);
     }
-    struct sys_address address = relay->address;
-    enum weir_result result =
-        http_server_open(&shard->server, shard->worker, &shard->server_options, &address);
-    if (result != WEIR_OK) {
-        ip_to_text(&address.ip, ip);
-        snprintf(problem, size, "cannot listen on %s port %u: %s", ip, address.port,
-            weir_result_text(result));
-    }
-    return result;
+    int fd = relay->listen_fds[shard->worker->index];
+    relay->listen_fds[shard->worker->index] = -1;
+    return http_server_open(&shard->server, shard->worker, &shard->server_options, fd);
 }
 
 enum weir_result relay_worker_start(

@@ -23,7 +23,8 @@ struct relay {
     struct siphash_key placement; // which worker a workspace lives on
     const struct http_route *routes; // plain requests; borrowed
     http_handler_fn *not_found;
-    struct sys_address address; // what is listened on; the port is known after the first worker
+    struct sys_address address; // what is listened on, after relay_listen
+    int *listen_fds;            // owned; one for each worker until it takes it, then -1
     atomic_bool draining;
     atomic_uint shards_busy; // shards that still hold connections while draining
     atomic_bool unknown_claim_logged;
@@ -35,6 +36,10 @@ enum weir_result relay_init(struct relay *relay, struct crew *crew,
     const struct relay_config *config, const struct http_route *routes,
     http_handler_fn *not_found) WEIR_MUST_CHECK;
 void relay_fini(struct relay *relay);
+
+// Opens the workers' listening sockets, before they start. problem (size bytes) says in English why
+// not.
+enum weir_result relay_listen(struct relay *relay, char *problem, size_t size) WEIR_MUST_CHECK;
 
 // On each worker's thread. problem (size bytes) says in English why it cannot start.
 enum weir_result relay_worker_start(

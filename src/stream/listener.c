@@ -5,7 +5,6 @@
 
 // Accepts a turn, so that a flood of newcomers does not starve those who are in.
 #define ACCEPTS_PER_TURN 64
-#define BACKLOG 4096
 #define RESUME_DELAY_NS (100 * NS_PER_MS)
 
 static void on_ready(struct watch *watch, unsigned events)
@@ -37,17 +36,12 @@ static void on_resume(struct timer *timer)
     watch_want(&listener->watch, WATCH_READ);
 }
 
-enum weir_result listener_open(struct listener *listener, struct worker *worker,
-    struct sys_address *address, listener_fn *accepted, void *owner)
+enum weir_result listener_open(struct listener *listener, struct worker *worker, int fd,
+    listener_fn *accepted, void *owner)
 {
     *listener = (struct listener){.worker = worker, .accepted = accepted, .owner = owner, .fd = -1};
     timer_init(&listener->resume, on_resume);
-    int fd;
-    enum weir_result result = sys_listen(address, BACKLOG, &fd);
-    if (result != WEIR_OK) {
-        return result;
-    }
-    result = watch_open(worker, &listener->watch, fd, on_ready);
+    enum weir_result result = watch_open(worker, &listener->watch, fd, on_ready);
     if (result != WEIR_OK) {
         sys_close(fd);
         return result;

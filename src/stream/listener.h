@@ -20,9 +20,9 @@ struct listener {
     int fd; // owned; -1 when not open
 };
 
-// *address gets the port that was bound.
-enum weir_result listener_open(struct listener *listener, struct worker *worker,
-    struct sys_address *address, listener_fn *accepted, void *owner) WEIR_MUST_CHECK;
+// fd is a listening socket (sys_listen), owned from here on, also on failure.
+enum weir_result listener_open(struct listener *listener, struct worker *worker, int fd,
+    listener_fn *accepted, void *owner) WEIR_MUST_CHECK;
 // Stops listening at once. Safe to repeat, and on a listener that never opened (all zero, fd -1).
 void listener_close(struct listener *listener);
 

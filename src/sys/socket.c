@@ -11,6 +11,8 @@
 #include "sys/errors.h"
 #include "sys/fault.h"
 
+#define BACKLOG 4096 // the kernel cuts it to net.core.somaxconn
+
 union any_address {
     struct sockaddr any;
     struct sockaddr_in v4;
@@ -107,7 +109,7 @@ static enum weir_result open_tcp(const struct sys_address *address, int *ret_fd)
     return WEIR_OK;
 }
 
-static enum weir_result bind_and_listen(int fd, struct sys_address *address, int backlog)
+static enum weir_result bind_and_listen(int fd, struct sys_address *address)
 {
     union any_address kernel;
     socklen_t len = to_kernel(address, &kernel);
@@ -118,7 +120,7 @@ static enum weir_result bind_and_listen(int fd, struct sys_address *address, int
     if (result != WEIR_OK) {
         return result;
     }
-    if (bind(fd, &kernel.any, len) != 0 || listen(fd, backlog) != 0 ||
+    if (bind(fd, &kernel.any, len) != 0 || listen(fd, BACKLOG) != 0 ||
         getsockname(fd, &kernel.any, &len) != 0) {
         return sys_result_of_errno(errno);
     }
@@ -126,14 +128,14 @@ static enum weir_result bind_and_listen(int fd, struct sys_address *address, int
     return WEIR_OK;
 }
 
-enum weir_result sys_listen(struct sys_address *address, int backlog, int *ret_fd)
+enum weir_result sys_listen(struct sys_address *address, int *ret_fd)
 {
     int fd;
     enum weir_result result = open_tcp(address, &fd);
     if (result != WEIR_OK) {
         return result;
     }
-    result = bind_and_listen(fd, address, backlog);
+    result = bind_and_listen(fd, address);
     if (result != WEIR_OK) {
         close(fd);
         return result;

@@ -24,7 +24,7 @@ enum weir_result sys_address_resolve(
 
 // A listening socket with SO_REUSEPORT, so that each worker (and a new process beside an old one)
 // has its own. *address gets the port the kernel chose when it asks for 0.
-enum weir_result sys_listen(struct sys_address *address, int backlog, int *ret_fd) WEIR_MUST_CHECK;
+enum weir_result sys_listen(struct sys_address *address, int *ret_fd) WEIR_MUST_CHECK;
 // WEIR_AGAIN: nobody waits. WEIR_DESCRIPTORS: nobody can be taken now. WEIR_RESET: that one left.
 enum weir_result sys_accept(int fd, int *ret_fd, struct sys_address *ret_peer) WEIR_MUST_CHECK;
 // Begins to connect; writability tells the end, then sys_connect_result.

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <string.h>
+
+#include "app/command.h"
+#include "app/service.h"
+
+enum { OPTION_WORKERS, OPTION_LISTEN, OPTION_VERSION, OPTION_VERSION_SHORT, OPTION_COUNT };
+
+static const struct option_row options[] = {
+    [OPTION_WORKERS] = {"--workers", "N", "threads that carry connections (WEIR_WORKERS)"},
+    [OPTION_LISTEN] = {"--listen", "ADDR:PORT", "where to listen (RELAY_LISTEN_HOST, _PORT)"},
+    [OPTION_VERSION] = {"--version", NULL, "print the version"},
+    [OPTION_VERSION_SHORT] = {"-v", NULL, "the same"},
+    [OPTION_COUNT] = {NULL, NULL, NULL},
+};
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    const char *values[OPTION_COUNT] = {NULL};
+    int count;
+    int exit_code;
+    if (argc > 0 && strcmp(argv[0], "demo") == 0) {
+        return command_demo.run(&command_demo, argc - 1, argv + 1);
+    }
+    if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
+        return exit_code;
+    }
+    if (values[OPTION_VERSION] != NULL || values[OPTION_VERSION_SHORT] != NULL) {
+        puts(WEIR_VERSION);
+        return EXIT_FINE;
+    }
+    if (count > 0) {
+        fprintf(stderr, "weir relay: \"%s\" is not understood; see weir relay --help\n", argv[0]);
+        return EXIT_USAGE;
+    }
+    return service_run(&(struct service_options){
+        .source = &conf_environment,
+        .listen = values[OPTION_LISTEN],
+        .workers = values[OPTION_WORKERS],
+    });
+}
+
+const struct command command_relay = {
+    .name = "relay",
+    .summary = "Run the relay. It is configured by environment variables: weir config reference "
+               "relay",
+    .usage = "[demo]",
+    .options = options,
+    .run = run,
+};

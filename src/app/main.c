@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <string.h>
+
+#include "app/command.h"
+#include "obs/crash.h"
+
+static const struct command *const commands[] = {
+    &command_up,
+    &command_relay,
+    &command_token,
+    &command_config,
+};
+
+static void print_help(FILE *out)
+{
+    fprintf(out, "weir " WEIR_VERSION ": relay for end-to-end-encrypted WebSocket peers\n\n");
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        fprintf(out, "  weir %-10s %s\n", commands[i]->name, commands[i]->summary);
+    }
+    fprintf(out, "  weir relay demo  %s\n\nweir COMMAND --help tells more\n",
+        command_demo.summary);
+}
+
+static bool is_one_of(const char *text, const char *a, const char *b, const char *c)
+{
+    return strcmp(text, a) == 0 || strcmp(text, b) == 0 || strcmp(text, c) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    crash_install();
+    if (argc < 2 || is_one_of(argv[1], "--help", "-h", "help")) {
+        print_help(argc < 2 ? stderr : stdout);
+        return argc < 2 ? EXIT_USAGE : EXIT_FINE;
+    }
+    if (is_one_of(argv[1], "--version", "-v", "version")) {
+        puts(WEIR_VERSION);
+        return EXIT_FINE;
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(argv[1], commands[i]->name) == 0) {
+            return commands[i]->run(commands[i], argc - 2, argv + 2);
+        }
+    }
+    fprintf(stderr, "weir: there is no command \"%s\"; see weir --help\n", argv[1]);
+    return EXIT_USAGE;
+}
