@@ -172,6 +172,8 @@ bool json_value_starts_with(const struct json_value *value, struct slice prefix)
     while (prefix.len > 0 && rest.len > 0) {
         char character[CHARACTER_MAX];
         struct slice taken = slice_of(character, take_character(&rest, character));
+        // A prefix may end inside a character.
+        taken.len = taken.len < prefix.len ? taken.len : prefix.len;
         if (!slice_starts_with(prefix, taken)) {
             return false;
         }
