@@ -9,7 +9,8 @@
 //   <------------------- seal(metadata), proof = h     h <- it
 //   session key = HKDF(split(ck), h, profile|session id|epoch)
 //
-// 1. A failed step leaves a state that no later step can use with success: h no longer agrees.
+// 1. A step that fails on what the peer sent leaves h and ck where the peer's never are, or as they
+//    were; it hands out no key and no plain text.
 // 2. A nonce never repeats under a key: each mix sets it to 0 and each seal raises it.
 // 3. The order of arguments of DH tells whose private key is used, so client and daemon share
 //    every line but that one.
@@ -98,6 +99,9 @@ enum weir_result noise_keypair_generate(struct noise_keypair *ret_pair)
 // not on the curve.
 static EVP_PKEY *key_from(const uint8_t point[NOISE_POINT_LEN], const uint8_t *scalar)
 {
+    if (point[0] != POINT_CONVERSION_UNCOMPRESSED) {
+        return NULL; // libcrypto takes the hybrid form too, which is as long
+    }
     uint8_t number[NOISE_SCALAR_LEN] = {0};
     for (size_t i = 0; scalar != NULL && i < sizeof number; i++) {
         number[i] = scalar[sizeof number - 1 - i]; // OSSL_PARAM integers are in host order

@@ -4,6 +4,7 @@ set(SOURCES
   json_scan.c
   json_value.c
   json_write.c
+  noise.c
   prometheus.c
   proxy_header.c
   websocket.c
