@@ -28,15 +28,19 @@ enum log_event {
     LOG_EVENT_COUNT,
 };
 
-// Starts the writer thread. ring_size: lines kept for /logs. fd: where lines go (1).
+// Starts the writer thread. ring_size: lines kept for /logs, at least 1. fd: where lines go (1);
+// SIGPIPE must be ignored. WEIR_IN_USE when it runs already, or still hangs in a write that the
+// last log_stop gave up on.
 enum weir_result log_start(size_t ring_size, int fd) WEIR_MUST_CHECK;
-// Writes what is queued (waits at most 2 s for a stuck reader), ends the thread, frees the ring.
+// Writes what is queued, ends the thread, frees the ring. Waits a little over 2 s at most, even
+// when nobody reads; what is not written then counts as lost.
 void log_stop(void);
 
 // A line under construction, on the caller's stack. Details are added in order; log_end hands the
-// line over. A key whose name contains one of the words of spec section 11 gets "[redacted]".
+// line over. A key whose name contains one of the words of spec section 11 gets "[redacted]". Keys
+// are literals of plain characters; values may be any bytes (invalid UTF-8 becomes U+FFFD).
 struct log_line {
-    char text[2048]; // longer lines are cut at a detail's end and say "truncated": true
+    char text[2048]; // a detail that does not fit is left out, and the line says "truncated": true
     size_t len;
     size_t brief_len; // up to the details
     uint64_t wall_ms;
@@ -62,7 +66,7 @@ struct log_summary {
 };
 void log_summarise(struct log_summary *ret_summary);
 // Appends the ring's entries, oldest first, comma-separated, without brackets. brief: only
-// {ts,level,event}. The result is the buffer's.
+// {ts,level,event}. The result is the buffer's. Lines logged meanwhile are not among them.
 enum weir_result log_dump(struct buf *out, bool brief) WEIR_MUST_CHECK;
 // Since the start: events by level, whether their lines were written or not; lines not written
 // because of their event's rate; lines lost because the queue was full.

@@ -112,8 +112,7 @@ void metrics_family(enum metric_family family, enum exposition exposition, struc
     start_row(&family_rows[family], exposition, out);
 }
 
-void metrics_sample(
-    enum metric_family family, struct slice label, int64_t value, struct buf *out)
+void metrics_sample(enum metric_family family, struct slice label, int64_t value, struct buf *out)
 {
     const struct metrics_row *row = &family_rows[family];
     struct prometheus_label pair = {row->label, label};
@@ -165,8 +164,8 @@ static void write_log(enum exposition exposition, struct buf *out)
 {
     metrics_family(FAMILY_LOG_EVENTS, exposition, out);
     for (enum log_level level = 0; level < LOG_LEVEL_COUNT; level++) {
-        metrics_sample(FAMILY_LOG_EVENTS, slice_str(log_level_name(level)),
-            (int64_t)log_counted(level), out);
+        metrics_sample(
+            FAMILY_LOG_EVENTS, slice_str(log_level_name(level)), (int64_t)log_counted(level), out);
     }
     write_one(FAMILY_LOG_LINES_SUPPRESSED, (int64_t)log_suppressed(), exposition, out);
     write_one(FAMILY_LOG_LINES_LOST, (int64_t)log_lost(), exposition, out);
@@ -180,13 +179,13 @@ static void write_process(enum exposition exposition, struct buf *out)
     prometheus_double(out, family_rows[FAMILY_PROCESS_CPU].name, NULL, sys_cpu_seconds());
 }
 
-void metrics_write(const struct metrics_shard *shards, size_t count, enum exposition exposition,
-    struct buf *out)
+void metrics_write(
+    const struct metrics_shard *shards, size_t count, enum exposition exposition, struct buf *out)
 {
     for (size_t metric = 0; metric < METRIC_COUNT; metric++) {
         start_row(&metric_rows[metric], exposition, out);
-        prometheus_int(out, metric_rows[metric].name, NULL,
-            metrics_total(shards, count, (enum metric)metric));
+        prometheus_int(
+            out, metric_rows[metric].name, NULL, metrics_total(shards, count, (enum metric)metric));
     }
     for (size_t histogram = 0; histogram < HISTOGRAM_COUNT; histogram++) {
         write_histogram(shards, count, (enum histogram)histogram, exposition, out);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counters, gauges and histograms, declared in metrics.def. Each worker owns a shard and is the only
-// one who writes it; a scrape reads all shards with relaxed atomic loads and adds them up. Nothing
-// on the data path is locked or shared.
+// Counters, gauges and histograms, declared in metrics.def. Each worker owns a shard and is the
+// only one who writes it; a scrape reads all shards with relaxed atomic loads and adds them up.
+// Nothing on the data path is locked or shared.
 #ifndef WEIR_OBS_METRICS_H
 #define WEIR_OBS_METRICS_H
 
@@ -89,13 +89,12 @@ int64_t metrics_total(const struct metrics_shard *shards, size_t count, enum met
 // Appends every metric with HELP and TYPE: all that metrics.def, handshake_failures.def and
 // histograms.def declare, zero ones too, and what the log counts. Families labelled by workspace
 // are the caller's: metrics_family and metrics_sample; prometheus_end ends the page.
-void metrics_write(const struct metrics_shard *shards, size_t count, enum exposition exposition,
-    struct buf *out);
+void metrics_write(
+    const struct metrics_shard *shards, size_t count, enum exposition exposition, struct buf *out);
 // Starts a family; its samples follow before the next family starts.
 void metrics_family(enum metric_family family, enum exposition exposition, struct buf *out);
 // label: the value of the family's label; ignored by a family that has none.
-void metrics_sample(
-    enum metric_family family, struct slice label, int64_t value, struct buf *out);
+void metrics_sample(enum metric_family family, struct slice label, int64_t value, struct buf *out);
 
 // ---- For the manual.
 

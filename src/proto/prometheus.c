@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes exposition text. How a number looks follows the Go client, because dashboards and recording
-// rules have been written against its pages: an upper bound is le="1" in 0.0.4 and le="1.0" in
-// OpenMetrics, whose parsers refuse the short form.
+// Writes exposition text. How a number looks follows the Go client, because dashboards and
+// recording rules have been written against its pages: an upper bound is le="1" in 0.0.4 and
+// le="1.0" in OpenMetrics, whose parsers refuse the short form.
 #include "proto/prometheus.h"
 
 #include <inttypes.h>
@@ -57,15 +57,14 @@ enum exposition prometheus_choose(struct slice accept)
             plain = quality > plain ? quality : plain;
         }
     }
-    return openmetrics > 0 && openmetrics >= plain ? EXPOSITION_OPENMETRICS
-                                                   : EXPOSITION_PROMETHEUS;
+    return openmetrics > 0 && openmetrics >= plain ? EXPOSITION_OPENMETRICS : EXPOSITION_PROMETHEUS;
 }
 
 const char *prometheus_content_type(enum exposition exposition)
 {
     return exposition == EXPOSITION_OPENMETRICS
-        ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
-        : "text/plain; version=0.0.4; charset=utf-8";
+               ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+               : "text/plain; version=0.0.4; charset=utf-8";
 }
 
 const char *prometheus_type_name(enum prometheus_type type)
