@@ -3,13 +3,14 @@
 // is surely bad, so that junk does not reach the platform; admission stays the authority.
 //
 //   token                                              outcome
-//   not a JWT of three readable parts, or above 8 KiB   UNVERIFIED  (it may be an opaque token)
-//   "exp" more than 60 s ago, whatever the algorithm    EXPIRED     (true or forged: bad either
-//   way) algorithm is not RS256, or no "kid"                 UNVERIFIED no key set UNVERIFIED
-//   RS256, no RSA key of that kid in the set            UNKNOWN_KID
-//   RS256, a key of that kid fits                       PASS
-//   RS256, every key of that kid refuses                BAD_SIGNATURE
-//   the check itself failed (memory)                    UNVERIFIED
+//   not a JWT of three readable parts, or above 8 KiB    UNVERIFIED (it may be an opaque token)
+//   "exp" more than 60 s ago, whatever the algorithm     EXPIRED (true or forged: bad either way)
+//   algorithm is not RS256, or no "kid"                  UNVERIFIED
+//   no key set                                           UNVERIFIED
+//   RS256, no RSA key of that kid in the set             UNKNOWN_KID
+//   RS256, a key of that kid fits                        PASS
+//   RS256, every key of that kid refuses                 BAD_SIGNATURE
+//   the check itself failed (memory)                     UNVERIFIED
 //
 // "exp" comes before the signature: it costs nothing, and an expired token asks for no refetch. A
 // missing or unreadable "exp" is the platform's affair.
