@@ -19,6 +19,7 @@
 #include "loop/watch.h"
 #include "platform/platform.h"
 #include "relay/frame.h"
+#include "stream/tls_context.h"
 #include "stream/ws_client.h"
 #include "sys/file.h"
 

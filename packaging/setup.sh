@@ -1,0 +1,25 @@
+# Sourced by ./run and ./check: names the Debian packages each of them needs and installs those that
+# are missing. When everything is in place it asks no network.
+
+weir_packages_build="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev libssl-dev node-llhttp
+  libcurl4-openssl-dev libjansson-dev libcjose-dev"
+weir_packages_test="libcmocka-dev libasan8 libubsan1 libtsan2 prometheus openssl curl python3
+  python3-pytest python3-websockets python3-cryptography python3-selenium chromium chromium-driver"
+
+weir_need_packages() {
+  local group package missing=""
+  for group in "$@"; do
+    local list="weir_packages_$group"
+    for package in ${!list}; do
+      dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
+        missing="$missing $package"
+    done
+  done
+  [ -n "$missing" ] || return 0
+  local root=""
+  [ "$(id -u)" = 0 ] || root=sudo
+  echo "installing:$missing" >&2
+  $root apt-get update -qq
+  # shellcheck disable=SC2086
+  DEBIAN_FRONTEND=noninteractive $root apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
