@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One platform and one relay per module, configured by the module's RELAY_ENV and WORKERS.
+
+After every test its sockets are closed and the books of every running relay are checked.
+"""
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+# pylint: disable=wrong-import-position
+from lib import certs, weir, ws  # noqa: E402
+from lib.platform import StubPlatform  # noqa: E402
+from lib.world import World  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def platform():
+    stub = StubPlatform()
+    yield stub
+    stub.stop()
+
+
+@pytest.fixture(scope="module")
+def relay(request, platform):
+    env = getattr(request.module, "RELAY_ENV", {})
+    workers = getattr(request.module, "WORKERS", 2)
+    running = weir.Relay(
+        {"SERVER_URL": platform.origin, **env}, workers, platform_ports=[platform.port]
+    )
+    running.settle()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def world(relay, platform):
+    return World(relay, platform)
+
+
+@pytest.fixture
+def start(platform):
+    """Starts relays of the test's own: start(RELAY_X="1") gives a World."""
+    started = []
+
+    def starter(workers=2, stub=None, **env):
+        stub = stub or platform
+        running = weir.Relay({"SERVER_URL": stub.origin, **env}, workers, platform_ports=[stub.port])
+        started.append(running)
+        running.settle()
+        return World(running, stub)
+
+    yield starter
+    ws.close_all()
+    for running in started:
+        if running in weir.live:
+            running.stop()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    return certs.Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(autouse=True)
+def books():
+    yield
+    ws.close_all()
+    for running in list(weir.live):
+        running.check_books()
