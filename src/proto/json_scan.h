@@ -37,7 +37,8 @@ struct json_value {
 // keys once.
 #define JSON_KEYS_MAX 48
 struct json_keys;
-// names: count unescaped keys, static storage. Called once at start. NULL without memory.
+// names: count unescaped keys of at most 64 bytes, static storage. Called once at start. NULL
+// without memory.
 struct json_keys *json_keys_new(const char *const *names, size_t count) WEIR_MUST_CHECK;
 void json_keys_free(struct json_keys *keys);
 
@@ -45,7 +46,9 @@ void json_keys_free(struct json_keys *keys);
 enum weir_result json_scan(
     struct slice text, const struct json_keys *keys, struct json_value *values) WEIR_MUST_CHECK;
 
-// ---- Values as the frame rules see them (spec section 6.1); all take ABSENT and wrong kinds.
+// ---- Values as the frame rules see them (spec section 6.1); all take ABSENT and wrong kinds. The
+// values come from json_scan: syntax is not checked again, and a number's text is followed by a
+// readable byte.
 
 bool json_value_is_string(const struct json_value *value);
 // A string whose JavaScript-trimmed form is not empty.
