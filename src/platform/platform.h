@@ -72,7 +72,8 @@ struct relay_token_request {
     int64_t daemon_issue_generation; // negative: none
 };
 
-// Appends a token to out. WEIR_INVALID: a member breaks a rule above or a length of section 4.4.
+// Appends a token to out. WEIR_INVALID: a member breaks a rule above or a length of section 4.4, or
+// all of them together make a token of more than the 4096 characters a relay takes (section 4.3).
 enum weir_result platform_mint_relay_token(const struct platform *platform,
     const struct relay_token_request *request, struct buf *out) WEIR_MUST_CHECK;
 
