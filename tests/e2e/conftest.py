@@ -55,6 +55,7 @@ def start(platform):
     ws.close_all()
     for running in started:
         if running in weir.live:
+            running.check_books()
             running.stop()
 
 
