@@ -16,7 +16,7 @@
 #include "base/result.h"
 #include "base/slice.h"
 
-struct json_writer; // proto/json_write.h, which no file includes together with jansson.h
+struct json_writer; // proto/json_write.h
 
 #define AUTH_KEY_ID_SIZE 129   // storage for a key id, with its NUL
 #define AUTH_SECRET_LEN_MIN 32 // RFC 7518 section 3.2

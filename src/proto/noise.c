@@ -95,6 +95,16 @@ enum weir_result noise_keypair_generate(struct noise_keypair *ret_pair)
     return result;
 }
 
+// OSSL_PARAM has integers in the order of the machine.
+static bool to_host_order(const uint8_t scalar[NOISE_SCALAR_LEN], uint8_t number[NOISE_SCALAR_LEN])
+{
+    BIGNUM *big = BN_secure_new();
+    bool ok = big != NULL && BN_bin2bn(scalar, NOISE_SCALAR_LEN, big) != NULL &&
+              BN_bn2nativepad(big, number, NOISE_SCALAR_LEN) == NOISE_SCALAR_LEN;
+    BN_clear_free(big);
+    return ok;
+}
+
 // A key of the point, with the private number when scalar is not NULL. NULL for a point that is
 // not on the curve.
 static EVP_PKEY *key_from(const uint8_t point[NOISE_POINT_LEN], const uint8_t *scalar)
@@ -103,8 +113,8 @@ static EVP_PKEY *key_from(const uint8_t point[NOISE_POINT_LEN], const uint8_t *s
         return NULL; // libcrypto takes the hybrid form too, which is as long
     }
     uint8_t number[NOISE_SCALAR_LEN] = {0};
-    for (size_t i = 0; scalar != NULL && i < sizeof number; i++) {
-        number[i] = scalar[sizeof number - 1 - i]; // OSSL_PARAM integers are in host order
+    if (scalar != NULL && !to_host_order(scalar, number)) {
+        return NULL;
     }
     OSSL_PARAM params[4] = {
         OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)"P-256", 0),
@@ -427,7 +437,8 @@ enum weir_result noise_client_finish(struct noise_state *state,
 static bool envelope_context(
     const struct noise_envelope *envelope, char text[CONTEXT_SIZE], size_t *ret_len)
 {
-    if (envelope->session_id.len > SESSION_ID_LEN_MAX) {
+    if (envelope->session_id.len > SESSION_ID_LEN_MAX ||
+        slice_find(envelope->session_id, '\0') >= 0) {
         return false;
     }
     int len = snprintf(text, CONTEXT_SIZE,
