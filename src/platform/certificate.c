@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The key is written before the certificate: when the second write fails, the next start finds two
-// that do not belong together and makes both anew.
+// The certificate is of an end entity, not of an authority: who trusts it trusts this one relay on
+// loopback, and a stolen key makes no other certificates. It names itself as its issuer, so a
+// client takes the very file as its trust anchor.
+//
+// The key is written first. A crash between the two files leaves a pair that does not belong
+// together, which the next start finds and replaces.
 #include "platform/certificate.h"
 
-#include <stdbool.h>
 #include <stdio.h>
-#include <time.h>
-#include <openssl/asn1.h>
 #include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/crypto.h>
@@ -16,176 +17,177 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
+#include "auth/auth_key.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 
-#define PEM_LEN_MAX 65536
+#define FILE_LEN_MAX 65536
 #define DAY_S 86400
-#define SERIAL_BITS 127      // positive, and below the 20 bytes of RFC 5280 section 4.1.2.2
-#define BACKDATE_S (60 * 60) // for peers whose clock is behind
+#define BACKDATED_S 3600 // for clients whose clock is a little behind
+#define SERIAL_BITS 127  // RFC 5280 section 4.1.2.2: positive, at most 20 octets
 
-static time_t now_s(void)
+static const struct extension {
+    int nid;
+    const char *value;
+} extensions[] = {
+    {NID_basic_constraints, "critical,CA:FALSE"},
+    {NID_key_usage, "critical,digitalSignature"},
+    {NID_ext_key_usage, "serverAuth"},
+    {NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1,IP:::1"},
+    {NID_subject_key_identifier, "hash"},
+};
+
+// ---- What is there ------------------------------------------------------------------------------
+
+static X509 *read_x509(const char *path)
 {
-    return (time_t)(sys_wall_ms() / 1000);
+    struct buf pem = BUF_INIT(FILE_LEN_MAX);
+    X509 *x509 = NULL;
+    if (sys_file_read(path, FILE_LEN_MAX, &pem) == WEIR_OK) {
+        BIO *text = BIO_new_mem_buf(pem.at, (int)pem.len);
+        // A passphrase, or libcrypto would ask for one at the terminal.
+        x509 = text == NULL ? NULL : PEM_read_bio_X509(text, NULL, NULL, (void *)"");
+        BIO_free(text);
+    }
+    buf_reset(&pem);
+    return x509;
 }
 
-// ---- Making -------------------------------------------------------------------------------------
-
-static bool add_extension(X509 *certificate, int nid, const char *value)
+static bool read_key(const char *path, struct auth_key *ret_key)
 {
-    X509V3_CTX context;
-    X509V3_set_ctx_nodb(&context);
-    X509V3_set_ctx(&context, certificate, certificate, NULL, NULL, 0);
-    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
-    bool ok = extension != NULL && X509_add_ext(certificate, extension, -1) == 1;
-    X509_EXTENSION_free(extension);
+    struct buf pem = BUF_INIT(FILE_LEN_MAX);
+    bool ok = sys_file_read(path, FILE_LEN_MAX, &pem) == WEIR_OK &&
+              auth_key_from_pem(buf_slice(&pem), NULL, ret_key) == WEIR_OK;
+    if (pem.at != NULL) {
+        OPENSSL_cleanse(pem.at, pem.size);
+    }
+    buf_reset(&pem);
     return ok;
 }
 
-static bool set_serial(X509 *certificate)
+// A pair that belongs together and holds for long enough.
+static bool usable(const struct certificate_paths *paths)
 {
-    BIGNUM *number = BN_new();
-    bool ok = number != NULL &&
-              BN_rand(number, SERIAL_BITS, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
-              BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate)) != NULL;
-    BN_free(number);
+    struct auth_key key = {0};
+    time_t renew_at = (time_t)(sys_wall_ms() / 1000) + CERTIFICATE_RENEW_DAYS * (time_t)DAY_S;
+    X509 *x509 = read_x509(paths->certificate);
+    bool ok = x509 != NULL && read_key(paths->key, &key) &&
+              X509_check_private_key(x509, key.pkey) == 1 &&
+              ASN1_TIME_cmp_time_t(X509_get0_notAfter(x509), renew_at) == 1;
+    auth_key_fini(&key);
+    X509_free(x509);
+    ERR_clear_error();
     return ok;
 }
 
-static bool set_life(X509 *certificate)
+// ---- A new one ----------------------------------------------------------------------------------
+
+static bool set_serial(X509 *x509)
 {
-    time_t now = now_s();
-    return X509_time_adj_ex(X509_getm_notBefore(certificate), 0, -BACKDATE_S, &now) != NULL &&
-           X509_time_adj_ex(X509_getm_notAfter(certificate), CERTIFICATE_VALID_DAYS, 0, &now) !=
+    BIGNUM *serial = BN_new();
+    bool ok = serial != NULL &&
+              BN_rand(serial, SERIAL_BITS, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
+              BN_to_ASN1_INTEGER(serial, X509_get_serialNumber(x509)) != NULL;
+    BN_free(serial);
+    return ok;
+}
+
+static bool set_names(X509 *x509)
+{
+    X509_NAME *name = X509_get_subject_name(x509);
+    return X509_NAME_add_entry_by_txt(
+               name, "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1, 0) == 1 &&
+           X509_set_issuer_name(x509, name) == 1;
+}
+
+static bool set_times(X509 *x509)
+{
+    time_t now = (time_t)(sys_wall_ms() / 1000);
+    return ASN1_TIME_set(X509_getm_notBefore(x509), now - BACKDATED_S) != NULL &&
+           ASN1_TIME_set(X509_getm_notAfter(x509), now + CERTIFICATE_VALID_DAYS * (time_t)DAY_S) !=
                NULL;
 }
 
-// A server's certificate and no authority: browsers refuse to see one at a server. A client may
-// still trust it by name (`curl --cacert localhost.crt`).
-static bool fill(X509 *certificate, EVP_PKEY *key)
+static bool add_extensions(X509 *x509)
 {
-    X509_NAME *name = X509_get_subject_name(certificate);
-    return X509_set_version(certificate, X509_VERSION_3) == 1 && set_serial(certificate) &&
-           set_life(certificate) &&
-           X509_NAME_add_entry_by_txt(
-               name, "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1, 0) == 1 &&
-           X509_set_issuer_name(certificate, name) == 1 && X509_set_pubkey(certificate, key) == 1 &&
-           add_extension(certificate, NID_basic_constraints, "critical,CA:FALSE") &&
-           add_extension(certificate, NID_key_usage, "critical,digitalSignature") &&
-           add_extension(certificate, NID_ext_key_usage, "serverAuth") &&
-           add_extension(certificate, NID_subject_key_identifier, "hash") &&
-           add_extension(certificate, NID_subject_alt_name,
-               "DNS:localhost,IP:127.0.0.1,IP:0:0:0:0:0:0:0:1") &&
-           X509_sign(certificate, key, EVP_sha256()) > 0;
-}
-
-static enum weir_result write_bio(BIO *text, const char *path)
-{
-    char *at = NULL;
-    long len = BIO_get_mem_data(text, &at);
-    return sys_file_write_private(path, slice_of(at, (size_t)len));
-}
-
-static enum weir_result write_pair(
-    X509 *certificate, EVP_PKEY *key, const struct certificate_paths *paths)
-{
-    BIO *key_text = BIO_new(BIO_s_secmem()); // wiped when freed
-    BIO *certificate_text = BIO_new(BIO_s_mem());
-    enum weir_result result = WEIR_CRYPTO;
-    if (key_text != NULL && certificate_text != NULL &&
-        PEM_write_bio_PKCS8PrivateKey(key_text, key, NULL, NULL, 0, NULL, NULL) == 1 &&
-        PEM_write_bio_X509(certificate_text, certificate) == 1) {
-        result = write_bio(key_text, paths->key);
-        if (result == WEIR_OK) {
-            result = write_bio(certificate_text, paths->certificate);
+    X509V3_CTX context;
+    X509V3_set_ctx(&context, x509, x509, NULL, NULL, 0);
+    for (size_t i = 0; i < sizeof extensions / sizeof extensions[0]; i++) {
+        X509_EXTENSION *extension =
+            X509V3_EXT_conf_nid(NULL, &context, extensions[i].nid, extensions[i].value);
+        bool ok = extension != NULL && X509_add_ext(x509, extension, -1) == 1;
+        X509_EXTENSION_free(extension);
+        if (!ok) {
+            return false;
         }
     }
-    BIO_free(certificate_text);
-    BIO_free(key_text);
-    return result;
+    return true;
 }
 
-static enum weir_result make_pair(const struct certificate_paths *paths)
+static enum weir_result write_x509(const X509 *x509, const char *path)
 {
-    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
-    X509 *certificate = X509_new();
     enum weir_result result = WEIR_CRYPTO;
-    if (key != NULL && certificate != NULL && fill(certificate, key)) {
-        result = write_pair(certificate, key, paths);
+    BIO *text = BIO_new(BIO_s_mem());
+    if (text != NULL && PEM_write_bio_X509(text, x509) == 1) {
+        char *at = NULL;
+        long len = BIO_get_mem_data(text, &at);
+        result = sys_file_write_private(path, slice_of(at, (size_t)len));
     }
-    X509_free(certificate);
-    EVP_PKEY_free(key);
+    BIO_free(text);
     return result;
 }
 
-// ---- Keeping ------------------------------------------------------------------------------------
-
-static bool still_good(X509 *certificate, EVP_PKEY *key)
+static enum weir_result write_certificate(const struct auth_key *key, const char *path)
 {
-    time_t limit = now_s() + CERTIFICATE_RENEW_DAYS * DAY_S;
-    return X509_check_private_key(certificate, key) == 1 &&
-           X509_cmp_time(X509_get0_notAfter(certificate), &limit) > 0 &&
-           X509_check_host(certificate, "localhost", 0, 0, NULL) == 1 &&
-           X509_check_ip_asc(certificate, "127.0.0.1", 0) == 1 &&
-           X509_check_ip_asc(certificate, "::1", 0) == 1;
-}
-
-// Without it libcrypto would ask at the terminal.
-static int no_passphrase(char *text, int size, int writing, void *arg)
-{
-    (void)text;
-    (void)size;
-    (void)writing;
-    (void)arg;
-    return -1;
-}
-
-// The file as a BIO that reads content, or NULL when it is not there or cannot be read.
-static BIO *read_bio(const char *path, struct buf *content)
-{
-    if (sys_file_read(path, PEM_LEN_MAX, content) != WEIR_OK || content->len == 0) {
-        return NULL;
+    enum weir_result result = WEIR_CRYPTO;
+    X509 *x509 = X509_new();
+    if (x509 != NULL && X509_set_version(x509, X509_VERSION_3) == 1 && set_serial(x509) &&
+        set_names(x509) && set_times(x509) && X509_set_pubkey(x509, key->pkey) == 1 &&
+        add_extensions(x509) && X509_sign(x509, key->pkey, EVP_sha256()) > 0) {
+        result = write_x509(x509, path);
     }
-    return BIO_new_mem_buf(buf_slice(content).at, (int)content->len);
+    X509_free(x509);
+    ERR_clear_error();
+    return result;
 }
 
-static bool pair_usable(const struct certificate_paths *paths)
+static enum weir_result write_key(const struct auth_key *key, const char *path)
 {
-    struct buf key_content = BUF_INIT(PEM_LEN_MAX);
-    struct buf certificate_content = BUF_INIT(PEM_LEN_MAX);
-    BIO *key_text = read_bio(paths->key, &key_content);
-    BIO *certificate_text = read_bio(paths->certificate, &certificate_content);
-    EVP_PKEY *key =
-        key_text == NULL ? NULL : PEM_read_bio_PrivateKey(key_text, NULL, no_passphrase, NULL);
-    X509 *certificate = certificate_text == NULL
-                            ? NULL
-                            : PEM_read_bio_X509(certificate_text, NULL, no_passphrase, NULL);
-    bool usable = key != NULL && certificate != NULL && still_good(certificate, key);
-    X509_free(certificate);
-    EVP_PKEY_free(key);
-    BIO_free(certificate_text);
-    BIO_free(key_text);
-    if (key_content.at != NULL) {
-        OPENSSL_cleanse(key_content.at, key_content.size);
+    struct buf pem = BUF_INIT(FILE_LEN_MAX);
+    enum weir_result result = auth_key_write_pem(key, &pem);
+    if (result == WEIR_OK) {
+        result = sys_file_write_private(path, buf_slice(&pem));
     }
-    buf_reset(&certificate_content);
-    buf_reset(&key_content);
-    return usable;
+    if (pem.at != NULL) {
+        OPENSSL_cleanse(pem.at, pem.size);
+    }
+    buf_reset(&pem);
+    return result;
+}
+
+static enum weir_result make(const struct certificate_paths *paths)
+{
+    struct auth_key key;
+    enum weir_result result = auth_key_generate(AUTH_ES256, NULL, &key);
+    if (result == WEIR_OK) {
+        result = write_key(&key, paths->key);
+    }
+    if (result == WEIR_OK) {
+        result = write_certificate(&key, paths->certificate);
+    }
+    auth_key_fini(&key);
+    return result;
 }
 
 enum weir_result certificate_ensure(const char *state_dir, struct certificate_paths *ret_paths)
 {
-    int certificate_len =
-        snprintf(ret_paths->certificate, CERTIFICATE_PATH_SIZE, "%s/localhost.crt", state_dir);
-    int key_len = snprintf(ret_paths->key, CERTIFICATE_PATH_SIZE, "%s/localhost.key", state_dir);
-    if (certificate_len < 0 || certificate_len >= CERTIFICATE_PATH_SIZE || key_len < 0 ||
-        key_len >= CERTIFICATE_PATH_SIZE) {
+    int lens[] = {
+        snprintf(ret_paths->certificate, CERTIFICATE_PATH_SIZE, "%s/localhost.crt", state_dir),
+        snprintf(ret_paths->key, CERTIFICATE_PATH_SIZE, "%s/localhost.key", state_dir),
+    };
+    if (lens[0] < 0 || lens[0] >= CERTIFICATE_PATH_SIZE || lens[1] < 0 ||
+        lens[1] >= CERTIFICATE_PATH_SIZE) {
         return WEIR_TOO_LARGE;
     }
-    enum weir_result result = sys_dir_make(state_dir);
-    if (result == WEIR_OK && !pair_usable(ret_paths)) {
-        result = make_pair(ret_paths);
-    }
-    ERR_clear_error(); // TLS reads that queue
-    return result;
+    return usable(ret_paths) ? WEIR_OK : make(ret_paths);
 }

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the platform keeps under its state directory, and the keys it shows. A file that is there is
-// never replaced, even when it cannot be used: whoever put it there decides.
+// The state directory: one key and two secrets, each made when it is missing and then only read.
+// What is there but wrong is never replaced: a lost signing key ends every token out there, and
+// that is the operator's decision.
+//
+// A signing key is tried out when it is loaded (sign, then check), so that a public key, or a pair
+// that does not belong together, ends the start and not the first connection.
 #include "platform/platform.h"
 
 #include <stdio.h>
@@ -13,79 +17,31 @@
 #include "sys/file.h"
 
 #define PATH_SIZE 4096
-#define FILE_LEN_MAX 16384
-#define SECRET_BYTES 32
+#define KEY_FILE_LEN_MAX 65536
+#define SECRET_LEN 32
+#define SECRET_TEXT_LEN (2 * (size_t)SECRET_LEN) // in hexadecimal
+#define SECRET_FILE_LEN_MAX 256
 
-// ---- Secrets ------------------------------------------------------------------------------------
-
-static bool take_secret(struct slice text, char secret[PLATFORM_SECRET_LEN_MAX + 1])
-{
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.at[i] <= ' ' || text.at[i] > '~') {
-            return false;
-        }
-    }
-    return text.len > 0 && slice_to_text(text, secret, PLATFORM_SECRET_LEN_MAX + 1);
-}
-
-static enum weir_result make_secret(const char *path, char secret[PLATFORM_SECRET_LEN_MAX + 1])
-{
-    uint8_t bytes[SECRET_BYTES];
-    char text[2 * SECRET_BYTES + 2];
-    enum weir_result result = sys_entropy(bytes, sizeof bytes);
-    if (result != WEIR_OK) {
-        return result;
-    }
-    for (size_t i = 0; i < sizeof bytes; i++) {
-        snprintf(text + 2 * i, 3, "%02x", bytes[i]);
-    }
-    text[2 * SECRET_BYTES] = '\n';
-    result = sys_file_write_private(path, slice_of(text, 2 * SECRET_BYTES + 1));
-    if (result == WEIR_OK) {
-        weir_assert(take_secret(slice_of(text, 2 * SECRET_BYTES), secret));
-    }
-    OPENSSL_cleanse(bytes, sizeof bytes);
-    OPENSSL_cleanse(text, sizeof text);
-    return result;
-}
-
-static enum weir_result read_secret(const char *path, char secret[PLATFORM_SECRET_LEN_MAX + 1])
-{
-    struct buf content = BUF_INIT(FILE_LEN_MAX);
-    enum weir_result result = sys_file_read(path, FILE_LEN_MAX, &content);
-    if (result == WEIR_OK && !take_secret(slice_trim(buf_slice(&content)), secret)) {
-        result = WEIR_MALFORMED;
-    }
-    buf_reset(&content);
-    return result;
-}
-
-static enum weir_result path_in(const char *state_dir, const char *name, char path[PATH_SIZE])
+static enum weir_result path_of(const char *state_dir, const char *name, char path[PATH_SIZE])
 {
     int len = snprintf(path, PATH_SIZE, "%s/%s", state_dir, name);
     return len > 0 && len < PATH_SIZE ? WEIR_OK : WEIR_TOO_LARGE;
 }
 
-static enum weir_result open_secret(const char *state_dir, const char *name, const char *given,
-    char secret[PLATFORM_SECRET_LEN_MAX + 1])
+// Wipes before it gives back: what was in it is a secret.
+static void forget(struct buf *buf)
 {
-    char path[PATH_SIZE];
-    if (given != NULL && given[0] != '\0') {
-        return take_secret(slice_str(given), secret) ? WEIR_OK : WEIR_INVALID;
+    if (buf->at != NULL) {
+        OPENSSL_cleanse(buf->at, buf->size);
     }
-    enum weir_result result = path_in(state_dir, name, path);
-    if (result != WEIR_OK) {
-        return result;
-    }
-    result = read_secret(path, secret);
-    return result == WEIR_NOT_FOUND ? make_secret(path, secret) : result;
+    buf_reset(buf);
 }
 
 // ---- The signing key ----------------------------------------------------------------------------
 
 static enum weir_result make_key(const char *path, OSSL_LIB_CTX *libctx, struct auth_key *ret_key)
 {
-    struct buf pem = BUF_INIT(FILE_LEN_MAX);
+    struct buf pem = BUF_INIT(KEY_FILE_LEN_MAX);
     enum weir_result result = auth_key_generate(AUTH_RS256, libctx, ret_key);
     if (result == WEIR_OK) {
         result = auth_key_write_pem(ret_key, &pem);
@@ -93,76 +49,127 @@ static enum weir_result make_key(const char *path, OSSL_LIB_CTX *libctx, struct 
     if (result == WEIR_OK) {
         result = sys_file_write_private(path, buf_slice(&pem));
     }
-    if (pem.at != NULL) {
-        OPENSSL_cleanse(pem.at, pem.size);
-    }
-    buf_reset(&pem);
+    forget(&pem);
     return result;
 }
 
-// A public key, or one of another kind, cannot sign what daemons read.
-static enum weir_result check_key(const struct auth_key *key)
+static enum weir_result try_key(const struct auth_key *key)
 {
     uint8_t signature[AUTH_SIGNATURE_LEN_MAX];
-    size_t len;
-    if (key->alg != AUTH_RS256 || auth_key_sign(key, SLICE("."), signature, &len) != WEIR_OK) {
+    size_t len = 0;
+    const struct slice text = SLICE("weir");
+    if (key->alg != AUTH_RS256 || auth_key_sign(key, text, signature, &len) != WEIR_OK) {
         return WEIR_MALFORMED;
     }
-    return WEIR_OK;
+    enum weir_result result = auth_key_verify(key, text, slice_of((const char *)signature, len));
+    return result == WEIR_REFUSED ? WEIR_MALFORMED : result;
 }
 
-static enum weir_result open_key(
+static enum weir_result load_key(
     const char *state_dir, OSSL_LIB_CTX *libctx, struct auth_key *ret_key)
 {
     char path[PATH_SIZE];
-    struct buf pem = BUF_INIT(FILE_LEN_MAX);
-    enum weir_result result = path_in(state_dir, "signing.pem", path);
+    enum weir_result result = path_of(state_dir, "signing.pem", path);
     if (result != WEIR_OK) {
         return result;
     }
-    result = sys_file_read(path, FILE_LEN_MAX, &pem);
+    struct buf pem = BUF_INIT(KEY_FILE_LEN_MAX);
+    result = sys_file_read(path, KEY_FILE_LEN_MAX, &pem);
     if (result == WEIR_NOT_FOUND) {
-        return make_key(path, libctx, ret_key);
-    }
-    if (result == WEIR_OK) {
+        result = make_key(path, libctx, ret_key);
+    } else if (result == WEIR_OK) {
         result = auth_key_from_pem(buf_slice(&pem), libctx, ret_key);
+        if (result == WEIR_OK) {
+            result = try_key(ret_key);
+        }
+    }
+    forget(&pem);
+    return result;
+}
+
+// ---- The secrets --------------------------------------------------------------------------------
+
+static bool is_secret(struct slice text)
+{
+    if (text.len != SECRET_TEXT_LEN) {
+        return false;
+    }
+    for (size_t i = 0; i < text.len; i++) {
+        if (strchr("0123456789abcdefABCDEF", text.at[i]) == NULL || text.at[i] == '\0') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum weir_result make_secret(const char *path, struct buf *out)
+{
+    uint8_t bytes[SECRET_LEN];
+    enum weir_result result = sys_entropy(bytes, sizeof bytes);
+    for (size_t i = 0; result == WEIR_OK && i < sizeof bytes; i++) {
+        result = buf_printf(out, "%02x", bytes[i]);
+    }
+    OPENSSL_cleanse(bytes, sizeof bytes);
+    if (result == WEIR_OK) {
+        result = buf_append_byte(out, '\n');
+    }
+    return result == WEIR_OK ? sys_file_write_private(path, buf_slice(out)) : result;
+}
+
+// The secret given, or that of the file. The caller owns *ret_secret.
+static enum weir_result load_secret(
+    const char *state_dir, const char *name, const char *given, char **ret_secret)
+{
+    char path[PATH_SIZE];
+    struct buf text = BUF_INIT(SECRET_FILE_LEN_MAX);
+    struct slice secret = slice_str(given);
+    enum weir_result result = path_of(state_dir, name, path);
+    if (result == WEIR_OK && secret.len == 0) {
+        result = sys_file_read(path, SECRET_FILE_LEN_MAX, &text);
+        if (result == WEIR_NOT_FOUND) {
+            result = make_secret(path, &text);
+        }
+        secret = slice_trim(buf_slice(&text));
+        if (result == WEIR_TOO_LARGE || (result == WEIR_OK && !is_secret(secret))) {
+            result = WEIR_MALFORMED;
+        }
     }
     if (result == WEIR_OK) {
-        result = check_key(ret_key);
+        *ret_secret = mem_copy(secret.at, secret.len);
+        result = *ret_secret == NULL ? WEIR_MEMORY : WEIR_OK;
     }
-    if (pem.at != NULL) {
-        OPENSSL_cleanse(pem.at, pem.size);
-    }
-    buf_reset(&pem);
+    forget(&text);
     return result;
 }
 
 // ---- The object ---------------------------------------------------------------------------------
 
-static enum weir_result open_state(
+static enum weir_result load(
     struct platform *platform, const char *state_dir, const struct platform_options *options)
 {
     enum weir_result result = sys_dir_make(state_dir);
     if (result == WEIR_OK) {
-        result =
-            open_secret(state_dir, "internal-key", options->internal_key, platform->internal_key);
+        result = load_key(state_dir, options->libctx, &platform->signing);
     }
     if (result == WEIR_OK) {
-        result = open_secret(state_dir, "admin-token", options->admin_token, platform->admin_token);
+        result =
+            load_secret(state_dir, "internal-key", options->internal_key, &platform->internal_key);
     }
-    return result == WEIR_OK ? open_key(state_dir, options->libctx, &platform->key) : result;
+    if (result == WEIR_OK) {
+        result =
+            load_secret(state_dir, "admin-token", options->admin_token, &platform->admin_token);
+    }
+    return result;
 }
 
 struct platform *platform_open(
     const char *state_dir, const struct platform_options *options, enum weir_result *ret_result)
 {
-    static const struct platform_options defaults = {0};
+    static const struct platform_options defaults;
     struct platform *platform = mem_zalloc(sizeof *platform);
-    if (platform == NULL) {
-        *ret_result = WEIR_MEMORY;
-        return NULL;
-    }
-    *ret_result = open_state(platform, state_dir, options == NULL ? &defaults : options);
+    *ret_result = platform == NULL
+                      ? WEIR_MEMORY
+                      : load(platform, state_dir, options == NULL ? &defaults : options);
     if (*ret_result != WEIR_OK) {
         platform_free(platform);
         return NULL;
@@ -170,13 +177,22 @@ struct platform *platform_open(
     return platform;
 }
 
+static void free_secret(char *secret)
+{
+    if (secret != NULL) {
+        OPENSSL_cleanse(secret, strlen(secret));
+    }
+    mem_free(secret);
+}
+
 void platform_free(struct platform *platform)
 {
     if (platform == NULL) {
         return;
     }
-    auth_key_fini(&platform->key);
-    OPENSSL_cleanse(platform, sizeof *platform);
+    auth_key_fini(&platform->signing);
+    free_secret(platform->internal_key);
+    free_secret(platform->admin_token);
     mem_free(platform);
 }
 
@@ -190,48 +206,33 @@ const char *platform_admin_token(const struct platform *platform)
     return platform->admin_token;
 }
 
+// ---- Small answers ------------------------------------------------------------------------------
+
+// The bound of an answer is above all we write, so a full buffer is want of memory as well.
+static enum weir_result written(const struct buf *out)
+{
+    return out->failed ? WEIR_MEMORY : WEIR_OK;
+}
+
 enum weir_result platform_jwks(const struct platform *platform, struct buf *out)
 {
     struct json_writer writer;
     json_writer_init(&writer, out);
     jsonw_object_begin(&writer, NULL);
     jsonw_array_begin(&writer, "keys");
-    enum weir_result result = auth_key_write_jwk(&platform->key, &writer);
+    enum weir_result result = auth_key_write_jwk(&platform->signing, &writer);
     jsonw_array_end(&writer);
     jsonw_object_end(&writer);
-    if (result != WEIR_OK) {
-        return result;
-    }
-    return out->failed ? WEIR_FULL : WEIR_OK;
+    return result == WEIR_OK ? written(out) : result;
 }
 
-// ---- Shared by the routes -----------------------------------------------------------------------
-
-bool platform_id_valid(struct slice id)
-{
-    for (size_t i = 0; i < id.len; i++) {
-        char c = id.at[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        if (!letter && !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != ':' && c != '-') {
-            return false;
-        }
-    }
-    return id.len > 0 && id.len <= PLATFORM_ID_LEN_MAX;
-}
-
-bool platform_role_valid(struct slice role)
-{
-    return slice_eq(role, SLICE("workspace-daemon")) || slice_eq(role, SLICE("client")) ||
-           slice_eq(role, SLICE("worker"));
-}
-
-enum weir_result platform_refuse(const char *member, const char *code, struct buf *out)
+enum weir_result platform_write_refusal(struct buf *out, const char *reason)
 {
     struct json_writer writer;
     json_writer_init(&writer, out);
     jsonw_object_begin(&writer, NULL);
     jsonw_bool(&writer, "ok", false);
-    jsonw_text(&writer, member, code);
+    jsonw_text(&writer, "reason", reason);
     jsonw_object_end(&writer);
-    return out->failed ? WEIR_FULL : WEIR_OK;
+    return written(out);
 }

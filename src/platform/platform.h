@@ -30,7 +30,6 @@
 #define PLATFORM_ISSUER "viewport-server"
 #define PLATFORM_BODY_LEN_MAX 65536   // of a request
 #define PLATFORM_ANSWER_LEN_MAX 65536 // room an answer may need
-#define PLATFORM_TOKEN_LEN_MAX 4096   // no relay takes more (spec section 4.3)
 #define PLATFORM_TTL_S_DEFAULT 3600
 #define PLATFORM_TTL_S_MAX (30 * 86400)
 #define PLATFORM_CHANNELS_MAX 64 // spec section 4.4, sessionChannels
@@ -46,10 +45,8 @@ struct platform_options {
 // Loads what is under state_dir, and makes the directory (0700) and what is missing in it, each
 // file 0600: signing.pem (RSA 2048, RS256: the daemon's key reader takes nothing else; the first
 // start spends a part of a second on it), internal-key and admin-token (64 hexadecimal digits and
-// a newline). Keys and tokens are 1-256 visible ASCII characters. options may be NULL. NULL on
-// failure, and *ret_result says why: WEIR_MALFORMED for a file that holds something else,
-// WEIR_INVALID for such an option, WEIR_TOO_LARGE for a path or file, or what sys/ and libcrypto
-// said. The caller owns the result.
+// a newline). options may be NULL. NULL on failure, and *ret_result says why: WEIR_MALFORMED for a
+// file that holds something else, or what sys/ and libcrypto said. The caller owns the result.
 struct platform *platform_open(const char *state_dir, const struct platform_options *options,
     enum weir_result *ret_result) WEIR_MUST_CHECK;
 void platform_free(struct platform *platform);
@@ -93,8 +90,7 @@ enum weir_result platform_jwks(const struct platform *platform, struct buf *out)
 //                    TOKEN_NOT_YET_VALID, ISSUER_MISMATCH, AUDIENCE_MISMATCH
 //   403              ROLE_MISMATCH, WORKSPACE_MISMATCH, RUNTIME_TARGET_MISMATCH
 //
-// Who asks for no target is admitted to the token's. Anything but WEIR_OK is our own trouble
-// (memory, crypto): answer 500.
+// Anything but WEIR_OK is our own trouble (memory, crypto): answer 500.
 enum weir_result platform_validate(const struct platform *platform, struct slice request_body,
     struct buf *out, unsigned *ret_status) WEIR_MUST_CHECK;
 
@@ -106,17 +102,9 @@ struct platform_request {
     struct slice body;
 };
 
-// One request. Appends a JSON body (application/json) to out and sets the status. Besides what the
-// routes say themselves it answers {"ok":false,"error":"…"} with 404 NOT_FOUND for a path nobody
-// has, 405 METHOD_NOT_ALLOWED, 413 BODY_TOO_LARGE, and 401 UNAUTHORIZED for a wrong credential
-// (compared in constant time). Not WEIR_OK: as in platform_validate.
-//
-// The two token routes read a JSON object and ignore members they do not know (a daemon sends its
-// `credential`). /api/runtime/relay-token: role, workspaceId, runtimeTargetId, scope, clientId,
-// installId, machineId, userId, e2eeProfile, sessionChannels, ttlSeconds, daemonIssueGeneration;
-// answers {"ok":true,"relayToken":"…"}. /api/workspaces/{workspace}/relay-token: the same in snake
-// case without role and workspace, always for a client; answers {"token":"…"}. A member that breaks
-// a rule gives 400 BAD_REQUEST.
+// One request. Appends a JSON body (application/json) to out and sets the status: 404 NOT_FOUND for
+// a path nobody has, 405 METHOD_NOT_ALLOWED, 401 UNAUTHORIZED for a wrong credential (compared in
+// constant time), 413 BODY_TOO_LARGE. Not WEIR_OK: as in platform_validate.
 enum weir_result platform_handle(const struct platform *platform,
     const struct platform_request *request, struct buf *out, unsigned *ret_status) WEIR_MUST_CHECK;
 

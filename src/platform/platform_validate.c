@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// Admission: is this token one of ours, still good, and for what the peer asks? The checks stand in
-// one order - form, signature, life, audience, purpose - and the first that fails names the reason,
-// so nothing is said about the content of a token that is not ours.
+// The admission call. The checks stand in one order, from what the token is to what it is good for;
+// the first that fails is the answer. Nothing of a token is looked at before its signature, but its
+// key id, which says whether it is one of ours at all.
 #include "platform/platform.h"
 
 #include <jansson.h>
 
 #include "auth/jws.h"
+#include "base/mem.h"
 #include "platform/platform_internal.h"
 #include "proto/json_write.h"
 #include "sys/clock.h"
 
+#define CLOCK_SKEW_S 30 // as the daemons allow (spec section 4.6)
+
+// What the relay asks; the texts borrow root.
 struct question {
+    json_t *root; // owned
     struct slice token;
     struct slice role;
     struct slice workspace_id;
-    struct slice runtime_target_id; // empty when not asked for
+    struct slice runtime_target_id; // empty when it asks for none
 };
 
 struct verdict {
@@ -23,58 +28,62 @@ struct verdict {
     const char *reason; // NULL: admitted
 };
 
-static const struct verdict admitted = {200, NULL};
-
-// ---- The question -------------------------------------------------------------------------------
-
-static bool read_text(const json_t *root, const char *name, struct slice *ret_text)
+static struct slice text_of(const json_t *object, const char *name)
 {
-    const json_t *value = json_object_get(root, name);
-    if (!json_is_string(value)) {
-        return false;
-    }
-    *ret_text = slice_of(json_string_value(value), json_string_length(value));
-    return true;
+    json_t *value = json_object_get(object, name);
+    return json_is_string(value) ? slice_of(json_string_value(value), json_string_length(value))
+                                 : SLICE_EMPTY;
 }
 
-// Borrows root.
-static bool read_question(const json_t *root, struct question *ret_question)
+static enum weir_result read_question(struct slice body, struct question *question)
 {
-    *ret_question = (struct question){.runtime_target_id = SLICE_EMPTY};
-    if (!read_text(root, "relayToken", &ret_question->token) ||
-        !read_text(root, "role", &ret_question->role) ||
-        !read_text(root, "workspaceId", &ret_question->workspace_id) ||
-        !platform_role_valid(ret_question->role) ||
-        !platform_id_valid(ret_question->workspace_id)) {
-        return false;
+    *question = (struct question){0};
+    if (body.len > PLATFORM_BODY_LEN_MAX) {
+        return WEIR_MALFORMED;
     }
-    return json_object_get(root, "runtimeTargetId") == NULL ||
-           (read_text(root, "runtimeTargetId", &ret_question->runtime_target_id) &&
-               platform_id_valid(ret_question->runtime_target_id));
+    json_error_t error;
+    question->root = json_loadb(body.at, body.len, JSON_REJECT_DUPLICATES, &error);
+    if (question->root == NULL && json_error_code(&error) == json_error_out_of_memory) {
+        return WEIR_MEMORY;
+    }
+    question->token = text_of(question->root, "relayToken");
+    question->role = text_of(question->root, "role");
+    question->workspace_id = text_of(question->root, "workspaceId");
+    question->runtime_target_id = text_of(question->root, "runtimeTargetId");
+    bool target_valid = json_object_get(question->root, "runtimeTargetId") == NULL ||
+                        platform_is_id(question->runtime_target_id);
+    return question->token.len > 0 && platform_is_role(question->role) &&
+                   platform_is_id(question->workspace_id) && target_valid
+               ? WEIR_OK
+               : WEIR_MALFORMED;
 }
 
-// ---- The checks ---------------------------------------------------------------------------------
-
-static struct verdict check_life(const struct jws *jws)
+// "exp" must be there; "nbf" counts when it is.
+static const char *check_times(const struct jws *jws)
 {
     int64_t now_s = (int64_t)(sys_wall_ms() / 1000);
-    int64_t expires_s;
-    int64_t begins_s;
-    if (!jws_claim_time(jws, "exp", &expires_s)) {
-        return (struct verdict){401, "INVALID_TOKEN"};
+    int64_t expiry, not_before;
+    if (!jws_claim_time(jws, "exp", &expiry)) {
+        return "INVALID_TOKEN";
     }
-    if (now_s >= expires_s) {
-        return (struct verdict){401, "TOKEN_EXPIRED"};
+    if (expiry + CLOCK_SKEW_S <= now_s) {
+        return "TOKEN_EXPIRED";
     }
-    if (jws_claim_time(jws, "nbf", &begins_s) && now_s < begins_s) {
-        return (struct verdict){401, "TOKEN_NOT_YET_VALID"};
+    if (json_object_get(jws->claims, "nbf") == NULL) {
+        return NULL;
     }
-    return admitted;
+    if (!jws_claim_time(jws, "nbf", &not_before)) {
+        return "INVALID_TOKEN";
+    }
+    return not_before - CLOCK_SKEW_S > now_s ? "TOKEN_NOT_YET_VALID" : NULL;
 }
 
-static struct verdict check_purpose(const struct jws *jws, const struct question *question)
+static struct verdict check_claims(const struct question *question, const struct jws *jws)
 {
-    struct slice target = jws_claim_text(jws, "runtimeTargetId");
+    const char *reason = check_times(jws);
+    if (reason != NULL) {
+        return (struct verdict){401, reason};
+    }
     if (!slice_eq(jws_claim_text(jws, "iss"), SLICE(PLATFORM_ISSUER))) {
         return (struct verdict){401, "ISSUER_MISMATCH"};
     }
@@ -87,71 +96,65 @@ static struct verdict check_purpose(const struct jws *jws, const struct question
     if (!slice_eq(jws_claim_text(jws, "workspaceId"), question->workspace_id)) {
         return (struct verdict){403, "WORKSPACE_MISMATCH"};
     }
-    // Who asks for no target gets the token's (spec section 5.1).
-    if (question->runtime_target_id.len > 0 && !slice_eq(target, question->runtime_target_id)) {
+    // A token for a target is good for that one only, and one without a target for no target.
+    if (!slice_eq(jws_claim_text(jws, "runtimeTargetId"), question->runtime_target_id)) {
         return (struct verdict){403, "RUNTIME_TARGET_MISMATCH"};
     }
-    return admitted;
+    return (struct verdict){200, NULL};
 }
 
-// jws_verify came to result.
-static struct verdict check_token(const struct platform *platform, const struct jws *jws,
-    enum weir_result result, const struct question *question)
+static enum weir_result judge(const struct platform *platform, const struct question *question,
+    const struct jws *jws, struct verdict *ret_verdict)
 {
-    if (!slice_eq(jws->key_id, slice_str(platform->key.id))) {
-        return (struct verdict){401, "UNKNOWN_KEY"};
+    if (!slice_eq(jws->key_id, slice_str(platform->signing.id))) {
+        *ret_verdict = (struct verdict){401, "UNKNOWN_KEY"};
+        return WEIR_OK;
     }
-    if (result != WEIR_OK) {
-        return (struct verdict){401, "INVALID_SIGNATURE"};
+    enum weir_result result = jws_verify(jws, &platform->signing);
+    if (result == WEIR_REFUSED) {
+        *ret_verdict = (struct verdict){401, "INVALID_SIGNATURE"};
+        return WEIR_OK;
     }
-    struct verdict verdict = check_life(jws);
-    return verdict.reason == NULL ? check_purpose(jws, question) : verdict;
+    if (result == WEIR_OK) {
+        *ret_verdict = check_claims(question, jws);
+    }
+    return result;
 }
 
-// ---- The answer ---------------------------------------------------------------------------------
-
-// The claims as they stand in the token. jansson keeps the order of the members.
-static enum weir_result admit(const struct jws *jws, struct buf *out)
+static enum weir_result write_admission(const json_t *claims, struct buf *out)
 {
-    const size_t flags = JSON_COMPACT;
-    size_t len = json_dumpb(jws->claims, NULL, 0, flags);
-    struct json_writer writer;
-    struct buf claims = BUF_INIT(JWS_TOKEN_LEN_MAX);
-    char *text = len == 0 ? NULL : buf_reserve(&claims, len);
-    if (text == NULL || json_dumpb(jws->claims, text, len, flags) != len) {
-        buf_reset(&claims);
+    size_t len = json_dumpb(claims, NULL, 0, JSON_COMPACT);
+    char *text = len == 0 ? NULL : mem_alloc(len);
+    if (text == NULL) {
         return WEIR_MEMORY;
     }
-    buf_commit(&claims, len);
+    size_t again = json_dumpb(claims, text, len, JSON_COMPACT);
+    struct json_writer writer;
     json_writer_init(&writer, out);
     jsonw_object_begin(&writer, NULL);
     jsonw_bool(&writer, "ok", true);
-    jsonw_raw(&writer, "claims", buf_slice(&claims));
+    jsonw_raw(&writer, "claims", slice_of(text, len));
     jsonw_object_end(&writer);
-    buf_reset(&claims);
-    return out->failed ? WEIR_FULL : WEIR_OK;
+    mem_free(text);
+    return again == len && !out->failed ? WEIR_OK : WEIR_MEMORY;
 }
 
-static enum weir_result answer_question(const struct platform *platform,
-    const struct question *question, struct buf *out, unsigned *ret_status)
+static enum weir_result answer(const struct platform *platform, const struct question *question,
+    struct buf *out, unsigned *ret_status)
 {
     struct jws jws;
     struct verdict verdict = {401, "INVALID_TOKEN"};
     enum weir_result result = jws_parse(question->token, &jws);
-    if (result == WEIR_MEMORY) {
-        return result;
+    if (result == WEIR_OK) {
+        result = judge(platform, question, &jws, &verdict);
+    } else if (result != WEIR_MEMORY) {
+        result = WEIR_OK;
     }
     if (result == WEIR_OK) {
-        result = jws_verify(&jws, &platform->key);
-        if (result != WEIR_OK && result != WEIR_REFUSED) {
-            jws_fini(&jws);
-            return result;
-        }
-        verdict = check_token(platform, &jws, result, question);
+        *ret_status = verdict.status;
+        result = verdict.reason == NULL ? write_admission(jws.claims, out)
+                                        : platform_write_refusal(out, verdict.reason);
     }
-    *ret_status = verdict.status;
-    result =
-        verdict.reason == NULL ? admit(&jws, out) : platform_refuse("reason", verdict.reason, out);
     jws_fini(&jws);
     return result;
 }
@@ -160,18 +163,13 @@ enum weir_result platform_validate(const struct platform *platform, struct slice
     struct buf *out, unsigned *ret_status)
 {
     struct question question;
-    json_error_t error;
-    json_t *root = json_loadb(request_body.at, request_body.len, JSON_REJECT_DUPLICATES, &error);
-    if (root == NULL && json_error_code(&error) == json_error_out_of_memory) {
-        return WEIR_MEMORY;
-    }
-    enum weir_result result;
-    if (read_question(root, &question)) {
-        result = answer_question(platform, &question, out, ret_status);
-    } else {
+    enum weir_result result = read_question(request_body, &question);
+    if (result == WEIR_MALFORMED) {
         *ret_status = 400;
-        result = platform_refuse("reason", "BAD_REQUEST", out);
+        result = platform_write_refusal(out, "BAD_REQUEST");
+    } else if (result == WEIR_OK) {
+        result = answer(platform, &question, out, ret_status);
     }
-    json_decref(root);
+    json_decref(question.root);
     return result;
 }
