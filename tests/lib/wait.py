@@ -2,7 +2,7 @@
 """Waiting for a condition that no file descriptor announces."""
 import time
 
-LOOK_INTERVAL_S = 0.01
+LOOK_INTERVAL_S = 0.02
 
 
 def eventually(look, what, timeout=10.0):

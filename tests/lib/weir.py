@@ -147,6 +147,7 @@ class Relay:
         merged = {**base_environment(), **defaults, **(env or {})}
         self.env = {k: str(v) for k, v in merged.items() if v is not None}
         self.platform_ports = set(platform_ports)
+        self.workers = workers
         self.tls = None  # an ssl.SSLContext when the relay listens with TLS
         self.errors = []
         self.process = subprocess.Popen(
@@ -232,17 +233,28 @@ class Relay:
                     inodes.add(fields[9])
         return inodes
 
+    def _pair_inodes(self):
+        """Ends of socket pairs: every worker's HTTP client makes one pair at its first call."""
+        lines = pathlib.Path(f"/proc/{self.pid}/net/unix").read_text().splitlines()[1:]
+        return {line.split()[6] for line in lines}
+
     def descriptors(self):
+        """How many are open, without what is kept for the platform."""
         names = []
+        pairs = []
         platform = self._platform_inodes()
+        unix = self._pair_inodes()
         for entry in os.listdir(f"/proc/{self.pid}/fd"):
             try:
                 name = os.readlink(f"/proc/{self.pid}/fd/{entry}")
             except FileNotFoundError:
                 continue
             match = re.fullmatch(r"socket:\[(\d+)\]", name)
-            if not (match and match[1] in platform):
+            if match and match[1] in unix:
+                pairs.append(name)
+            elif not (match and match[1] in platform):
                 names.append(name)
+        assert len(pairs) <= 2 * self.workers, pairs
         return len(names)
 
     def settle(self):
