@@ -74,6 +74,7 @@ static void judge(struct admission *admission, const struct http_call_result *an
         return;
     case HTTP_CALL_FAILED:
         snprintf(reason, REASON_SIZE, "%s", answer->error);
+        result->status = 504;
         result->failure = FAILURE_ADMISSION_ERROR;
         return;
     case HTTP_CALL_ANSWERED:
