@@ -198,6 +198,18 @@ static void test_algorithm_is_the_keys(void **state)
     jws_fini(&jws);
     buf_reset(&token);
 
+    // A signature that fits the key, under a header that names another algorithm.
+    char text[512];
+    uint8_t mac[AUTH_SIGNATURE_LEN_MAX];
+    size_t mac_len = 0;
+    int len = snprintf(text, sizeof text, HEADER "." CLAIMS);
+    assert_int_equal(auth_key_sign(&secret, slice_of(text, (size_t)len), mac, &mac_len), WEIR_OK);
+    text[len] = '.';
+    base64url_encode(mac, mac_len, text + len + 1);
+    assert_int_equal(jws_parse(slice_str(text), &jws), WEIR_OK);
+    assert_int_equal(jws_verify(&jws, &secret), WEIR_REFUSED);
+    jws_fini(&jws);
+
     struct auth_key empty = {0};
     assert_int_equal(jws_parse(token_of("{\"alg\":\"none\"}", "{}", ""), &jws), WEIR_OK);
     assert_int_equal(jws_verify(&jws, &empty), WEIR_REFUSED);
