@@ -96,8 +96,10 @@ static struct verdict check_claims(const struct question *question, const struct
     if (!slice_eq(jws_claim_text(jws, "workspaceId"), question->workspace_id)) {
         return (struct verdict){403, "WORKSPACE_MISMATCH"};
     }
-    // A token for a target is good for that one only, and one without a target for no target.
-    if (!slice_eq(jws_claim_text(jws, "runtimeTargetId"), question->runtime_target_id)) {
+    // A token for a target is good for that one, and for a question that names none: the claim is
+    // the effective target then (section 5.1). One without a target is good for no target.
+    if (question->runtime_target_id.len > 0 &&
+        !slice_eq(jws_claim_text(jws, "runtimeTargetId"), question->runtime_target_id)) {
         return (struct verdict){403, "RUNTIME_TARGET_MISMATCH"};
     }
     return (struct verdict){200, NULL};

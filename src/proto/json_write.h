@@ -32,7 +32,7 @@ void jsonw_bool(struct json_writer *writer, const char *key, bool value);
 void jsonw_null(struct json_writer *writer, const char *key);
 // Already serialised JSON.
 void jsonw_raw(struct json_writer *writer, const char *key, struct slice json);
-// A key that is itself a slice (from a peer): as json_string, then the value by another call with
+// A key that is itself a slice (from a peer): as jsonw_string, then the value by another call with
 // key NULL.
 void jsonw_key(struct json_writer *writer, struct slice key);
 

@@ -231,7 +231,9 @@ struct rejection {
     bool by_role; // logged under the role's own event
 };
 
-static void reject(struct peer *peer, const struct rejection *rejection)
+// The two generations, when they are why.
+static void reject_daemon(
+    struct peer *peer, const struct rejection *rejection, int64_t claimed, int64_t current)
 {
     struct log_line line;
     int event = rejection->by_role ? role_events[peer->role].rejected : LOG_CONNECTION_REJECTED;
@@ -239,10 +241,19 @@ static void reject(struct peer *peer, const struct rejection *rejection)
     peer_log_identity(&line, peer);
     log_text(&line, "role", role_name((enum role)peer->role));
     log_text(&line, "reason", rejection->close->label);
+    if (current >= 0) {
+        log_u64(&line, "daemonIssueGeneration", (uint64_t)claimed);
+        log_u64(&line, "currentDaemonIssueGeneration", (uint64_t)current);
+    }
     log_end(&line);
     count(peer, METRIC_WS_CONNECTIONS_REJECTED);
     metrics_failure(peer->shard->worker->metrics, rejection->failure);
     ws_close(&peer->ws, rejection->close);
+}
+
+static void reject(struct peer *peer, const struct rejection *rejection)
+{
+    reject_daemon(peer, rejection, -1, -1);
 }
 
 static const struct rejection missing_workspace = {
@@ -330,7 +341,7 @@ static void register_daemon(struct peer *peer, const struct claims *claims)
 {
     struct cell *cell = peer->cell;
     if (claims->has_generation && claims->generation < cell->generation) {
-        reject(peer, &stale_generation);
+        reject_daemon(peer, &stale_generation, claims->generation, cell->generation);
         return;
     }
     bool newer = claims->has_generation && claims->generation > cell->generation;
