@@ -144,75 +144,76 @@ static void test_body_limit(void **state)
 }
 
 // A question of the two routes that make tokens, and the claims that come of it (NULL: refused).
+static const struct {
+    const char *path, *body, *name;
+    const char *claim, *text; // one claim to look at
+} token_rows[] = {
+    {ANY_TOKEN, "{\"role\":\"workspace-daemon\",\"workspaceId\":\"ws\",\"credential\":\"c\"}",
+        "relayToken", "role", "workspace-daemon"},
+    {ANY_TOKEN,
+        "{\"role\":\"worker\",\"workspaceId\":\"ws\",\"runtimeTargetId\":\"rt\","
+        "\"ttl_seconds\":3600}",
+        "relayToken", "runtimeTargetId", "rt"},
+    {ANY_TOKEN,
+        "{\"role\":\"client\",\"workspaceId\":\"ws\",\"scope\":\"pairing\",\"clientId\":\"c\","
+        "\"installId\":\"i\",\"machineId\":\"m\",\"userId\":\"u\",\"e2eeProfile\":\"noise-ik\","
+        "\"sessionChannels\":[\"agent-session:a\"],\"daemonIssueGeneration\":3}",
+        "relayToken", "machineId", "m"},
+    {ANY_TOKEN, "{\"role\":\"workspace-daemon\",\"workspaceId\":\"ws\",\"scope\":\"pairing\"}",
+        "relayToken", NULL, NULL},
+    {ANY_TOKEN, "{\"workspaceId\":\"ws\"}", "relayToken", NULL, NULL},
+    {ANY_TOKEN, "{\"role\":\"worker\"}", "relayToken", NULL, NULL},
+    {ANY_TOKEN, "{\"role\":\"worker\",\"workspaceId\":\"ws\",\"runtimeTargetId\":\"\"}",
+        "relayToken", NULL, NULL},
+    {ANY_TOKEN, "{\"role\":\"worker\",\"workspaceId\":\"ws\",\"runtimeTargetId\":7}", "relayToken",
+        NULL, NULL},
+    {ANY_TOKEN, "{\"role\":\"worker\",\"workspaceId\":\"ws\",\"ttl_seconds\":0}", "relayToken",
+        NULL, NULL},
+    {ANY_TOKEN, "{\"role\":\"worker\",\"workspaceId\":\"ws\",\"ttl_seconds\":\"60\"}", "relayToken",
+        NULL, NULL},
+    {ANY_TOKEN, "{\"role\":\"worker\",\"workspaceId\":\"ws\",\"ttl_seconds\":99999999}",
+        "relayToken", NULL, NULL},
+    {ANY_TOKEN, "{\"role\":\"worker\",\"workspaceId\":\"ws\",\"daemonIssueGeneration\":-1}",
+        "relayToken", NULL, NULL},
+    {ANY_TOKEN, "{\"role\":\"client\",\"workspaceId\":\"ws\",\"sessionChannels\":\"x\"}",
+        "relayToken", NULL, NULL},
+    {ANY_TOKEN, "{\"role\":\"client\",\"workspaceId\":\"ws\",\"sessionChannels\":[7]}",
+        "relayToken", NULL, NULL},
+    {ANY_TOKEN, "[]", "relayToken", NULL, NULL},
+    {CLIENT_TOKEN, "{\"runtime_target_id\":\"rt\"}", "token", "runtimeTargetId", "rt"},
+    {CLIENT_TOKEN, "{}", "token", "workspaceId", "ws"},
+    {CLIENT_TOKEN, "{\"role\":\"worker\",\"workspaceId\":\"other\"}", "token", "role", "client"},
+    {CLIENT_TOKEN, "{\"scope\":\"session-events\",\"session_channels\":[\"agent-session:a\"]}",
+        "token", "scope", "session-events"},
+    {CLIENT_TOKEN, "{\"user_id\":\"u\",\"ttl_seconds\":5}", "token", "userId", "u"},
+    {CLIENT_TOKEN, "{\"runtime_target_id\":\"a b\"}", "token", NULL, NULL},
+    {"/api/workspaces/a%20b/relay-token", "{}", "token", NULL, NULL},
+    {CLIENT_TOKEN, "[]", "token", NULL, NULL},
+    {CLIENT_TOKEN, "null", "token", NULL, NULL},
+};
+
 static void test_making_tokens(void **state)
 {
     struct fixture *fixture = *state;
-    static const struct {
-        const char *path, *body, *name;
-        const char *claim, *text; // one claim to look at
-    } rows[] = {
-        {ANY_TOKEN, "{\"role\":\"workspace-daemon\",\"workspaceId\":\"ws\",\"credential\":\"c\"}",
-            "relayToken", "role", "workspace-daemon"},
-        {ANY_TOKEN,
-            "{\"role\":\"worker\",\"workspaceId\":\"ws\",\"runtimeTargetId\":\"rt\","
-            "\"ttl_seconds\":3600}",
-            "relayToken", "runtimeTargetId", "rt"},
-        {ANY_TOKEN,
-            "{\"role\":\"client\",\"workspaceId\":\"ws\",\"scope\":\"pairing\",\"clientId\":\"c\","
-            "\"installId\":\"i\",\"machineId\":\"m\",\"userId\":\"u\",\"e2eeProfile\":\"noise-ik\","
-            "\"sessionChannels\":[\"agent-session:a\"],\"daemonIssueGeneration\":3}",
-            "relayToken", "machineId", "m"},
-        {ANY_TOKEN, "{\"role\":\"workspace-daemon\",\"workspaceId\":\"ws\",\"scope\":\"pairing\"}",
-            "relayToken", NULL, NULL},
-        {ANY_TOKEN, "{\"workspaceId\":\"ws\"}", "relayToken", NULL, NULL},
-        {ANY_TOKEN, "{\"role\":\"worker\"}", "relayToken", NULL, NULL},
-        {ANY_TOKEN, "{\"role\":\"worker\",\"workspaceId\":\"ws\",\"runtimeTargetId\":\"\"}",
-            "relayToken", NULL, NULL},
-        {ANY_TOKEN, "{\"role\":\"worker\",\"workspaceId\":\"ws\",\"runtimeTargetId\":7}",
-            "relayToken", NULL, NULL},
-        {ANY_TOKEN, "{\"role\":\"worker\",\"workspaceId\":\"ws\",\"ttl_seconds\":0}", "relayToken",
-            NULL, NULL},
-        {ANY_TOKEN, "{\"role\":\"worker\",\"workspaceId\":\"ws\",\"ttl_seconds\":\"60\"}",
-            "relayToken", NULL, NULL},
-        {ANY_TOKEN, "{\"role\":\"worker\",\"workspaceId\":\"ws\",\"ttl_seconds\":99999999}",
-            "relayToken", NULL, NULL},
-        {ANY_TOKEN, "{\"role\":\"worker\",\"workspaceId\":\"ws\",\"daemonIssueGeneration\":-1}",
-            "relayToken", NULL, NULL},
-        {ANY_TOKEN, "{\"role\":\"client\",\"workspaceId\":\"ws\",\"sessionChannels\":\"x\"}",
-            "relayToken", NULL, NULL},
-        {ANY_TOKEN, "{\"role\":\"client\",\"workspaceId\":\"ws\",\"sessionChannels\":[7]}",
-            "relayToken", NULL, NULL},
-        {ANY_TOKEN, "[]", "relayToken", NULL, NULL},
-        {CLIENT_TOKEN, "{\"runtime_target_id\":\"rt\"}", "token", "runtimeTargetId", "rt"},
-        {CLIENT_TOKEN, "{}", "token", "workspaceId", "ws"},
-        {CLIENT_TOKEN, "{\"role\":\"worker\",\"workspaceId\":\"other\"}", "token", "role",
-            "client"},
-        {CLIENT_TOKEN, "{\"scope\":\"session-events\",\"session_channels\":[\"agent-session:a\"]}",
-            "token", "scope", "session-events"},
-        {CLIENT_TOKEN, "{\"user_id\":\"u\",\"ttl_seconds\":5}", "token", "userId", "u"},
-        {CLIENT_TOKEN, "{\"runtime_target_id\":\"a b\"}", "token", NULL, NULL},
-        {"/api/workspaces/a%20b/relay-token", "{}", "token", NULL, NULL},
-        {CLIENT_TOKEN, "[]", "token", NULL, NULL},
-        {CLIENT_TOKEN, "null", "token", NULL, NULL},
-    };
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < sizeof token_rows / sizeof token_rows[0]; i++) {
         unsigned status = 0;
         struct platform_request request = {
             .method = SLICE("POST"),
-            .path = slice_str(rows[i].path),
+            .path = slice_str(token_rows[i].path),
             .authorization = SLICE("Bearer at"),
-            .body = slice_str(rows[i].body),
+            .body = slice_str(token_rows[i].body),
         };
-        print_message("%s %s\n", rows[i].path, rows[i].body);
+        print_message("%s %s\n", token_rows[i].path, token_rows[i].body);
         json_t *answer = ask(fixture->platform, &request, &status);
-        const char *token = json_string_value(json_object_get(answer, rows[i].name));
-        assert_int_equal(status, rows[i].claim == NULL ? 400 : 200);
-        assert_int_equal(token != NULL, rows[i].claim != NULL);
-        assert_int_equal(json_is_true(json_object_get(answer, "ok")), rows[i].claim != NULL);
+        const char *token = json_string_value(json_object_get(answer, token_rows[i].name));
+        assert_int_equal(status, token_rows[i].claim == NULL ? 400 : 200);
+        assert_int_equal(token != NULL, token_rows[i].claim != NULL);
+        assert_int_equal(json_is_true(json_object_get(answer, "ok")), token_rows[i].claim != NULL);
         if (token != NULL) {
             struct jws jws;
             assert_int_equal(jws_parse(slice_str(token), &jws), WEIR_OK);
-            assert_true(slice_eq(jws_claim_text(&jws, rows[i].claim), slice_str(rows[i].text)));
+            assert_true(
+                slice_eq(jws_claim_text(&jws, token_rows[i].claim), slice_str(token_rows[i].text)));
             jws_fini(&jws);
         }
         json_decref(answer);
