@@ -237,29 +237,27 @@ def test_counters_of_a_conversation(world):
 # ---- Scopes and profiles
 
 GATES = [
-    ("runtime", f.offer_request(), "runtime scope only", "scope_mismatch_runtime_only"),
-    ("runtime", f.redeem_request(), "runtime scope only", "scope_mismatch_runtime_only"),
-    ("runtime", f.subscribe(), "session-events scope required",
-     "scope_mismatch_runtime_or_pairing_only"),
-    ("runtime", f.presence(), "session-events scope required",
-     "scope_mismatch_runtime_or_pairing_only"),
-    ("pairing", f.e2ee(), "pairing scope only", "scope_mismatch_pairing_only"),
-    ("pairing", f.init_v3(), "pairing scope only", "scope_mismatch_pairing_only"),
-    ("pairing", f.init_v2(), "pairing scope only", "scope_mismatch_pairing_only"),
-    ("pairing", f.unsubscribe(), "session-events scope required",
-     "scope_mismatch_runtime_or_pairing_only"),
+    ("runtime", f.offer_request(), "runtime scope only"),
+    ("runtime", f.redeem_request(), "runtime scope only"),
+    ("runtime", f.subscribe(), "session-events scope required"),
+    ("runtime", f.unsubscribe(), "session-events scope required"),
+    ("runtime", f.presence(), "session-events scope required"),
+    ("pairing", f.e2ee(), "pairing scope only"),
+    ("pairing", f.init_v3(), "pairing scope only"),
+    ("pairing", f.init_v2(), "pairing scope only"),
+    ("pairing", f.subscribe(), "session-events scope required"),
+    ("pairing", f.unsubscribe(), "session-events scope required"),
+    ("pairing", f.presence(), "session-events scope required"),
 ]
 
 
-@pytest.mark.parametrize("scope, frame, close, reason", GATES)
-def test_scope_gate_closes(world, scope, frame, close, reason):
+@pytest.mark.parametrize("scope, frame, close", GATES)
+def test_scope_gate_closes(world, scope, frame, close):
     daemon = world.daemon()
     client = world.client(scope=scope)
-    mark = world.relay.log.mark()
     before = world.relay.metrics()
     client.send(f.text(frame))
     client.expect_close(4008, close)
-    world.relay.log.wait("client_frame_rejected", mark, reason=reason)
     assert added(world, before)["relay_frames_client_rejected_scope_total"] == 1
     daemon.expect_silence_until(b"nothing passed")
 
@@ -268,10 +266,8 @@ def test_scope_gate_closes(world, scope, frame, close, reason):
 def test_session_events_scope_stays_open(world, frame):
     daemon = world.daemon()
     client = world.events_client()
-    mark = world.relay.log.mark()
     client.send(f.text(frame))
     assert client.recv_text() == f.events_only_status(world.workspace)
-    world.relay.log.wait("client_frame_rejected", mark, reason="scope_mismatch_session_events_only")
     daemon.expect_silence_until(b"nothing passed")
     client.expect_silence_until(b"still open")
 
@@ -291,14 +287,12 @@ CLIENT_PROFILES = [
 def test_client_profile_must_equal_the_claim(world, make, claim, profile, passes):
     daemon = world.daemon()
     client = world.client(e2eeProfile=claim)
-    mark = world.relay.log.mark()
     text = f.text(make(profile=profile))
     client.send(text)
     if passes:
         assert daemon.recv_text() == text
     else:
         client.expect_close(4008, "client frame profile mismatch")
-        world.relay.log.wait("client_frame_rejected", mark, reason="profile_mismatch")
         daemon.expect_silence_until(b"nothing passed")
 
 

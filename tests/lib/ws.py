@@ -178,8 +178,8 @@ class Peer:
 class WebSocket(Peer):
     """connect() has sent the upgrade and read the 101."""
 
-    def upgrade(self, path, token=None, headers=(), early=b"", **request):
-        key = base64.b64encode(os.urandom(16)).decode()
+    def upgrade(self, path, token=None, headers=(), early=b"", key=None, **request):
+        key = key or base64.b64encode(os.urandom(16)).decode()
         if token is not None:
             headers = [("Authorization", f"Bearer {token}"), *headers]
         self.send_raw(upgrade_request(path, headers, key=key, **request) + early)
