@@ -48,7 +48,7 @@ struct end {
     char target[6000]; // path and query
     struct buf token;
     bool used;
-    bool open;
+    bool alive; // connected, and its memory not given back by the transport yet
 };
 
 struct demo {
@@ -59,6 +59,7 @@ struct demo {
     struct watch input;
     bool watching_input;
     bool input_ended;
+    bool stopping;
     unsigned echoes_due;
     SSL_CTX *tls;
     struct sys_address address;
@@ -68,10 +69,22 @@ struct demo {
     int exit_code;
 };
 
+// Says goodbye to the relay; the last end that has gone stops the process.
 static void stop(struct demo *demo, int exit_code)
 {
+    struct end *ends[] = {&demo->client, &demo->daemon};
+    bool open = false;
     demo->exit_code = exit_code;
-    crew_stop(&demo->crew);
+    demo->stopping = true;
+    for (size_t i = 0; i < 2; i++) {
+        open = open || ends[i]->alive;
+        if (ends[i]->alive) {
+            ws_close(&ends[i]->ws, &close_DONE);
+        }
+    }
+    if (!open) {
+        crew_stop(&demo->crew);
+    }
 }
 
 static void send_frame(struct end *end, struct buf *frame)
@@ -221,14 +234,17 @@ static void on_drained(struct ws *ws)
 static void on_ended(struct ws *ws, const struct close_reason *reason)
 {
     struct end *end = end_of(ws);
-    end->open = false;
-    fprintf(stderr, "%s: the connection ended: %s\n", end->role, reason->english);
-    stop(end->demo, end->demo->exit_code);
+    if (!end->demo->stopping) {
+        fprintf(stderr, "%s: the connection ended: %s\n", end->role, reason->english);
+        end->demo->exit_code = EXIT_UNAVAILABLE;
+    }
 }
 
 static void on_gone(struct ws *ws)
 {
-    (void)ws;
+    struct end *end = end_of(ws);
+    end->alive = false;
+    stop(end->demo, end->demo->exit_code);
 }
 
 static const struct ws_events ws_events = {on_message, on_drained, on_ended, on_gone};
@@ -242,7 +258,7 @@ static void on_connected(void *arg)
     struct end *end = arg;
     struct demo *demo = end->demo;
     struct buf frame;
-    end->open = true;
+    end->alive = true;
     fprintf(stderr, "%s: connected\n", end->role);
     if (end == &demo->daemon) {
         if (demo->client.used) {
@@ -307,7 +323,7 @@ static void stop_worker(struct worker *worker, void *arg)
     struct demo *demo = arg;
     struct end *ends[] = {&demo->daemon, &demo->client};
     for (size_t i = 0; i < 2; i++) {
-        if (ends[i]->open) {
+        if (ends[i]->alive) {
             ws_cut(&ends[i]->ws, &close_GOING_AWAY);
         }
     }

@@ -112,13 +112,13 @@ enum weir_result buf_printf(struct buf *buf, const char *format, ...)
     va_copy(again, args);
     int len = vsnprintf(NULL, 0, format, args);
     va_end(args);
-    char *at = len < 0 ? NULL : buf_reserve(buf, (size_t)len);
-    if (at != NULL) {
-        vsnprintf(at, (size_t)len + 1, format, again);
+    enum weir_result result = len < 0 ? WEIR_INVALID : make_room(buf, (size_t)len);
+    if (result == WEIR_OK) {
+        vsnprintf(buf->at + buf->start + buf->len, (size_t)len + 1, format, again);
         buf_commit(buf, (size_t)len);
     }
     va_end(again);
-    return at != NULL ? WEIR_OK : WEIR_FULL;
+    return result;
 }
 
 void buf_consume(struct buf *buf, size_t len)

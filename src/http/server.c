@@ -36,6 +36,7 @@ struct http_conn {
     bool keep_alive;
     bool draining;
     struct buf in;
+    size_t request_len; // of head and body, once the head is known: no parsing before they are here
     struct buf out;
     struct job pipelined; // deferred: the next request has been read already
     void (*gone)(void *arg);
@@ -287,13 +288,16 @@ static void take_head(struct http_conn *conn)
         dispatch(conn, &head);
     } else {
         conn->state = CONN_BODY;
+        conn->request_len = head.head_len + (size_t)head.content_length;
     }
 }
 
 // Looks at what has been read until more is needed or somebody else has the connection.
 static void go_on(struct http_conn *conn)
 {
-    if ((conn->state == CONN_HEAD || conn->state == CONN_BODY) && conn->in.len > 0) {
+    bool look = (conn->state == CONN_HEAD && conn->in.len > 0) ||
+                (conn->state == CONN_BODY && conn->in.len >= conn->request_len);
+    if (look) {
         take_head(conn);
     }
 }

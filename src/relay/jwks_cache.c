@@ -81,12 +81,16 @@ static void on_answer(void *arg, const struct http_call_result *answer)
     struct jwks_cache *cache = arg;
     cache->call = NULL;
     const char *problem = take_set(cache, answer);
-    if (problem != NULL) {
-        struct log_line line;
-        log_begin(&line, LOG_JWKS_FETCH_FAILED);
-        log_text(&line, "url", cache->shard->relay->config->jwks_url);
+    struct log_line line;
+    log_begin(&line, problem == NULL ? LOG_JWKS_FETCHED : LOG_JWKS_FETCH_FAILED);
+    log_text(&line, "url", cache->shard->relay->config->jwks_url);
+    if (problem == NULL) {
+        log_u64(&line, "keys", jwks_count(cache->set));
+    } else {
         log_text(&line, "reason", problem);
-        log_end(&line);
+    }
+    log_end(&line);
+    if (problem != NULL) {
         metrics_count(cache->shard->worker->metrics, METRIC_JWKS_FETCH_FAILED);
     }
     answer_all(cache);

@@ -9,6 +9,7 @@
 // 2. Noted parts never outlive the read that made them: every reader ends with outbox_flush.
 // 3. queued_bytes is the sum of all queues of the worker.
 #include "base/mem.h"
+#include "obs/log.h"
 #include "stream/websocket_internal.h"
 
 #define OUTBOX_RECEIVERS 64
@@ -234,7 +235,12 @@ static bool has_room(struct ws *ws)
         return false;
     }
     if (ws->queue.len > 0 && outbox->queued_bytes > outbox->queued_max) {
+        struct log_line line;
         metrics_count(ws->stream.worker->metrics, METRIC_BUDGET_EXCEEDED);
+        log_begin(&line, LOG_BUDGET_EXCEEDED);
+        log_u64(&line, "queuedBytes", outbox->queued_bytes);
+        log_u64(&line, "queuedBytesMax", outbox->queued_max);
+        log_end(&line);
         ws_close(ws, &close_OVERFLOW);
         return false;
     }
