@@ -3,17 +3,32 @@
 #include <string.h>
 
 #include "app/command.h"
+#include "obs/metrics.h"
 #include "relay/config.h"
 
 #define MANUAL_BYTES_MAX (1024 * 1024)
 
 static const struct option_row options[] = {{NULL, NULL, NULL}};
 
-static int print_reference(void)
+static void write_metrics(struct buf *out)
+{
+    struct metrics_row row;
+    buf_append_str(out,
+        "# Metrics of the relay\n\n`GET /metrics` serves them in Prometheus' text format, or as "
+        "OpenMetrics when the scraper asks for it.\nEvery series exists from the start, at 0.\n"
+        "This page is the output of `weir config reference metrics`.\n\n"
+        "| name | type | label | meaning |\n|---|---|---|---|\n");
+    for (size_t i = 0; metrics_row_at(i, &row); i++) {
+        buf_printf(out, "| `%s` | %s | %s | %s |\n", row.name, prometheus_type_name(row.type),
+            row.label, row.help);
+    }
+}
+
+static int print_reference(void (*write)(struct buf *out))
 {
     struct buf manual;
     buf_init(&manual, MANUAL_BYTES_MAX);
-    relay_config_manual(&manual);
+    write(&manual);
     const char *text = buf_text(&manual);
     bool ok = text != NULL && !manual.failed && fputs(text, stdout) >= 0;
     buf_reset(&manual);
@@ -51,19 +66,22 @@ static int run(const struct command *command, int argc, char **argv)
     }
     bool relay = count == 2 && strcmp(argv[1], "relay") == 0;
     if (relay && strcmp(argv[0], "reference") == 0) {
-        return print_reference();
+        return print_reference(relay_config_manual);
+    }
+    if (count == 2 && strcmp(argv[0], "reference") == 0 && strcmp(argv[1], "metrics") == 0) {
+        return print_reference(write_metrics);
     }
     if (relay && strcmp(argv[0], "check") == 0) {
         return check();
     }
-    fprintf(stderr, "weir config: allowed: reference relay, check relay\n");
+    fprintf(stderr, "weir config: allowed: reference relay, reference metrics, check relay\n");
     return EXIT_USAGE;
 }
 
 const struct command command_config = {
     .name = "config",
     .summary = "Print the manual of all variables, or check the ones that are set",
-    .usage = "reference|check relay",
+    .usage = "reference relay|metrics, check relay",
     .options = options,
     .run = run,
 };
