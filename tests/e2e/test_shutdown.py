@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signals, draining and the end (spec 13, 14.9)."""
+import signal
+import threading
+import time
+
+import pytest
+
+from lib import frames as f
+from lib import weir, ws
+from lib.wait import eventually
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_everybody_is_told_1001(start, number):
+    world = start()
+    peers = [world.daemon(), world.client(), world.events_client(), world.worker()]
+    begin = time.monotonic()
+    world.relay.signal(number)
+    for peer in peers:
+        peer.expect_close(1001, "relay shutting down")
+    assert world.relay.wait() == 0
+    assert time.monotonic() - begin < 4
+    world.relay.check_sanitizers()
+    events = [line["event"] for line in world.relay.log.lines]
+    assert events[-1] == "relay_stopped"
+    assert "relay_stopping" in events
+    assert world.relay.log.find("daemon_disconnected")
+    assert len(world.relay.log.all("client_disconnected")) == 2
+
+
+def test_ends_with_nobody_connected(start):
+    world = start()
+    begin = time.monotonic()
+    world.relay.signal(signal.SIGTERM)
+    assert world.relay.wait() == 0
+    assert time.monotonic() - begin < 3
+
+
+def test_silent_peers_do_not_hold_it(start):
+    """They neither read nor answer; one has never sent its upgrade, one never ends its message."""
+    world = start()
+    quiet = [world.client() for _ in range(3)]
+    quiet[0].send_raw(ws.frame(ws.TEXT, b"x" * 100)[:-1])
+    never = world.peer()
+    partial = world.peer()
+    partial.send_raw(b"GET /ws HTTP/1.1\r\nHost:")
+    begin = time.monotonic()
+    world.relay.signal(signal.SIGTERM)
+    assert world.relay.wait() == 0
+    assert time.monotonic() - begin < 6.5
+    world.relay.check_sanitizers()
+    for peer in (*quiet, never, partial):
+        peer.close()
+
+
+def test_peer_that_does_not_read_does_not_hold_it(start):
+    world = start(
+        RELAY_RUNTIME_RATE_PER_MINUTE="100000", RELAY_RUNTIME_RATE_PER_MINUTE_WORKSPACE="100000"
+    )
+    daemon = world.join("workspace-daemon", peer=world.peer(receive_buffer=4096))
+    client = world.client()
+    text = f.text(f.e2ee(ciphertext="x" * 500000))
+    for _ in range(4):
+        client.send(text)
+    eventually(
+        lambda: world.relay.metric("relay_outbound_queue_bytes") > 0, "something waits in a queue"
+    )
+    begin = time.monotonic()
+    world.relay.signal(signal.SIGTERM)
+    assert world.relay.wait() == 0
+    assert time.monotonic() - begin < 6.5
+    daemon.close()
+
+
+def test_upgrade_that_waits_for_admission_does_not_hold_it(start):
+    world = start(RELAY_ADMISSION_TIMEOUT_MS="60000")
+    gate = threading.Event()
+    token = world.token("client", gate=gate)
+    waiting = world.peer()
+    waiting.send_raw(
+        ws.upgrade_request(world.path("client"), [("Authorization", f"Bearer {token}")])
+    )
+    world.platform.wait_asked(token)
+    begin = time.monotonic()
+    world.relay.signal(signal.SIGTERM)
+    assert world.relay.wait() == 0
+    gate.set()
+    assert time.monotonic() - begin < 6.5
+    assert waiting.read_to_end() == b""
+    world.relay.check_sanitizers()
+
+
+def test_second_signal_ends_at_once(start):
+    world = start(RELAY_DRAIN_TIME_MS="60000")
+    world.client()
+    world.relay.signal(signal.SIGTERM)
+    world.relay.log.wait("relay_stopping")
+    begin = time.monotonic()
+    world.relay.signal(signal.SIGTERM)
+    assert world.relay.wait() == 0
+    assert time.monotonic() - begin < 2
+
+
+def test_health_says_503_while_draining_and_peers_go_on(start):
+    world = start(RELAY_DRAIN_TIME_MS="60000")
+    daemon, client = world.pair()
+    world.relay.signal(signal.SIGTERM)
+    world.relay.log.wait("relay_stopping")
+    answer = world.relay.request("GET", "/health")
+    assert answer.status == 503
+    assert answer.json()["ok"] is False
+    client.send(f.text(f.e2ee()))
+    assert daemon.recv_text() == f.text(f.e2ee())
+    world.relay.signal(signal.SIGTERM)
+    assert world.relay.wait() == 0
+
+
+def test_drain_time_passes_before_the_closes(start):
+    world = start(RELAY_DRAIN_TIME_MS="300")
+    client = world.client()
+    begin = time.monotonic()
+    world.relay.signal(signal.SIGTERM)
+    client.expect_close(1001, "relay shutting down")
+    assert time.monotonic() - begin > 0.25
+    assert world.relay.wait() == 0
+
+
+def test_listener_is_closed_first(start):
+    world = start()
+    quiet = world.client()
+    world.relay.signal(signal.SIGTERM)
+    world.relay.log.wait("relay_stopping")
+
+    def refused():
+        try:
+            world.peer().close()
+        except ConnectionError:
+            return True
+        return False
+
+    eventually(refused, "new connections are refused while an old one is still open")
+    quiet.expect_close(1001, "relay shutting down")
+    assert world.relay.wait() == 0
+
+
+def test_port_is_free_again(start):
+    first = start()
+    port = first.relay.port
+    first.client().finish()
+    first.relay.stop()
+    second = start(RELAY_LISTEN_PORT=str(port))
+    assert second.relay.port == port
+    second.client()
+
+
+def test_hangup_reloads_and_keeps_everybody(start):
+    world = start()
+    daemon, client = world.pair()
+    world.relay.signal(signal.SIGHUP)
+    world.relay.log.wait("config_reloaded")
+    client.send(f.text(f.e2ee()))
+    assert daemon.recv_text() == f.text(f.e2ee())
+
+
+def test_start_fails_when_the_port_is_taken(start):
+    world = start()
+    result = weir.run(
+        "relay", env={"RELAY_LISTEN_PORT": str(world.relay.port), "RELAY_TLS": "0"}
+    )
+    assert result.returncode == 1
+    assert str(world.relay.port) in result.stderr
