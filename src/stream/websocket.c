@@ -63,7 +63,7 @@ void ws_update_interest(struct ws *ws)
         return;
     }
     bool input_waits = ws->paused || list_linked(&ws->resume.node);
-    unsigned events = ws->state == WS_OPEN && input_waits ? WATCH_NONE : WATCH_READ;
+    unsigned events = ws->state != WS_LINGER && input_waits ? WATCH_NONE : WATCH_READ;
     if (ws->queue.len > 0) {
         events |= WATCH_WRITE;
     }
@@ -101,6 +101,14 @@ void ws_finish_when_done(struct ws *ws)
     }
 }
 
+// Nobody resumes a connection that is closing. Input that waits is used up before more is read: it
+// may hold the peer's close frame.
+static void begin_closing(struct ws *ws)
+{
+    enter(ws, WS_CLOSING, CLOSING_TIMEOUT_NS);
+    ws_resume(ws);
+}
+
 void ws_close(struct ws *ws, const struct close_reason *reason)
 {
     if (ws->state != WS_OPEN) {
@@ -115,7 +123,7 @@ void ws_close(struct ws *ws, const struct close_reason *reason)
         die(ws, true);
         return;
     }
-    enter(ws, WS_CLOSING, CLOSING_TIMEOUT_NS);
+    begin_closing(ws);
     send_close(ws, reason->code, slice_str(reason->text));
     ws_update_interest(ws);
 }
@@ -163,7 +171,7 @@ void ws_peer_closed(struct ws *ws, struct slice payload)
             return;
         }
         leave_open(ws, &close_PEER_CLOSED);
-        enter(ws, WS_CLOSING, CLOSING_TIMEOUT_NS);
+        begin_closing(ws);
         send_close(ws, payload.len == 0 ? 0 : code, SLICE_EMPTY);
     }
     ws_finish_when_done(ws);
@@ -362,7 +370,7 @@ void ws_resume(struct ws *ws)
     ws->paused = false;
     ws->last_activity_ns = worker_now(ws->stream.worker);
     ws->ping_sent_ns = 0;
-    if (ws->state == WS_OPEN && !list_linked(&ws->resume.node)) {
+    if (ws->state != WS_DEAD && !list_linked(&ws->resume.node)) {
         worker_defer(ws->stream.worker, &ws->resume, ws_on_resume);
     }
     if (ws->partial_since_ns != 0) {
