@@ -208,7 +208,10 @@ static void note_part(struct ws *ws, char *at, size_t len)
     struct entry *entry = entry_of(ws);
     if (entry != NULL && entry->count == OUTBOX_PARTS) {
         outbox_flush_one(ws);
-        if (ws->queue.len > 0 && ws->state != WS_DEAD) {
+        if (ws->state != WS_OPEN) {
+            return;
+        }
+        if (ws->queue.len > 0) {
             enqueue(ws, &(struct iovec){at, len}, 1);
             return;
         }
