@@ -315,7 +315,7 @@ static void register_peer(struct peer *peer)
 static void become_daemon(struct peer *peer)
 {
     struct cell *cell = peer->cell;
-    takeover_cancel(peer);
+    takeover_won(peer);
     cell->candidate = NULL;
     cell->daemon = peer;
     cell_clear_tables(cell);
@@ -503,6 +503,9 @@ enum weir_result peer_open(struct shard *shard, struct admitted *admitted)
         ledger_leave(shard->relay->ledger, &peer->ip, admitted->role == ROLE_WORKER);
         peer_free(peer);
         return result;
+    }
+    if (!peer_is_open(peer)) {
+        return WEIR_OK; // it left while it was told that it may come
     }
     const struct rejection *rejection = judge_claims(admitted, claims);
     if (rejection == &missing_target) {
