@@ -26,11 +26,7 @@ static void old_answers(struct takeover *takeover)
 
 static void old_is_gone(struct takeover *takeover)
 {
-    struct cell *cell = takeover->candidate->cell;
-    if (takeover->generation >= 0) {
-        cell->generation = takeover->generation;
-    }
-    peer_replace_daemon(cell);
+    peer_replace_daemon(takeover->candidate->cell);
 }
 
 static void on_look(struct timer *timer)
@@ -67,6 +63,15 @@ bool takeover_begin(struct peer *candidate, const struct claims *claims)
     ws_pause(&candidate->ws);
     ws_ping(&cell->daemon->ws);
     return true;
+}
+
+void takeover_won(struct peer *candidate)
+{
+    const struct takeover *takeover = candidate->takeover;
+    if (takeover != NULL && takeover->generation >= 0) {
+        candidate->cell->generation = takeover->generation;
+    }
+    takeover_cancel(candidate);
 }
 
 void takeover_cancel(struct peer *candidate)

@@ -10,7 +10,10 @@
 
 // False when memory ran out: the newcomer cannot wait.
 bool takeover_begin(struct peer *candidate, const struct claims *claims) WEIR_MUST_CHECK;
-// The candidate has become the daemon, or ended.
+// The candidate becomes the daemon, however the old one ended: its generation is the cell's now. For
+// a daemon that did not have to wait it does nothing.
+void takeover_won(struct peer *candidate);
+// The candidate has been refused, or ended.
 void takeover_cancel(struct peer *candidate);
 
 #endif
