@@ -126,6 +126,7 @@ static const struct {
         2},
     {"\"\\ud83d\\ud83d\\ude00\"", TEXT("\xef\xbf\xbd\xf0\x9f\x98\x80"), 3},
     {"\"\\ude00\\ud83d\"", TEXT("\xef\xbf\xbd\xef\xbf\xbd"), 2},
+    {"\"\\ude00\\ude00\"", TEXT("\xef\xbf\xbd\xef\xbf\xbd"), 2},
     {"\"\\ud7ff\\ue000\\uffff\"", TEXT("\xed\x9f\xbf\xee\x80\x80\xef\xbf\xbf"), 3},
     {"\"\\u005cu0041\"", TEXT("\\u0041"), 6}, // unescaped once
     {"\"\\\\u0041\"", TEXT("\\u0041"), 6},
