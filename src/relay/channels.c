@@ -199,6 +199,28 @@ static bool is_own_user(const struct peer *peer, const struct frame *frame)
            slice_eq(user, slice_str(peer->user_id));
 }
 
+// Sending can end any subscriber, and the last one takes the channel with it. So the place in the list
+// is held by a node of our own, which keeps the channel as well.
+static size_t fan_out(struct peer *peer, struct channel *channel, struct ws_message *message)
+{
+    size_t sent = 0;
+    struct list place;
+    list_push_front(&channel->subscribers, &place);
+    while (place.next != &channel->subscribers) {
+        struct list *node = place.next;
+        list_remove(&place);
+        list_push_front(node, &place); // behind node
+        struct peer *to = container_of(node, struct subscription, of_channel)->peer;
+        if (to != peer && ws_forward(&to->ws, message)) {
+            flow_after_send(peer, to);
+            sent++;
+        }
+    }
+    list_remove(&place);
+    drop_if_unused(channel);
+    return sent;
+}
+
 void channels_presence(struct peer *peer, const struct frame *frame, struct ws_message *message)
 {
     char scratch[CHANNEL_BYTES_MAX];
@@ -214,16 +236,7 @@ void channels_presence(struct peer *peer, const struct frame *frame, struct ws_m
         return;
     }
     struct channel *channel = find(peer->cell, name);
-    size_t sent = 0;
-    if (channel != NULL) {
-        list_for_each_safe(node, &channel->subscribers) {
-            struct peer *to = container_of(node, struct subscription, of_channel)->peer;
-            if (to != peer && ws_forward(&to->ws, message)) {
-                flow_after_send(peer, to);
-                sent++;
-            }
-        }
-    }
+    size_t sent = channel == NULL ? 0 : fan_out(peer, channel, message);
     count(peer, sent > 0 ? METRIC_SESSION_VIEWER_PRESENCE_FANNED
                          : METRIC_SESSION_VIEWER_PRESENCE_NO_PEERS);
 }
