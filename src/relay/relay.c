@@ -58,6 +58,10 @@ enum weir_result relay_init(struct relay *relay, struct crew *crew,
     relay->tls.certificate_path = config->tls_cert_path;
     relay->tls.key_path = config->tls_key_path;
     atomic_store(&relay->shards_busy, crew->count);
+    relay->drain_jobs = mem_zalloc(crew->count * sizeof *relay->drain_jobs);
+    if (relay->drain_jobs == NULL) {
+        return WEIR_MEMORY;
+    }
     enum weir_result result = sys_entropy(&relay->placement, sizeof relay->placement);
     if (result == WEIR_OK) {
         result = sys_entropy(relay->tls.ticket_keys, sizeof relay->tls.ticket_keys);
@@ -112,6 +116,7 @@ void relay_fini(struct relay *relay)
         }
     }
     mem_free(relay->listen_fds);
+    mem_free(relay->drain_jobs);
     ledger_free(relay->ledger);
     frame_rules_fini();
     mem_free(relay->internal_key_header);
@@ -204,7 +209,6 @@ static void shard_init(struct shard *shard, struct relay *relay, struct worker *
     list_init(&shard->empty_cells);
     list_init(&shard->peers);
     list_init(&shard->upgrades);
-    list_init(&shard->drain_job.node);
     list_init(&shard->reload_job.node);
     limiter_init(&shard->kex, seed, config->kex_init_rate_per_minute,
         config->kex_rate_limiter_max_keys);
@@ -374,9 +378,12 @@ static void on_farewell(struct timer *timer)
 
 static void drain_on_worker(struct worker *worker, struct job *job)
 {
-    struct shard *shard = container_of(job, struct shard, drain_job);
-    worker_arm_in(
-        worker, &shard->farewell, time_from_ms(shard->relay->config->drain_time_ms));
+    struct shard *shard = shard_of(worker);
+    (void)job;
+    if (shard != NULL) { // NULL: it could not start, which ends the crew anyway
+        worker_arm_in(
+            worker, &shard->farewell, time_from_ms(shard->relay->config->drain_time_ms));
+    }
 }
 
 void relay_drain(struct relay *relay)
@@ -385,11 +392,7 @@ void relay_drain(struct relay *relay)
         return;
     }
     for (unsigned i = 0; i < relay->crew->count; i++) {
-        struct worker *worker = &relay->crew->workers[i];
-        struct shard *shard = shard_of(worker);
-        if (shard != NULL && !list_linked(&shard->drain_job.node)) {
-            worker_post(worker, &shard->drain_job, drain_on_worker);
-        }
+        worker_post(&relay->crew->workers[i], &relay->drain_jobs[i], drain_on_worker);
     }
 }
 

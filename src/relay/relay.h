@@ -25,6 +25,7 @@ struct relay {
     http_handler_fn *not_found;
     struct sys_address address; // what is listened on, after relay_listen
     int *listen_fds;            // owned; one for each worker until it takes it, then -1
+    struct job *drain_jobs;     // owned; one for each worker, which may not have started yet
     atomic_bool draining;
     atomic_uint shards_busy; // shards that still hold connections while draining
     atomic_bool unknown_claim_logged;
