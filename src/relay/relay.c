@@ -17,9 +17,12 @@
 #include "relay/peer.h"
 #include "relay/upgrade.h"
 #include "sys/entropy.h"
+#include "sys/process.h"
 
 #define IDLE_TIMEOUT_NS (5 * NS_PER_S) // spec section 3: keep-alive
 #define CERTIFICATE_LOOK_NS (10 * NS_PER_S)
+#define UPGRADES_PER_TRIM 128
+#define TRIM_DELAY_NS (500 * NS_PER_MS)
 #define FAREWELL_STEP_NS (20 * NS_PER_MS)
 #define FAREWELL_STEPS 50
 #define FAREWELL_SMALL 64 // so few are told at once
@@ -194,6 +197,22 @@ static void on_eviction(struct timer *timer)
         shard->worker, timer, time_from_ms(shard->relay->config->cleanup_interval_ms));
 }
 
+// Upgrades are large while they last. When a burst of them is over, the holes they leave between
+// what stays would otherwise cost every idle connection a quarter of its size.
+static void on_trim(struct timer *timer)
+{
+    (void)timer;
+    sys_trim_heap();
+}
+
+void relay_note_upgrade(struct shard *shard)
+{
+    if (++shard->upgrade_count >= UPGRADES_PER_TRIM) {
+        shard->upgrade_count = 0;
+        worker_arm_in(shard->worker, &shard->trim, TRIM_DELAY_NS);
+    }
+}
+
 static void on_farewell(struct timer *timer);
 
 static void shard_init(struct shard *shard, struct relay *relay, struct worker *worker)
@@ -221,6 +240,7 @@ static void shard_init(struct shard *shard, struct relay *relay, struct worker *
     limiter_init(&shard->daemon, seed, config->daemon_runtime_rate_per_minute,
         config->daemon_rate_limiter_max_keys);
     timer_init(&shard->eviction, on_eviction);
+    timer_init(&shard->trim, on_trim);
     timer_init(&shard->certificate_watch, on_certificate_look);
     timer_init(&shard->farewell, on_farewell);
     shard->server_options = (struct http_options){
@@ -298,6 +318,7 @@ void relay_worker_stop(struct worker *worker)
     http_server_close(&shard->server);
     cut_all(shard);
     timer_cancel(&shard->eviction);
+    timer_cancel(&shard->trim);
     timer_cancel(&shard->certificate_watch);
     timer_cancel(&shard->farewell);
     worker_settle(worker);

@@ -18,6 +18,8 @@ struct shard {
     struct list cell_order; // in order of creation, for /state
     struct list empty_cells; // to be evicted, the longest empty first
     struct timer eviction;
+    struct timer trim;      // gives memory back after a burst of upgrades
+    unsigned upgrade_count; // since the last time
     struct map workspaces;
     size_t labelled_workspaces;
     uint64_t evicted_frames[2]; // by enum relay_family: of workspaces that have gone
@@ -49,5 +51,7 @@ static inline struct shard *shard_of(const struct worker *worker)
 
 // A peer or an upgrade has gone: while draining, the last one ends the shard's part of it.
 void relay_note_departure(struct shard *shard);
+// An upgrade has arrived on this worker.
+void relay_note_upgrade(struct shard *shard);
 
 #endif

@@ -629,6 +629,7 @@ static void arrive(struct worker *worker, struct job *job)
     upgrade->shard = shard;
     list_init(&upgrade->node);
     list_push_back(&shard->upgrades, &upgrade->node);
+    relay_note_upgrade(shard);
     if (stream_open(&upgrade->stream, worker, upgrade->state.fd, upgrade->state.ssl, on_ready) !=
         WEIR_OK) {
         account_refusal(shard, &no_memory, &upgrade->ip, upgrade);

@@ -237,6 +237,9 @@ static bool collect_headers(const struct frame *frame, struct header_lines *line
     }
     bool ok = true;
     json_t *object = json_loadb(frame->headers.text.at, frame->headers.text.len, 0, NULL);
+    if (object == NULL) {
+        return false; // what jansson cannot hold (a NUL, a number out of range) is no header either
+    }
     const char *name;
     json_t *value;
     json_object_foreach(object, name, value) {
@@ -259,10 +262,13 @@ static bool start(struct request *request, const struct frame *frame, struct sli
     const struct relay *relay = worker->shard->relay;
     char url[URL_BYTES_MAX];
     char method[8];
+    char method_scratch[64];
+    struct slice method_text;
     int len = snprintf(
         url, sizeof url, "%s%.*s", relay->config->platform_origin, SLICE_ARG(path));
     if (len < 0 || (size_t)len >= sizeof url ||
-        !slice_to_text(frame->method.text, method, sizeof method)) {
+        !frame_text(&frame->method, method_scratch, sizeof method_scratch, &method_text) ||
+        !slice_to_text(method_text, method, sizeof method)) {
         return false;
     }
     struct buf body;

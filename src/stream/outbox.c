@@ -230,14 +230,14 @@ static void note_part(struct ws *ws, char *at, size_t len)
 }
 
 // Spec section 13: the bound is looked at before each send, so it is overshot by one frame at most.
-static bool has_room(struct ws *ws)
+static bool has_room(struct ws *ws, size_t len)
 {
     struct outbox *outbox = outbox_of(ws->stream.worker);
     if (ws->queue.len > ws->policy->queue_max) {
         ws_close(ws, &close_OVERFLOW);
         return false;
     }
-    if (ws->queue.len > 0 && outbox->queued_bytes > outbox->queued_max) {
+    if (ws->queue.len > 0 && outbox->queued_bytes + len > outbox->queued_max) {
         struct log_line line;
         metrics_count(ws->stream.worker->metrics, METRIC_BUDGET_EXCEEDED);
         log_begin(&line, LOG_BUDGET_EXCEEDED);
@@ -252,7 +252,7 @@ static bool has_room(struct ws *ws)
 
 bool ws_forward(struct ws *to, struct ws_message *message)
 {
-    if (to->state != WS_OPEN || !has_room(to)) {
+    if (to->state != WS_OPEN || !has_room(to, message->len + WS_UNMASKED_HEADER_MAX)) {
         return false;
     }
     char *at = ws_header_write_before(message->bytes, message->len, WS_TEXT);
