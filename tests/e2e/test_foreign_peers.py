@@ -151,8 +151,6 @@ def test_curl_reads_health_and_metrics(relay):
     assert curl("--fail", f"{base}/metrics").returncode == 22
 
 
-def test_curl_upgrade_over_http_1_1(world):
-    """HTTP/2 by prior knowledge is refused, not misread."""
-    base = f"http://{world.relay.host}:{world.relay.port}"
-    assert curl("--http2-prior-knowledge", f"{base}/health").returncode != 0
-    assert '"ok":true' in curl("--http2", f"{base}/health").stdout
+def test_curl_with_http_2_by_prior_knowledge_is_refused(relay):
+    assert curl("--http2-prior-knowledge", f"http://{relay.host}:{relay.port}/health").returncode
+    assert '"ok":true' in curl(f"http://{relay.host}:{relay.port}/health").stdout

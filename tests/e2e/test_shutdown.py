@@ -55,13 +55,11 @@ def test_silent_peers_do_not_hold_it(start):
 
 
 def test_peer_that_does_not_read_does_not_hold_it(start):
-    world = start(
-        RELAY_RUNTIME_RATE_PER_MINUTE="100000", RELAY_RUNTIME_RATE_PER_MINUTE_WORKSPACE="100000"
-    )
+    world = start(RELAY_MAX_PENDING_BYTES="100000000", RELAY_MAX_FRAME_BYTES="10000000")
     daemon = world.join("workspace-daemon", peer=world.peer(receive_buffer=4096))
     client = world.client()
-    text = f.text(f.e2ee(ciphertext="x" * 500000))
-    for _ in range(4):
+    text = f.text(f.e2ee(ciphertext="x" * 5000000))
+    for _ in range(4):  # more than the kernel takes
         client.send(text)
     eventually(
         lambda: world.relay.metric("relay_outbound_queue_bytes") > 0, "something waits in a queue"

@@ -61,6 +61,12 @@ def test_protocol_error(world, data):
         assert got.payload.decode() == f.invalid_frame_status(world.workspace)
         got = client.recv()
     assert (got.opcode, got.payload) == (CLOSE, close_payload(1002))
+
+
+def test_protocol_error_ends_the_connection_even_of_a_peer_that_stays(world):
+    client = world.client()
+    client.send_raw(frame(TEXT, b"{}", rsv=1) + frame(TEXT, TEXT_FRAME))
+    assert client.recv_frame().payload == close_payload(1002)
     assert client.read_to_end() == b""
 
 
