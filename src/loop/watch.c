@@ -5,10 +5,10 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 {
     struct watch *watch = container_of(poll, struct watch, poll);
     if (status < 0) {
-        // libuv stopped the handle: EPOLLERR. Reading or writing will tell what it is.
-        unsigned asked = watch->events;
-        watch->events = WATCH_NONE;
-        watch->ready(watch, asked);
+        // EPOLLERR: libuv has stopped the handle. Reading or writing tells what it is, but bytes
+        // that came before a reset are read first, so the watch goes on until somebody closes it.
+        (void)uv_poll_start(poll, (int)watch->events, on_poll);
+        watch->ready(watch, watch->events);
         return;
     }
     watch->ready(watch, (unsigned)events);

@@ -21,6 +21,7 @@ struct request {
     struct peer *worker;
     struct http_call *call;
     char *id; // owned
+    size_t id_len;
 };
 
 // ---- Paths
@@ -164,7 +165,7 @@ static void on_done(void *arg, const struct http_call_result *result)
     struct request *request = arg;
     struct peer *worker = request->worker;
     struct metrics_shard *metrics = worker->shard->worker->metrics;
-    struct slice id = slice_str(request->id);
+    struct slice id = slice_of(request->id, request->id_len);
     if (result->outcome == HTTP_CALL_ANSWERED) {
         metrics_count(metrics, METRIC_WORKER_TRANSPORT_FORWARDED);
         answer(worker, id, result->status, result->headers, result->header_count, result->body);
@@ -306,6 +307,7 @@ static bool forward(
     }
     request->worker = worker;
     request->id = mem_copy(id.at, id.len);
+    request->id_len = id.len;
     list_init(&request->node);
     list_push_back(&worker->requests, &request->node);
     worker->request_count++;

@@ -185,6 +185,10 @@ void ws_arm_timer(struct ws *ws)
         return;
     }
     uint64_t deadline = ws->next_ping_ns;
+    uint64_t idle_end_ns = ws->last_activity_ns + ws->policy->idle_timeout_ns + 1;
+    if (ws->policy->ping_interval_ns != 0 && !ws->paused && idle_end_ns < deadline) {
+        deadline = idle_end_ns;
+    }
     if (ws->ping_sent_ns != 0 && ws->ping_sent_ns + ws->policy->pong_timeout_ns < deadline) {
         deadline = ws->ping_sent_ns + ws->policy->pong_timeout_ns;
     }

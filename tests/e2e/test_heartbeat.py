@@ -14,7 +14,8 @@ RELAY_ENV = {
 
 
 def test_every_role_is_pinged_and_stays(world):
-    for peer in (world.daemon(), world.client(), world.worker()):
+    for join in (world.daemon, world.client, world.worker):
+        peer = join()
         for _ in range(4):
             got = peer.recv_frame()
             assert (got.opcode, got.payload) == (ws.PING, b"")

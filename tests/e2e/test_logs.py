@@ -55,7 +55,7 @@ def test_no_secret_is_ever_logged(start):
 
 def test_values_cannot_forge_a_line(start):
     world = start()
-    nasty = 'm"\\\n{"event":"forged"}\u0000\u001b[31m\u009b'
+    nasty = 'm"\\\n{"event":"forged"}\u001b[31m\u009b'
     world.daemon(machineId=nasty)
     line = world.relay.log.wait("daemon_connected")
     assert line["details"]["machineId"] == nasty
