@@ -111,6 +111,10 @@ def test_daemon_resets_while_frames_are_on_their_way(world):
         data = ws.frame(ws.TEXT, f.text(f.e2ee(ciphertext="x" * 5000)))
         client.send_raw(data * 10)
         daemon.reset()
+        eventually(
+            lambda: not world.relay.cell(world.workspace, "rt_1")["daemonConnected"],
+            "the reset is noticed",
+        )
         client.send(f.text(f.e2ee()))
 
         def told():
