@@ -137,4 +137,6 @@ def test_descriptors_run_out_and_come_back(blind):
     for peer in crowd:
         peer.reset()
     conversation(World(world.relay, world.platform))
+    daemon.close()
+    client.close()
     assert world.relay.end() == (0, "")

@@ -70,7 +70,8 @@ def test_slow_peer_is_cut_and_others_are_not(world):
         client,
         lambda: world.relay.metric("relay_ws_slow_client_terminated_total") == 1,
     )
-    world.relay.log.wait("ws_terminated", mark)
+    line = world.relay.log.wait("ws_terminated", mark)
+    assert line["details"]["reason"] == "buffer_overflow"
     world.relay.log.wait("daemon_disconnected", mark, clearedCurrentDaemon=True)
     other.send(f.text(f.e2ee()))
     assert other_daemon.recv_text() == f.text(f.e2ee())
@@ -93,6 +94,22 @@ def test_total_budget(start):
     world.relay.log.wait("budget_exceeded")
     daemon.close()
     client.close()
+
+
+def test_slow_peer_that_wakes_up_reads_why(world):
+    """Whole messages, then 4008: nothing half, nothing out of order."""
+    daemon, client = slow_daemon(world), world.client()
+    before = world.relay.metric("relay_ws_slow_client_terminated_total")
+    flood(
+        world,
+        client,
+        lambda: world.relay.metric("relay_ws_slow_client_terminated_total") > before,
+    )
+    got = daemon.recv()
+    while got.opcode == ws.TEXT:
+        assert got.payload.decode() == BIG
+        got = daemon.recv()
+    assert (got.opcode, got.payload) == (ws.CLOSE, ws.close_payload(4008, "buffer overflow"))
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 1000])

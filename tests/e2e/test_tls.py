@@ -142,6 +142,14 @@ def test_hangup_reloads_the_certificate(world, files):
     assert daemon.recv_text() == f.text(f.e2ee())
 
 
+def test_changed_files_are_noticed_without_a_signal(world, files):
+    _, second, paths = files
+    client = world.client()
+    install(second, paths)
+    eventually(lambda: served_name(world) == "second", "the new certificate is served", 20)
+    client.finish()
+
+
 def test_certificate_and_key_that_do_not_fit_keep_the_old_ones(world, files):
     first, second, paths = files
     install((second[0], first[1]), paths)
