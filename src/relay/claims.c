@@ -136,7 +136,8 @@ static bool read_int(const json_t *value, double min, int64_t *ret_number)
         return false;
     }
     double number = json_number_value(value);
-    if (number != (double)(int64_t)number || number < min || number > 9007199254740991.0) {
+    // The range first: a double beyond int64_t must not be converted.
+    if (!(number >= min && number <= 9007199254740991.0) || number != (double)(int64_t)number) {
         return false;
     }
     *ret_number = (int64_t)number;
