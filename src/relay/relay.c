@@ -61,8 +61,8 @@ enum weir_result relay_init(struct relay *relay, struct crew *crew,
     relay->tls.certificate_path = config->tls_cert_path;
     relay->tls.key_path = config->tls_key_path;
     atomic_store(&relay->shards_busy, crew->count);
-    relay->drain_jobs = mem_zalloc(crew->count * sizeof *relay->drain_jobs);
-    if (relay->drain_jobs == NULL) {
+    relay->notices = mem_zalloc(crew->count * sizeof *relay->notices);
+    if (relay->notices == NULL) {
         return WEIR_MEMORY;
     }
     enum weir_result result = sys_entropy(&relay->placement, sizeof relay->placement);
@@ -119,7 +119,7 @@ void relay_fini(struct relay *relay)
         }
     }
     mem_free(relay->listen_fds);
-    mem_free(relay->drain_jobs);
+    mem_free(relay->notices);
     ledger_free(relay->ledger);
     frame_rules_fini();
     mem_free(relay->internal_key_header);
@@ -169,9 +169,9 @@ static void on_certificate_look(struct timer *timer)
 
 static void reload_on_worker(struct worker *worker, struct job *job)
 {
-    struct shard *shard = container_of(job, struct shard, reload_job);
-    (void)worker;
-    if (shard->relay->config->tls_enabled && !shard->draining) {
+    struct shard *shard = shard_of(worker);
+    atomic_store(&container_of(job, struct relay_notice, reload)->reload_posted, false);
+    if (shard != NULL && shard->relay->config->tls_enabled && !shard->draining) {
         reload_certificate(shard);
     }
 }
@@ -179,10 +179,9 @@ static void reload_on_worker(struct worker *worker, struct job *job)
 void relay_reload(struct relay *relay)
 {
     for (unsigned i = 0; i < relay->crew->count; i++) {
-        struct worker *worker = &relay->crew->workers[i];
-        struct shard *shard = shard_of(worker);
-        if (shard != NULL && !list_linked(&shard->reload_job.node)) {
-            worker_post(worker, &shard->reload_job, reload_on_worker);
+        struct relay_notice *notice = &relay->notices[i];
+        if (!atomic_exchange(&notice->reload_posted, true)) {
+            worker_post(&relay->crew->workers[i], &notice->reload, reload_on_worker);
         }
     }
 }
@@ -228,7 +227,6 @@ static void shard_init(struct shard *shard, struct relay *relay, struct worker *
     list_init(&shard->empty_cells);
     list_init(&shard->peers);
     list_init(&shard->upgrades);
-    list_init(&shard->reload_job.node);
     limiter_init(&shard->kex, seed, config->kex_init_rate_per_minute,
         config->kex_rate_limiter_max_keys);
     limiter_init(&shard->pairing, seed, config->pairing_rate_per_minute,
@@ -413,7 +411,7 @@ void relay_drain(struct relay *relay)
         return;
     }
     for (unsigned i = 0; i < relay->crew->count; i++) {
-        worker_post(&relay->crew->workers[i], &relay->drain_jobs[i], drain_on_worker);
+        worker_post(&relay->crew->workers[i], &relay->notices[i].drain, drain_on_worker);
     }
 }
 

@@ -13,6 +13,13 @@
 #include "relay/ledger.h"
 #include "stream/websocket.h"
 
+// What any thread may tell a worker, without memory of its own.
+struct relay_notice {
+    struct job drain;
+    struct job reload;
+    atomic_bool reload_posted; // and not run yet
+};
+
 struct relay {
     const struct relay_config *config; // borrowed, outlives the relay
     struct crew *crew;                 // borrowed, outlives the relay
@@ -25,7 +32,7 @@ struct relay {
     http_handler_fn *not_found;
     struct sys_address address; // what is listened on, after relay_listen
     int *listen_fds;            // owned; one for each worker until it takes it, then -1
-    struct job *drain_jobs;     // owned; one for each worker, which may not have started yet
+    struct relay_notice *notices; // owned; one for each worker, which may not have started yet
     atomic_bool draining;
     atomic_uint shards_busy; // shards that still hold connections while draining
     atomic_bool unknown_claim_logged;

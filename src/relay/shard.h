@@ -39,7 +39,6 @@ struct shard {
     struct timer certificate_watch;
     struct timer farewell;        // while draining: the next ones to be told
     uint64_t farewell_deadline_ns;
-    struct job reload_job;
     bool draining;
     bool drained;
 };
