@@ -231,6 +231,16 @@ static void check_descriptors(const struct service *service)
     }
 }
 
+// Lets a test know how far its numbers reach.
+static void report_faults(void)
+{
+#if WEIR_FAULTS
+    if (getenv("WEIR_FAIL_ALLOCATION") != NULL || getenv("WEIR_FAIL_SYSCALL") != NULL) {
+        fprintf(stderr, "weir: %lu allocations, %lu system calls\n", mem_count(), sys_call_count());
+    }
+#endif
+}
+
 static int run_workers(struct service *service)
 {
     unsigned count = (unsigned)service->config.workers;
@@ -248,7 +258,11 @@ static int run_workers(struct service *service)
                                                                   : service->problem);
     } else {
         result = crew_run(&service->crew, &hooks);
+        if (result != WEIR_OK) {
+            fprintf(stderr, "weir: ended before its time: %s\n", weir_result_text(result));
+        }
     }
+    report_faults();
     relay_fini(&service->relay);
     crew_fini(&service->crew);
     return result == WEIR_OK ? EXIT_FINE : EXIT_FAILED;
