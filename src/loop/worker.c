@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // libuv runs a turn as timers, prepare, poll, check, closing. weir hangs its own order on two of
-// those: "prepare" runs posts, due timers and sets the alarm; "check" runs deferred work and then
-// reclaims. The async handle only ends the poll: what was posted runs in the next turn's prepare.
+// those: "prepare" runs posts, due timers and sets the alarm; "check" runs deferred work. The
+// async handle only ends the poll: what was posted runs in the next turn's prepare.
 #include "loop/worker.h"
 
 #include "base/mem.h"
@@ -39,12 +39,6 @@ void worker_defer(struct worker *worker, struct job *job, job_fn *run)
 {
     job->run = run;
     list_push_back(&worker->deferred, &job->node);
-}
-
-void worker_reclaim(struct worker *worker, struct job *job, job_fn *run)
-{
-    job->run = run;
-    list_push_back(&worker->reclaimed, &job->node);
 }
 
 static void take_all(struct list *from, struct list *ret_jobs)
@@ -126,7 +120,6 @@ static void after_poll(uv_check_t *handle)
 {
     struct worker *worker = handle->data;
     run_deferred(worker);
-    run_all(worker, &worker->reclaimed);
 }
 
 static void open_handles(struct worker *worker)
@@ -146,7 +139,6 @@ static enum weir_result worker_init(struct worker *worker, struct crew *crew, un
     worker->index = index;
     worker->metrics = &crew->metrics[index];
     list_init(&worker->deferred);
-    list_init(&worker->reclaimed);
     list_init(&worker->posts);
     pthread_mutex_init(&worker->posts_lock, NULL);
     wheel_init(&worker->wheel, sys_now_ns());
@@ -190,7 +182,6 @@ static void worker_fini(struct worker *worker)
     }
     if (worker->loop.data != NULL) {
         run_all(worker, &worker->deferred);
-        run_all(worker, &worker->reclaimed);
         uv_walk(&worker->loop, close_handle, NULL);
         uv_run(&worker->loop, UV_RUN_DEFAULT);
         weir_assert(uv_loop_close(&worker->loop) == 0);

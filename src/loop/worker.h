@@ -3,9 +3,8 @@
 // thread only; others reach it by posting.
 //
 // The order inside one turn is part of this interface:
-//   posts -> timers -> sockets -> deferred work -> reclaimed memory
-// Time is read once a phase. What a callback of this turn frees with worker_reclaim is gone after
-// all of the turn's callbacks ran.
+//   posts -> timers -> sockets -> deferred work -> closed handles
+// Time is read once a phase. Memory of closed handles goes last, when all callbacks of the turn ran.
 #ifndef WEIR_LOOP_WORKER_H
 #define WEIR_LOOP_WORKER_H
 
@@ -44,7 +43,6 @@ struct worker {
     uint64_t now_ns;
     bool now_known;
     struct list deferred;
-    struct list reclaimed;
 
     pthread_t thread;
     pthread_mutex_t posts_lock;
@@ -72,8 +70,6 @@ static inline void worker_arm_in(struct worker *worker, struct timer *timer, uin
 void worker_post(struct worker *worker, struct job *job, job_fn *run);
 // Own thread only: runs after this turn's sockets.
 void worker_defer(struct worker *worker, struct job *job, job_fn *run);
-// Own thread only: runs last in this turn; the job's object may free itself there.
-void worker_reclaim(struct worker *worker, struct job *job, job_fn *run);
 
 // While a part stops (see crew_hooks): lets closing handles and deferred work finish.
 void worker_settle(struct worker *worker);

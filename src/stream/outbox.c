@@ -51,11 +51,6 @@ void ws_worker_fini(struct worker *worker)
     worker->rooms[ROOM_OUTBOX] = NULL;
 }
 
-size_t ws_worker_queued(const struct worker *worker)
-{
-    return outbox_of(worker) == NULL ? 0 : outbox_of(worker)->queued_bytes;
-}
-
 static struct entry *entry_of(const struct ws *ws)
 {
     struct outbox *outbox = outbox_of(ws->stream.worker);

@@ -127,7 +127,5 @@ bool ws_is_backlogged(const struct ws *ws);
 // The worker's outbox is made on first use, or here with a bound for all queues of the worker.
 enum weir_result ws_worker_init(struct worker *worker, size_t queued_max) WEIR_MUST_CHECK;
 void ws_worker_fini(struct worker *worker);
-// Bytes in all queues of the worker.
-size_t ws_worker_queued(const struct worker *worker);
 
 #endif

@@ -183,8 +183,3 @@ bool sys_wait_writable(int fd, uint64_t timeout_ns)
     struct pollfd waited = {.fd = fd, .events = POLLOUT};
     return poll(&waited, 1, (int)(timeout_ns / NS_PER_MS)) == 1;
 }
-
-bool sys_is_terminal(int fd)
-{
-    return isatty(fd) == 1;
-}

@@ -28,6 +28,5 @@ enum weir_result sys_write_some(
 enum weir_result sys_read_some(int fd, void *bytes, size_t len, size_t *ret_len) WEIR_MUST_CHECK;
 // True when fd took to being writable within the time.
 bool sys_wait_writable(int fd, uint64_t timeout_ns);
-bool sys_is_terminal(int fd);
 
 #endif

@@ -74,11 +74,6 @@ double sys_cpu_seconds(void)
     return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
-int sys_process_id(void)
-{
-    return (int)getpid();
-}
-
 void sys_trim_heap(void)
 {
     malloc_trim(0);

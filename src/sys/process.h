@@ -13,7 +13,6 @@ unsigned sys_cpu_count(void);
 uint64_t sys_resident_bytes(void);
 uint64_t sys_open_descriptors(void);
 double sys_cpu_seconds(void);
-int sys_process_id(void);
 // Gives freed memory at the heap's top back to the system.
 void sys_trim_heap(void);
 // Bounds the C library's arenas so that idle threads do not each keep a heap of their own.

@@ -2,7 +2,6 @@
 #include "sys/socket.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -60,30 +59,6 @@ enum weir_result sys_address_parse(
         text = slice_of(text.at + 1, text.len - 2);
     }
     return ip_parse(text, &ret_address->ip);
-}
-
-enum weir_result sys_address_resolve(
-    const char *host, uint16_t port, struct sys_address *ret_address)
-{
-    if (sys_address_parse(host, port, ret_address) == WEIR_OK) {
-        return WEIR_OK;
-    }
-    if (sys_fault_now()) {
-        return WEIR_IO;
-    }
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    struct addrinfo *found;
-    if (getaddrinfo(host, NULL, &hints, &found) != 0) {
-        return WEIR_NOT_FOUND;
-    }
-    union any_address address;
-    memset(&address, 0, sizeof address);
-    memcpy(&address, found->ai_addr,
-        found->ai_addrlen < sizeof address ? found->ai_addrlen : sizeof address);
-    from_kernel(&address, ret_address);
-    ret_address->port = port;
-    freeaddrinfo(found);
-    return WEIR_OK;
 }
 
 static enum weir_result set_flag(int fd, int level, int name)
@@ -197,14 +172,6 @@ enum weir_result sys_set_nodelay(int fd)
     return set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
 }
 
-void sys_set_send_buffer(int fd, int size)
-{
-    if (size > 0) {
-        // A smaller buffer than asked for is no error.
-        (void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    }
-}
-
 static enum weir_result receive(int fd, void *bytes, size_t len, int flags, size_t *ret_len)
 {
     if (sys_fault_now()) {
@@ -280,15 +247,4 @@ void sys_close_hard(int fd)
     struct linger hard = {.l_onoff = 1, .l_linger = 0};
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
     close(fd);
-}
-
-enum weir_result sys_pair(int ret_fds[2])
-{
-    if (sys_fault_now()) {
-        return WEIR_DESCRIPTORS;
-    }
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ret_fds) != 0) {
-        return sys_result_of_errno(errno);
-    }
-    return WEIR_OK;
 }

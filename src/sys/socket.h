@@ -18,9 +18,6 @@ struct sys_address {
 // Resolves a literal address or "localhost" and "" (all addresses, IPv4). No DNS is asked.
 enum weir_result sys_address_parse(
     const char *host, uint16_t port, struct sys_address *ret_address) WEIR_MUST_CHECK;
-// Resolves a name too, by getaddrinfo: blocks, for command lines only.
-enum weir_result sys_address_resolve(
-    const char *host, uint16_t port, struct sys_address *ret_address) WEIR_MUST_CHECK;
 
 // A listening socket with SO_REUSEPORT, so that each worker (and a new process beside an old one)
 // has its own. *address gets the port the kernel chose when it asks for 0.
@@ -33,8 +30,6 @@ enum weir_result sys_connect_result(int fd) WEIR_MUST_CHECK;
 
 // Small messages leave at once; on every data socket.
 enum weir_result sys_set_nodelay(int fd) WEIR_MUST_CHECK;
-// The send buffer's size in the kernel; 0 leaves the system's default.
-void sys_set_send_buffer(int fd, int size);
 
 // WEIR_CLOSED at the peer's end of stream.
 enum weir_result sys_recv(int fd, void *bytes, size_t len, size_t *ret_len) WEIR_MUST_CHECK;
@@ -52,7 +47,5 @@ void sys_close(int fd);
 // Closes so that the peer gets a reset and nothing stays in the kernel.
 void sys_close_hard(int fd);
 
-// Two connected descriptors for tests and for waking a loop.
-enum weir_result sys_pair(int ret_fds[2]) WEIR_MUST_CHECK;
 
 #endif
