@@ -47,5 +47,4 @@ void sys_close(int fd);
 // Closes so that the peer gets a reset and nothing stays in the kernel.
 void sys_close_hard(int fd);
 
-
 #endif
