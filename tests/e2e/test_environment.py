@@ -136,6 +136,9 @@ def test_descriptors_run_out_and_come_back(blind):
     assert daemon.recv_text() == f.text(f.e2ee())
     for peer in crowd:
         peer.reset()
+    eventually(  # those who waited are taken, found gone, and let go first
+        lambda: len(os.listdir(f"/proc/{world.relay.pid}/fd")) < 40, "the crowd has gone"
+    )
     conversation(World(world.relay, world.platform))
     daemon.close()
     client.close()
