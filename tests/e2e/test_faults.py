@@ -2,6 +2,7 @@
 """The Nth allocation, and the Nth system call, fails in a scripted session, for every N there is.
 Whatever N is, weir ends by a named outcome: it refuses to start and says why, or it runs, whatever
 becomes of the session, and drains with exit code 0. Only builds with the fault seams take part."""
+import http.client
 import re
 import signal
 import socket
@@ -37,14 +38,18 @@ class Faulty:
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def serves(self):
-        """True once it accepts; False when it has ended instead."""
+        """True once it answers (it listens before it is ready); False when it has ended instead."""
         end = time.monotonic() + START_S
         while self.process.poll() is None and time.monotonic() < end:
             try:
-                socket.create_connection((self.host, self.port), 1).close()
+                connection = http.client.HTTPConnection(self.host, self.port, timeout=1)
+                connection.request("GET", "/health", headers={"Connection": "close"})
+                connection.getresponse().read()
                 return True
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 time.sleep(0.005)
+            finally:
+                connection.close()
         return False
 
     def end(self):
