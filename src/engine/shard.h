@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the engine keeps per worker. Everything here is touched by its worker's thread only. Private
+// to src/engine.
+#ifndef WEIR_ENGINE_SHARD_H
+#define WEIR_ENGINE_SHARD_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "engine/engine.h"
+#include "engine/engine_metrics.h"
+#include "http/server.h"
+#include "stream/listener.h"
+#include "stream/tls_context.h"
+
+struct engine_shard {
+    struct engine *engine; // borrowed, outlives the shard
+    struct worker *worker; // borrowed
+    struct engine_metrics *metrics; // borrowed; this worker's
+
+    // The TLS port (gate.c).
+    struct listener gate;
+    struct tls_server tls;
+    struct list gate_conns; // connections before anybody owns them
+    size_t gate_conn_count;
+
+    // Agents (control.c, proxied.c).
+    struct map channels; // control channels by number
+    struct map proxied;  // requests that wait for their connection, by stream id
+    struct list dials;
+
+    // Visitors.
+    struct list raws; // TLS tunnels (visitor_raw.c)
+    struct list h1_conns;
+    struct list h2_conns;
+    struct list upstreams; // every upstream, pooled or busy
+
+    // Who watches (watch.c), and what directory_by_host remembers.
+    struct list watchers;
+    struct map known_hosts;
+    uint64_t known_version;
+
+    struct http_server redirect; // the plain HTTP listener, when enabled
+    struct http_server metrics_server;
+
+    bool draining;
+    bool drained;
+};
+
+static inline struct engine_shard *engine_shard_of(const struct worker *worker)
+{
+    return worker->rooms[ROOM_ENGINE];
+}
+
+// Something that drain waits for has gone (a connection, a stream).
+void engine_note_departure(struct engine_shard *shard);
+
+#endif
