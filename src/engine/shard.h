@@ -13,8 +13,8 @@
 #include "stream/tls_context.h"
 
 struct engine_shard {
-    struct engine *engine; // borrowed, outlives the shard
-    struct worker *worker; // borrowed
+    struct engine *engine;          // borrowed, outlives the shard
+    struct worker *worker;          // borrowed
     struct engine_metrics *metrics; // borrowed; this worker's
 
     // The TLS port (gate.c).
@@ -49,6 +49,32 @@ struct engine_shard {
 static inline struct engine_shard *engine_shard_of(const struct worker *worker)
 {
     return worker->rooms[ROOM_ENGINE];
+}
+
+// ---- Metrics (engine_metrics.def).
+
+static inline void engine_add(struct engine_shard *shard, enum engine_metric metric, int64_t amount)
+{
+    engine_metrics_add(shard->metrics, metric, amount);
+}
+
+static inline void engine_count(struct engine_shard *shard, enum engine_metric metric)
+{
+    engine_add(shard, metric, 1);
+}
+
+// One of several rows that follow one another: engine_count_nth(shard,
+// ENGINE_EDGE_ERRORS_BAD_REQUEST, error) counts that enum edge_error.
+static inline void engine_count_nth(
+    struct engine_shard *shard, enum engine_metric first, unsigned nth)
+{
+    engine_add(shard, (enum engine_metric)((unsigned)first + nth), 1);
+}
+
+static inline void engine_observe(
+    struct engine_shard *shard, enum engine_histogram histogram, double seconds)
+{
+    engine_metrics_observe(shard->metrics, histogram, seconds);
 }
 
 // Something that drain waits for has gone (a connection, a stream).

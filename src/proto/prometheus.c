@@ -181,9 +181,22 @@ void prometheus_double(
     buf_printf(out, "%s\n", text);
 }
 
+void prometheus_int_labelled(struct buf *out, const char *name, const char *labels, int64_t value)
+{
+    buf_append_str(out, name);
+    if (labels[0] != '\0') {
+        buf_printf(out, "{%s}", labels);
+    }
+    buf_printf(out, " %" PRId64 "\n", value);
+}
+
 void prometheus_histogram(struct buf *out, enum exposition exposition, const char *name,
     const struct prometheus_histogram *histogram)
 {
+    const char *labels = histogram->labels == NULL ? "" : histogram->labels;
+    const char *comma = labels[0] == '\0' ? "" : ",";
+    const char *open = labels[0] == '\0' ? "" : "{";
+    const char *close = labels[0] == '\0' ? "" : "}";
     uint64_t total = 0;
     char text[DOUBLE_SIZE];
     for (size_t i = 0; i <= histogram->bound_count; i++) {
@@ -195,10 +208,11 @@ void prometheus_histogram(struct buf *out, enum exposition exposition, const cha
         } else {
             format_double(histogram->bounds[i], text);
         }
-        buf_printf(out, "%s_bucket{le=\"%s\"} %" PRIu64 "\n", name, text, total);
+        buf_printf(out, "%s_bucket{%s%sle=\"%s\"} %" PRIu64 "\n", name, labels, comma, text, total);
     }
     format_double(histogram->sum, text);
-    buf_printf(out, "%s_sum %s\n%s_count %" PRIu64 "\n", name, text, name, total);
+    buf_printf(out, "%s_sum%s%s%s %s\n", name, open, labels, close, text);
+    buf_printf(out, "%s_count%s%s%s %" PRIu64 "\n", name, open, labels, close, total);
 }
 
 void prometheus_end(struct buf *out, enum exposition exposition)

@@ -39,14 +39,17 @@ void prometheus_int(
     struct buf *out, const char *name, const struct prometheus_label *label, int64_t value);
 void prometheus_double(
     struct buf *out, const char *name, const struct prometheus_label *label, double value);
+// The same with labels that are written out and escaped already: `kind="http",result="ok"`, or "".
+void prometheus_int_labelled(struct buf *out, const char *name, const char *labels, int64_t value);
 
 struct prometheus_histogram {
+    const char *labels;   // written out, as above; NULL: none
     const double *bounds; // ascending upper bounds, without +Inf
     size_t bound_count;
     const uint64_t *buckets; // bound_count + 1 counts, each of its own bucket only
     double sum;
 };
-// All samples of a histogram without labels.
+// All samples of a histogram.
 void prometheus_histogram(struct buf *out, enum exposition exposition, const char *name,
     const struct prometheus_histogram *histogram);
 void prometheus_end(struct buf *out, enum exposition exposition);

@@ -60,6 +60,12 @@ uint64_t sys_open_descriptors(void)
     return count < 3 ? 0 : count - 3; // ".", ".." and the directory itself
 }
 
+uint64_t sys_descriptor_limit(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
+}
+
 static double seconds(struct timeval time)
 {
     return (double)time.tv_sec + (double)time.tv_usec / 1e6;

@@ -12,6 +12,7 @@ unsigned sys_cpu_count(void);
 // What the kernel says of this process; 0 when it does not.
 uint64_t sys_resident_bytes(void);
 uint64_t sys_open_descriptors(void);
+uint64_t sys_descriptor_limit(void);
 double sys_cpu_seconds(void);
 // Gives freed memory at the heap's top back to the system.
 void sys_trim_heap(void);

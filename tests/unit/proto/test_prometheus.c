@@ -180,7 +180,8 @@ static void test_histogram(void **state)
     (void)state;
     static const double bounds[] = {.0005, .2, 1, 128, 262144, 1048576, 1e7};
     static const uint64_t buckets[] = {1, 0, 2, 3, 0, 4, 0, 5};
-    struct prometheus_histogram histogram = {bounds, COUNT_OF(bounds), buckets, 12.5};
+    struct prometheus_histogram histogram = {
+        .bounds = bounds, .bound_count = COUNT_OF(bounds), .buckets = buckets, .sum = 12.5};
     struct buf page = BUF_INIT(PAGE_MAX);
     prometheus_histogram(&page, EXPOSITION_PROMETHEUS, "h", &histogram);
     expect_text(&page, "h_bucket{le=\"0.0005\"} 1\n"
@@ -204,6 +205,24 @@ static void test_histogram(void **state)
                        "h_bucket{le=\"+Inf\"} 15\n"
                        "h_sum 12.5\n"
                        "h_count 15\n");
+}
+
+static void test_written_labels(void **state)
+{
+    (void)state;
+    static const double bounds[] = {.5};
+    static const uint64_t buckets[] = {1, 2};
+    struct prometheus_histogram histogram = {
+        .labels = "kind=\"a\"", .bounds = bounds, .bound_count = 1, .buckets = buckets, .sum = 4};
+    struct buf page = BUF_INIT(PAGE_MAX);
+    prometheus_histogram(&page, EXPOSITION_PROMETHEUS, "h", &histogram);
+    expect_text(&page, "h_bucket{kind=\"a\",le=\"0.5\"} 1\n"
+                       "h_bucket{kind=\"a\",le=\"+Inf\"} 3\n"
+                       "h_sum{kind=\"a\"} 4\n"
+                       "h_count{kind=\"a\"} 3\n");
+    prometheus_int_labelled(&page, "c_total", "kind=\"a\",result=\"ok\"", -7);
+    prometheus_int_labelled(&page, "d", "", 8);
+    expect_text(&page, "c_total{kind=\"a\",result=\"ok\"} -7\nd 8\n");
 }
 
 static void test_end(void **state)
@@ -235,6 +254,7 @@ int main(void)
         cmocka_unit_test(test_labels),
         cmocka_unit_test(test_doubles),
         cmocka_unit_test(test_histogram),
+        cmocka_unit_test(test_written_labels),
         cmocka_unit_test(test_end),
         cmocka_unit_test(test_full_page_says_so),
     };
