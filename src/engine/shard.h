@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "engine/directory.h"
 #include "engine/engine.h"
 #include "engine/engine_metrics.h"
 #include "http/server.h"
@@ -34,10 +35,8 @@ struct engine_shard {
     struct list h2_conns;
     struct list upstreams; // every upstream, pooled or busy
 
-    // Who watches (watch.c), and what directory_by_host remembers.
-    struct list watchers;
-    struct map known_hosts;
-    uint64_t known_version;
+    struct list watchers; // who watches events (watch.c)
+    struct host_cache host_cache;
 
     struct http_server redirect; // the plain HTTP listener, when enabled
     struct http_server metrics_server;

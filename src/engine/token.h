@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tokens of agents, dialers and users of the Engine API (spec section 7): a JWT signed with the
+// engine's secret by HS256, and what its bearer may do. Nothing of it is said on the wire but yes
+// or no; the reason is for the log.
+//
+// What is absent does not restrict: a token with only "exp", or nothing, has all rights. What is
+// there and not understood refuses (fail closed).
+#ifndef WEIR_ENGINE_TOKEN_H
+#define WEIR_ENGINE_TOKEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/result.h"
+#include "base/slice.h"
+
+struct tunnel;
+
+#define TOKEN_LEEWAY_S 30
+#define TOKEN_IDENTITY_SIZE 65
+
+enum token_permission {
+    TOKEN_READ = 1,   // tunnels.resources.read-only
+    TOKEN_CREATE = 2, // tunnels.tunnels.create-delete
+    TOKEN_DIAL = 4,   // tunnels.streams.create-delete
+};
+
+enum token_action { TOKEN_MAY_CREATE, TOKEN_MAY_CONNECT, TOKEN_MAY_LIST, TOKEN_ACTION_COUNT };
+
+struct token;
+
+// The token that text is, or NULL with the reason in English (static storage). now_ms is wall
+// clock. secret is the configured one, of any length but 0; it is not kept.
+struct token *token_read(struct slice text, struct slice secret, uint64_t now_ms,
+    const char **ret_reason) WEIR_MUST_CHECK;
+// NULL is fine.
+void token_free(struct token *token);
+
+// Wall clock milliseconds from which on it is refused (the leeway is in it); TIME_NEVER without.
+uint64_t token_expires_ms(const struct token *token);
+// Whose it is, as hexadecimal text: of the subject ("sub"), else of the token itself. Two tokens
+// with the same identity may replace one another's tunnels (spec section 5.6).
+const char *token_identity(const struct token *token);
+// "userId", or empty; borrows the token.
+struct slice token_user_id(const struct token *token);
+
+bool token_permits(const struct token *token, enum token_permission permission);
+// The scopes of "resources" (spec section 7.5). The tunnel need not be registered.
+bool token_reaches(
+    const struct token *token, enum token_action action, const struct tunnel *tunnel);
+// token_permits(TOKEN_DIAL) or a connect scope that asks for no permission of its own: what a
+// visitor of a token_auth tunnel needs for path (spec section 5.8).
+bool token_opens_path(const struct token *token, const struct tunnel *tunnel, struct slice path);
+
+#endif
