@@ -3,6 +3,8 @@
 #ifndef WEIR_ENGINE_HOSTNAME_H
 #define WEIR_ENGINE_HOSTNAME_H
 
+#include <stdint.h>
+
 #include "base/result.h"
 #include "base/slice.h"
 #include "engine/tunnel.h"

@@ -13,6 +13,7 @@
 
 #include "base/result.h"
 #include "base/slice.h"
+#include "engine/scope.h"
 
 struct tunnel;
 
@@ -24,8 +25,6 @@ enum token_permission {
     TOKEN_CREATE = 2, // tunnels.tunnels.create-delete
     TOKEN_DIAL = 4,   // tunnels.streams.create-delete
 };
-
-enum token_action { TOKEN_MAY_CREATE, TOKEN_MAY_CONNECT, TOKEN_MAY_LIST, TOKEN_ACTION_COUNT };
 
 struct token;
 
@@ -47,9 +46,9 @@ struct slice token_user_id(const struct token *token);
 bool token_permits(const struct token *token, enum token_permission permission);
 // The scopes of "resources" (spec section 7.5). The tunnel need not be registered.
 bool token_reaches(
-    const struct token *token, enum token_action action, const struct tunnel *tunnel);
-// token_permits(TOKEN_DIAL) or a connect scope that asks for no permission of its own: what a
-// visitor of a token_auth tunnel needs for path (spec section 5.8).
+    const struct token *token, enum scope_action action, const struct tunnel *tunnel);
+// What a visitor of a token_auth tunnel needs for a path without query (spec section 5.8): the
+// permission to dial, or a connect scope of its own; and no connect scope that excludes it.
 bool token_opens_path(const struct token *token, const struct tunnel *tunnel, struct slice path);
 
 #endif
