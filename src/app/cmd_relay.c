@@ -3,7 +3,8 @@
 #include <string.h>
 
 #include "app/command.h"
-#include "app/service.h"
+#include "app/relay_part.h"
+#include "base/mem.h"
 
 enum { OPTION_WORKERS, OPTION_LISTEN, OPTION_VERSION, OPTION_VERSION_SHORT, OPTION_COUNT };
 
@@ -14,6 +15,37 @@ static const struct option_row options[] = {
     [OPTION_VERSION_SHORT] = {"-v", NULL, "the same"},
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
+
+static int run_relay(const char *const *values)
+{
+    struct conf_problems problems;
+    struct relay_part *relay = mem_zalloc(sizeof *relay);
+    if (relay == NULL) {
+        fputs("weir: out of memory\n", stderr);
+        return EXIT_FAILED;
+    }
+    conf_problems_init(&problems);
+    int exit_code = relay_part_init(relay,
+        &(struct relay_part_options){
+            .source = &conf_environment,
+            .listen = values[OPTION_LISTEN],
+            .workers = values[OPTION_WORKERS],
+        },
+        &problems);
+    if (exit_code == EXIT_FINE) {
+        exit_code = process_run(&(struct process_options){
+            .parts = (struct part *[]){&relay->part},
+            .part_count = 1,
+            .workers = relay->config.workers,
+            .max_logs = relay->config.max_logs,
+            .problems = &problems,
+        });
+    }
+    conf_problems_fini(&problems);
+    relay_part_fini(relay);
+    mem_free(relay);
+    return exit_code;
+}
 
 static int run(const struct command *command, int argc, char **argv)
 {
@@ -34,11 +66,7 @@ static int run(const struct command *command, int argc, char **argv)
         fprintf(stderr, "weir relay: \"%s\" is not understood; see weir relay --help\n", argv[0]);
         return EXIT_USAGE;
     }
-    return service_run(&(struct service_options){
-        .source = &conf_environment,
-        .listen = values[OPTION_LISTEN],
-        .workers = values[OPTION_WORKERS],
-    });
+    return run_relay(values);
 }
 
 const struct command command_relay = {

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything on loopback with nothing to set up: a relay over TLS on an embedded platform, which the
-// relay asks over HTTP as it would ask a hosted one. Keys, tokens and certificate are made on the
-// first start and kept in the state directory. The environment of `weir relay` still counts; only
-// what is not set there gets these defaults.
+// Everything on loopback with nothing to set up: a relay over TLS on an embedded platform, which
+// the relay asks over HTTP as it would ask a hosted one. Keys, tokens and certificate are made on
+// the first start and kept in the state directory. The environment of `weir relay` still counts;
+// only what is not set there gets these defaults.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app/command.h"
-#include "app/service.h"
+#include "app/platform_server.h"
+#include "app/relay_part.h"
 #include "app/state_dir.h"
 #include "platform/certificate.h"
 
@@ -32,8 +33,8 @@ struct up {
     struct certificate_paths certificate;
     struct platform *platform;
     struct sys_address platform_address;
-    int platform_fd;
-    const char *listen;
+    struct platform_server platform_server;
+    struct relay_part relay;
 };
 
 // ---- Defaults under the environment
@@ -75,9 +76,10 @@ static bool file_exists(void *arg, const char *path)
 
 // ---- What a person sees
 
-static void print_ready(const struct relay *relay, void *arg)
+static void print_ready(void *arg)
 {
     const struct up *up = arg;
+    const struct relay *relay = &up->relay.relay;
     bool tls = relay->config->tls_enabled;
     char base[URL_SIZE];
     snprintf(base, sizeof base, "%s://localhost:%u", tls ? "wss" : "ws", relay->address.port);
@@ -121,17 +123,47 @@ static bool prepare(struct up *up)
     }
     const uint8_t loopback[4] = {127, 0, 0, 1};
     up->platform_address = (struct sys_address){ip_from_v4(loopback), 0};
-    result = sys_listen(&up->platform_address, &up->platform_fd);
+    int fd;
+    result = sys_listen(&up->platform_address, &fd);
     if (result != WEIR_OK) {
         fprintf(stderr, "weir up: the platform cannot listen on 127.0.0.1: %s\n",
             weir_result_text(result));
         return false;
     }
+    platform_server_init(&up->platform_server, up->platform, fd);
     unsigned port = up->platform_address.port;
     snprintf(up->validate_url, sizeof up->validate_url,
         "http://127.0.0.1:%u/api/runtime/internal/relay/validate", port);
     snprintf(up->jwks_url, sizeof up->jwks_url, "http://127.0.0.1:%u/jwks.json", port);
     return true;
+}
+
+static int run_parts(struct up *up, const char *const *values)
+{
+    struct conf_source source = {get, file_exists, up};
+    struct conf_problems problems;
+    conf_problems_init(&problems);
+    int exit_code = relay_part_init(&up->relay,
+        &(struct relay_part_options){
+            .source = &source,
+            .listen = values[OPTION_LISTEN],
+            .workers = values[OPTION_WORKERS],
+        },
+        &problems);
+    if (exit_code == EXIT_FINE) {
+        exit_code = process_run(&(struct process_options){
+            .parts = (struct part *[]){&up->relay.part, &up->platform_server.part},
+            .part_count = 2,
+            .workers = up->relay.config.workers,
+            .max_logs = up->relay.config.max_logs,
+            .problems = &problems,
+            .ready = print_ready,
+            .arg = up,
+        });
+    }
+    conf_problems_fini(&problems);
+    relay_part_fini(&up->relay);
+    return exit_code;
 }
 
 static int run(const struct command *command, int argc, char **argv)
@@ -152,17 +184,7 @@ static int run(const struct command *command, int argc, char **argv)
     }
     exit_code = EXIT_FAILED;
     if (prepare(&up)) {
-        struct conf_source source = {get, file_exists, &up};
-        exit_code = service_run(&(struct service_options){
-            .source = &source,
-            .listen = values[OPTION_LISTEN],
-            .workers = values[OPTION_WORKERS],
-            .platform = up.platform,
-            .platform_address = up.platform_address,
-            .platform_fd = up.platform_fd,
-            .ready = print_ready,
-            .arg = &up,
-        });
+        exit_code = run_parts(&up, values);
     }
     platform_free(up.platform);
     return exit_code;

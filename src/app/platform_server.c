@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/platform_server.h"
 
+#include <stdio.h>
+
 #include "base/time.h"
 
 static struct slice header_of(const struct http_request *request, struct slice name)
@@ -42,23 +44,64 @@ static void on_failed(struct http_server *server, const struct ip *peer, enum ht
 
 static const struct http_route no_routes[] = {{NULL, NULL, NULL}};
 
-enum weir_result platform_server_open(struct platform_server *server, struct worker *worker,
-    const struct platform *platform, int fd)
+static struct platform_server *server_of(struct part *part)
 {
-    server->platform = platform;
-    server->options = (struct http_options){
-        .routes = no_routes,
-        .not_found = handle,
-        .failed = on_failed,
-        .setup_timeout_ns = 10 * NS_PER_S,
-        .idle_timeout_ns = 60 * NS_PER_S,
-        .body_max = PLATFORM_BODY_LEN_MAX,
-        .owner = server,
-    };
+    return container_of(part, struct platform_server, part);
+}
+
+static enum weir_result start_worker(
+    struct part *part, struct worker *worker, char *problem, size_t size)
+{
+    struct platform_server *server = server_of(part);
+    if (worker->index != 0) {
+        return WEIR_OK;
+    }
+    int fd = server->fd;
+    server->fd = -1;
+    snprintf(problem, size, "the platform cannot be served");
     return http_server_open(&server->server, worker, &server->options, fd);
 }
 
-void platform_server_close(struct platform_server *server)
+static void stop_worker(struct part *part, struct worker *worker)
 {
-    http_server_close(&server->server);
+    if (worker->index == 0) {
+        http_server_close(&server_of(part)->server);
+    }
+}
+
+static void close_platform(struct part *part)
+{
+    struct platform_server *server = server_of(part);
+    if (server->fd >= 0) {
+        sys_close(server->fd);
+        server->fd = -1;
+    }
+}
+
+static const struct part_ops ops = {
+    .name = "platform",
+    .stopping = LOG_EVENT_COUNT,
+    .stopped = LOG_EVENT_COUNT,
+    .start_worker = start_worker,
+    .stop_worker = stop_worker,
+    .close = close_platform,
+};
+
+void platform_server_init(struct platform_server *server, const struct platform *platform, int fd)
+{
+    *server = (struct platform_server){
+        .part.ops = &ops,
+        .platform = platform,
+        .fd = fd,
+        .options =
+            {
+                .routes = no_routes,
+                .not_found = handle,
+                .failed = on_failed,
+                .setup_timeout_ns = 10 * NS_PER_S,
+                .idle_timeout_ns = 60 * NS_PER_S,
+                .body_max = PLATFORM_BODY_LEN_MAX,
+                .owner = server,
+            },
+    };
 }

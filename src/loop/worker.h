@@ -30,6 +30,17 @@ struct job {
     job_fn *run;
 };
 
+// Slots of worker->rooms.
+enum worker_room {
+    ROOM_OUTBOX,
+    ROOM_HTTP_CLIENT,
+    ROOM_RELAY,
+    ROOM_PLATFORM,
+    ROOM_ENGINE,
+    ROOM_HEALTH,
+    ROOM_COUNT,
+};
+
 struct worker {
     uv_loop_t loop;
     struct crew *crew;             // borrowed, outlives the worker
@@ -37,7 +48,7 @@ struct worker {
     unsigned index;
     struct siphash_key seed; // for this worker's hash maps
     void *read_area;         // owned; one buffer for all connections at read time
-    void *rooms[4];          // what the parts keep per worker: see enum worker_room
+    void *rooms[ROOM_COUNT]; // what the parts keep per worker
 
     struct wheel wheel;
     uint64_t now_ns;
@@ -54,9 +65,6 @@ struct worker {
     uint64_t alarm_ns;
     _Atomic bool stopping;
 };
-
-// Slots of worker->rooms.
-enum worker_room { ROOM_OUTBOX, ROOM_HTTP_CLIENT, ROOM_RELAY, ROOM_PLATFORM };
 
 #define WORKER_READ_AREA_SIZE (256 * 1024)
 

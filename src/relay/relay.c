@@ -4,7 +4,8 @@
 // Draining, per shard: for RELAY_DRAIN_TIME_MS /health says 503 and everybody is still let in, so
 // that load balancers can turn away first. Then the listener closes; upgrades under way are ended;
 // connections are told one slice every 20 ms so that all are told within a second; when the last has
-// gone, or five seconds have passed, the shard is done. The last shard that is done stops the crew.
+// gone, or five seconds have passed, the shard is done. The last shard
+// that is done tells whoever asked for it.
 #include "relay/relay.h"
 
 #include <stdio.h>
@@ -322,7 +323,6 @@ void relay_worker_stop(struct worker *worker)
     worker_settle(worker);
     weir_assert(list_empty(&shard->peers) && list_empty(&shard->upgrades));
     jwks_cache_free(shard->jwks);
-    http_client_fini(worker);
     worker_settle(worker);
     cells_evict(shard, true);
     map_fini(&shard->cells);
@@ -334,7 +334,6 @@ void relay_worker_stop(struct worker *worker)
     limiter_fini(&shard->workspace_runtime);
     limiter_fini(&shard->daemon);
     tls_server_fini(&shard->tls);
-    ws_worker_fini(worker);
     worker->rooms[ROOM_RELAY] = NULL;
     mem_free(shard);
 }
@@ -348,7 +347,7 @@ static void shard_done(struct shard *shard)
     }
     shard->drained = true;
     if (atomic_fetch_sub(&shard->relay->shards_busy, 1) == 1) {
-        crew_stop(shard->relay->crew);
+        shard->relay->drained(shard->relay->drained_arg);
     }
 }
 
@@ -405,11 +404,11 @@ static void drain_on_worker(struct worker *worker, struct job *job)
     }
 }
 
-void relay_drain(struct relay *relay)
+void relay_drain(struct relay *relay, relay_drained_fn *drained, void *arg)
 {
-    if (atomic_exchange(&relay->draining, true)) {
-        return;
-    }
+    relay->drained = drained;
+    relay->drained_arg = arg;
+    atomic_store(&relay->draining, true);
     for (unsigned i = 0; i < relay->crew->count; i++) {
         worker_post(&relay->crew->workers[i], &relay->notices[i].drain, drain_on_worker);
     }

@@ -20,6 +20,8 @@ struct relay_notice {
     atomic_bool reload_posted; // and not run yet
 };
 
+typedef void relay_drained_fn(void *arg);
+
 struct relay {
     const struct relay_config *config; // borrowed, outlives the relay
     struct crew *crew;                 // borrowed, outlives the relay
@@ -35,6 +37,8 @@ struct relay {
     struct relay_notice *notices; // owned; one for each worker, which may not have started yet
     atomic_bool draining;
     atomic_uint shards_busy; // shards that still hold connections while draining
+    relay_drained_fn *drained; // told when none does any more
+    void *drained_arg;
     atomic_bool unknown_claim_logged;
     char *internal_key_header; // owned; NULL without RELAY_INTERNAL_KEY
 };
@@ -54,9 +58,9 @@ enum weir_result relay_worker_start(
     struct relay *relay, struct worker *worker, char *problem, size_t size) WEIR_MUST_CHECK;
 void relay_worker_stop(struct worker *worker);
 
-// Any thread. Stops listening, sends everybody 1001 spread over a second, and ends the crew when all
-// have left, or five seconds later (spec section 13; 14, 9).
-void relay_drain(struct relay *relay);
+// Once, on any thread. Stops listening, sends everybody 1001 spread over a second, and calls
+// drained, on any worker's thread, when all have left or five seconds later (spec section 13; 14, 9).
+void relay_drain(struct relay *relay, relay_drained_fn *drained, void *arg);
 // Any thread: loads the certificate anew; a pair that does not fit is logged and not used.
 void relay_reload(struct relay *relay);
 

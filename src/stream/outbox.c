@@ -36,12 +36,15 @@ static struct outbox *outbox_of(const struct worker *worker)
 
 enum weir_result ws_worker_init(struct worker *worker, size_t queued_max)
 {
-    struct outbox *outbox = mem_zalloc(sizeof *outbox);
+    struct outbox *outbox = outbox_of(worker);
+    if (outbox == NULL) {
+        outbox = mem_zalloc(sizeof *outbox);
+        worker->rooms[ROOM_OUTBOX] = outbox;
+    }
     if (outbox == NULL) {
         return WEIR_MEMORY;
     }
-    outbox->queued_max = queued_max;
-    worker->rooms[ROOM_OUTBOX] = outbox;
+    outbox->queued_max += queued_max;
     return WEIR_OK;
 }
 

@@ -124,8 +124,10 @@ static inline bool ws_is_open(const struct ws *ws)
 // Bytes accepted but not taken by the kernel are above the high mark.
 bool ws_is_backlogged(const struct ws *ws);
 
-// The worker's outbox is made on first use, or here with a bound for all queues of the worker.
+// For each part of the process that holds websockets on this worker, before the first one: adds what
+// the part lets wait in queues to the bound for all of them.
 enum weir_result ws_worker_init(struct worker *worker, size_t queued_max) WEIR_MUST_CHECK;
+// When all of them have gone; fine on a worker that had none.
 void ws_worker_fini(struct worker *worker);
 
 #endif

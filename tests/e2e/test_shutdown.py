@@ -2,6 +2,7 @@
 """Signals, draining and the end (spec 13, 14.9)."""
 import socket
 import signal
+import subprocess
 import threading
 import time
 
@@ -153,12 +154,45 @@ def test_port_is_free_again(start):
     second.client()
 
 
-def test_hangup_reloads_and_keeps_everybody(start):
+def test_hangup_keeps_everybody_and_says_that_there_is_nothing_to_reload(start):
     world = start()
     daemon, client = world.pair()
     world.relay.signal(signal.SIGHUP)
     client.send(f.text(f.e2ee()))
     assert daemon.recv_text() == f.text(f.e2ee())
+    assert world.relay.log.wait("reload")["details"] == {"relay": "nothing to reload"}
+
+
+def wait_until_it_listens(port):
+    """Without a pause: what is tested comes right after."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except ConnectionError:
+            pass
+    raise AssertionError("it does not listen")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_workers_turn_is_not_lost(number):
+    """Sent as soon as anybody can connect, which is before the loops run."""
+    for _ in range(10):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        process = subprocess.Popen(
+            [weir.binary(), "relay", "--workers", "2"],
+            env={**weir.base_environment(), "RELAY_LISTEN_PORT": str(port), "RELAY_TLS": "0"},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        try:
+            wait_until_it_listens(port)
+            process.send_signal(number)
+            output, errors = process.communicate(timeout=weir.STOP_TIMEOUT_S)
+        finally:
+            process.kill()
+        assert process.returncode == 0, errors
+        assert b'"relay_stopping"' in output and b'"relay_stopped"' in output
 
 
 def test_start_fails_when_the_port_is_taken():

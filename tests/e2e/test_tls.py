@@ -136,6 +136,7 @@ def test_hangup_reloads_the_certificate(world, files):
     daemon, client = world.pair()
     install(second, paths)
     world.relay.signal(signal.SIGHUP)
+    assert world.relay.log.wait("reload")["details"] == {"relay": "certificate"}
     world.relay.log.wait("tls_reloaded")
     eventually(lambda: served_name(world) == "second", "the new certificate is served")
     client.send(f.text(f.e2ee()))
