@@ -17,16 +17,20 @@ function(weir_module NAME)
   target_link_libraries(weir_${NAME} PUBLIC ${ARG_SEES} ${ARG_USES} PRIVATE weir_flags)
 endfunction()
 
-# weir_unit_test(base/test_map MODULES base): one cmocka program, one ctest entry.
+# weir_unit_test(base/test_map MODULES base): one cmocka program, one ctest entry. NAME when it is not
+# called like its file.
 function(weir_unit_test PATH)
-  cmake_parse_arguments(ARG "" "" "MODULES;USES" ${ARGN})
-  string(REPLACE "/" "_" TARGET unit_${PATH})
+  cmake_parse_arguments(ARG "" "NAME" "MODULES;USES" ${ARGN})
+  if(NOT ARG_NAME)
+    set(ARG_NAME ${PATH})
+  endif()
+  string(REPLACE "/" "_" TARGET unit_${ARG_NAME})
   add_executable(${TARGET} ${CMAKE_CURRENT_SOURCE_DIR}/${PATH}.c)
   list(TRANSFORM ARG_MODULES PREPEND weir_)
   target_link_libraries(${TARGET} PRIVATE ${ARG_MODULES} ${ARG_USES} PkgConfig::CMOCKA weir_flags)
   target_compile_definitions(${TARGET} PRIVATE WEIR_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
   set_target_properties(${TARGET} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  add_test(NAME unit/${PATH} COMMAND ${TARGET})
+  add_test(NAME unit/${ARG_NAME} COMMAND ${TARGET})
 endfunction()
 
 # weir_fuzz_target(json MODULES proto): libFuzzer with -DWEIR_FUZZ=ON, otherwise a program that

@@ -2,6 +2,9 @@
 #include "base/utf8.h"
 
 #include <stdint.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 // What the second byte may be, by first byte (RFC 3629 section 4); 0,0 for a byte that starts
 // nothing.
@@ -69,9 +72,36 @@ size_t utf8_broken_len(struct slice text)
     return expected == 0 ? 1 : good_prefix(text, expected);
 }
 
-static size_t ascii_run(struct slice text)
+#if defined(__SSE2__)
+
+// The whole blocks of 64 bytes at the front that are ASCII.
+static size_t ascii_blocks(struct slice text)
 {
     size_t i = 0;
+    for (; text.len - i >= 64; i += 64) {
+        const __m128i *at = (const __m128i *)(const void *)(text.at + i);
+        __m128i low = _mm_or_si128(_mm_loadu_si128(at), _mm_loadu_si128(at + 1));
+        __m128i high = _mm_or_si128(_mm_loadu_si128(at + 2), _mm_loadu_si128(at + 3));
+        if (_mm_movemask_epi8(_mm_or_si128(low, high)) != 0) {
+            break;
+        }
+    }
+    return i;
+}
+
+#else
+
+static size_t ascii_blocks(struct slice text)
+{
+    (void)text;
+    return 0;
+}
+
+#endif
+
+static size_t ascii_run(struct slice text)
+{
+    size_t i = ascii_blocks(text);
     for (uint64_t word; i + 8 <= text.len; i += 8) {
         memcpy(&word, text.at + i, 8);
         if ((word & UINT64_C(0x8080808080808080)) != 0) {

@@ -8,7 +8,7 @@
 
 #include "base/slice.h"
 
-// The whole text is valid UTF-8. Runs of ASCII are checked eight bytes at a time.
+// The whole text is valid UTF-8. Runs of ASCII are checked 64 bytes at a time, or eight.
 bool utf8_valid(struct slice text);
 // The length of the valid sequence at the front of text, 0 when there is none.
 size_t utf8_sequence_len(struct slice text);

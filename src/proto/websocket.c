@@ -193,7 +193,48 @@ size_t ws_header_write(
     return len + 4;
 }
 
-void ws_unmask(char *to, const char *from, size_t len, const uint8_t mask[4], uint64_t offset)
+#ifdef __SSE2__
+
+// The blocks of 64 bytes at the front; returns where they end.
+static size_t unmask_blocks(
+    char *to, const char *from, size_t len, uint64_t pattern, uint64_t *seen)
+{
+    const __m128i wide = _mm_set1_epi64x((long long)pattern);
+    __m128i all = _mm_setzero_si128();
+    size_t i = 0;
+    for (; len - i >= 64; i += 64) {
+        const __m128i *at = (const __m128i *)(const void *)(from + i);
+        __m128i a = _mm_xor_si128(_mm_loadu_si128(at), wide);
+        __m128i b = _mm_xor_si128(_mm_loadu_si128(at + 1), wide);
+        __m128i c = _mm_xor_si128(_mm_loadu_si128(at + 2), wide);
+        __m128i d = _mm_xor_si128(_mm_loadu_si128(at + 3), wide);
+        all = _mm_or_si128(all, _mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d)));
+        __m128i *out = (__m128i *)(void *)(to + i);
+        _mm_storeu_si128(out, a);
+        _mm_storeu_si128(out + 1, b);
+        _mm_storeu_si128(out + 2, c);
+        _mm_storeu_si128(out + 3, d);
+    }
+    *seen = _mm_movemask_epi8(all) != 0 ? UINT64_MAX : 0;
+    return i;
+}
+
+#else
+
+static size_t unmask_blocks(
+    char *to, const char *from, size_t len, uint64_t pattern, uint64_t *seen)
+{
+    (void)to;
+    (void)from;
+    (void)len;
+    (void)pattern;
+    (void)seen;
+    return 0;
+}
+
+#endif
+
+bool ws_unmask(char *to, const char *from, size_t len, const uint8_t mask[4], uint64_t offset)
 {
     uint8_t turned[8];
     for (size_t i = 0; i < sizeof turned; i++) {
@@ -202,29 +243,21 @@ void ws_unmask(char *to, const char *from, size_t len, const uint8_t mask[4], ui
     uint64_t pattern;
     memcpy(&pattern, turned, sizeof pattern);
 
-    size_t i = 0;
-#ifdef __SSE2__
-    const __m128i wide = _mm_set1_epi64x((long long)pattern);
-    for (; len - i >= 64; i += 64) {
-        const __m128i a = _mm_loadu_si128((const __m128i *)(from + i));
-        const __m128i b = _mm_loadu_si128((const __m128i *)(from + i + 16));
-        const __m128i c = _mm_loadu_si128((const __m128i *)(from + i + 32));
-        const __m128i d = _mm_loadu_si128((const __m128i *)(from + i + 48));
-        _mm_storeu_si128((__m128i *)(to + i), _mm_xor_si128(a, wide));
-        _mm_storeu_si128((__m128i *)(to + i + 16), _mm_xor_si128(b, wide));
-        _mm_storeu_si128((__m128i *)(to + i + 32), _mm_xor_si128(c, wide));
-        _mm_storeu_si128((__m128i *)(to + i + 48), _mm_xor_si128(d, wide));
-    }
-#endif
+    uint64_t seen = 0; // all results, one over the other
+    size_t i = unmask_blocks(to, from, len, pattern, &seen);
     for (; len - i >= sizeof pattern; i += sizeof pattern) {
         uint64_t block;
         memcpy(&block, from + i, sizeof block);
         block ^= pattern;
+        seen |= block;
         memcpy(to + i, &block, sizeof block);
     }
     for (size_t k = 0; i < len; i++, k++) {
-        to[i] = (char)((uint8_t)from[i] ^ turned[k]);
+        uint8_t byte = (uint8_t)((uint8_t)from[i] ^ turned[k]);
+        seen |= byte;
+        to[i] = (char)byte;
     }
+    return (seen & UINT64_C(0x8080808080808080)) == 0;
 }
 
 enum weir_result ws_close_parse(struct slice payload, uint16_t *ret_code, struct slice *ret_reason)

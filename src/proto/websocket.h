@@ -58,8 +58,9 @@ size_t ws_header_write(
     char out[WS_HEADER_MAX], uint64_t payload_len, enum ws_opcode opcode, const uint8_t mask[4]);
 
 // Copies len bytes from `from` to `to`, XORed with mask, whose phase is the offset of from[0] in
-// its payload. to == from works in place, and `to` may lie anywhere before `from`, overlapping.
-void ws_unmask(char *to, const char *from, size_t len, const uint8_t mask[4], uint64_t offset);
+// its payload. to == from works in place, and `to` may lie anywhere before `from`, overlapping. Returns
+// whether every byte of the result is ASCII: it comes for nothing here and saves most texts a pass.
+bool ws_unmask(char *to, const char *from, size_t len, const uint8_t mask[4], uint64_t offset);
 
 // A received close payload (section 5.5.1): empty gives 1005. WEIR_PROTOCOL: one byte, or a code
 // that must not be sent (section 7.4: below 1000, 1004-1006, 1015-2999, 5000 and up; IANA's

@@ -12,9 +12,10 @@
 
 #define PARTIAL_SIZE_MIN 1024
 
-static void deliver(struct ws *ws, struct ws_message *message)
+static void deliver(struct ws *ws, struct ws_message *message, bool ascii)
 {
-    if (message->opcode == WS_TEXT && !utf8_valid(slice_of(message->bytes, message->len))) {
+    if (message->opcode == WS_TEXT && !ascii &&
+        !utf8_valid(slice_of(message->bytes, message->len))) {
         ws_fail(ws, &close_BAD_UTF8);
         return;
     }
@@ -62,7 +63,7 @@ static void gather_fragment(struct ws *ws, const struct ws_header *header, const
     struct ws_gather *done = ws->gather;
     ws->gather = NULL;
     struct ws_message whole = {message, done->len, (enum ws_opcode)ws->gather_opcode, false};
-    deliver(ws, &whole);
+    deliver(ws, &whole, false);
     if (whole.forwarded) {
         outbox_flush(ws->stream.worker);
     }
@@ -105,9 +106,9 @@ static void handle_frame(struct ws *ws, const struct ws_header *header, char *fr
     }
     size_t len = (size_t)header->payload_len;
     char *moved = *out + ws_header_len(len);
-    ws_unmask(moved, payload, len, header->mask, 0);
+    bool ascii = ws_unmask(moved, payload, len, header->mask, 0);
     struct ws_message message = {moved, len, (enum ws_opcode)header->opcode, false};
-    deliver(ws, &message);
+    deliver(ws, &message, ascii);
     if (message.forwarded) {
         *out = moved + len;
     }

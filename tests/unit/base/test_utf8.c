@@ -70,14 +70,14 @@ static void judges_sequences(void **state)
     }
 }
 
-// Eight bytes are looked at together: a sequence must be seen wherever it lies among them.
+// 64 and eight bytes are looked at together: a sequence must be seen wherever it lies among them.
 static void judges_at_every_offset(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        for (size_t before = 0; before < 18; before++) {
-            for (size_t after = 0; after < 10; after++) {
-                char text[18 + 8 + 10];
+        for (size_t before = 0; before < 140; before++) {
+            for (size_t after = 0; after < 80; after++) {
+                char text[140 + 8 + 80];
                 memset(text, 'a', sizeof text);
                 memcpy(text + before, rows[i].text.at, rows[i].text.len);
                 size_t len = before + rows[i].text.len + after;

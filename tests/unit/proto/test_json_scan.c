@@ -233,9 +233,9 @@ static void test_nul_is_no_end(void **state)
     expect(SLICE("{\"a\":1\0}"), WEIR_MALFORMED);
 }
 
-// ---- Strings, at every place of the 16-byte blocks
+// ---- Strings, at every place of the blocks of 16 bytes, and of 64 behind the first four of those
 
-#define STRING_MAX 70
+#define STRING_MAX 210
 
 // {"v":"xxxx...xxxx"} with one byte replaced.
 static struct slice string_text(char *out, size_t len, size_t at, const char *piece)
@@ -243,14 +243,14 @@ static struct slice string_text(char *out, size_t len, size_t at, const char *pi
     char string[STRING_MAX + 8];
     memset(string, 'x', len);
     memcpy(string + at, piece, strlen(piece));
-    int total = snprintf(out, 256, "{\"v\":\"%.*s\"}", (int)len, string);
+    int total = snprintf(out, STRING_MAX + 32, "{\"v\":\"%.*s\"}", (int)len, string);
     return slice_of(out, (size_t)total);
 }
 
 static void test_special_byte_anywhere(void **state)
 {
     (void)state;
-    char out[256];
+    char out[STRING_MAX + 32];
     for (size_t len = 1; len < STRING_MAX; len++) {
         for (size_t at = 0; at < len; at++) {
             expect(string_text(out, len, at, "\x1f"), WEIR_MALFORMED);
@@ -277,6 +277,9 @@ static void test_every_byte_in_a_string(void **state)
         *strchr(text, '?') = (char)byte;
         bool plain = byte >= 0x20 && byte != '"' && byte != '\\';
         expect(slice_of(text, sizeof text - 1), plain ? WEIR_OK : WEIR_MALFORMED);
+        char out[STRING_MAX + 32];
+        char piece[2] = {(char)byte, '\0'};
+        expect(string_text(out, 200, 100, piece), plain || byte == 0 ? WEIR_OK : WEIR_MALFORMED);
         char key[] = "{\"?\":\"0123456789abcdef\"}";
         key[2] = (char)byte;
         expect(slice_of(key, sizeof key - 1), plain ? WEIR_OK : WEIR_MALFORMED);

@@ -320,6 +320,8 @@ static void test_written_headers_read_back(void **state)
 
 static const uint8_t unmask_key[4] = {0xa5, 0x5a, 0x0f, 0x81};
 
+#define ASCII_RUN 18 // plain_byte(18) is the first one above 127
+
 static char plain_byte(size_t i)
 {
     return (char)(i * 7 + 3);
@@ -337,7 +339,8 @@ static void check_unmask(size_t len, uint64_t offset, size_t distance)
     char behind[UNMASK_DISTANCE_MAX];
     size_t behind_len = distance < len ? distance : len;
     memcpy(behind, block + size - behind_len, behind_len);
-    ws_unmask(block, block + distance, len, unmask_key, offset);
+    bool ascii = len <= ASCII_RUN;
+    assert_int_equal(ws_unmask(block, block + distance, len, unmask_key, offset), ascii);
     for (size_t i = 0; i < len; i++) {
         assert_int_equal(block[i], plain_byte(i));
     }
@@ -374,6 +377,24 @@ static void test_unmask_elsewhere(void **state)
             }
             assert_int_equal(to[0], 'g');
             assert_int_equal(to[1 + len], 'g');
+        }
+    }
+}
+
+// One byte that is not ASCII is noticed wherever it stands.
+static void test_unmask_tells_ascii(void **state)
+{
+    (void)state;
+    for (size_t len = 0; len <= UNMASK_LEN_MAX; len++) {
+        char text[UNMASK_LEN_MAX];
+        char masked[UNMASK_LEN_MAX];
+        memset(text, '\x7f', sizeof text);
+        ws_unmask(masked, text, len, unmask_key, 0);
+        assert_true(ws_unmask(text, masked, len, unmask_key, 0));
+        for (size_t at = 0; at < len; at++) {
+            masked[at] ^= '\x80';
+            assert_false(ws_unmask(text, masked, len, unmask_key, 0));
+            masked[at] ^= '\x80';
         }
     }
 }
@@ -554,6 +575,7 @@ int main(void)
         cmocka_unit_test(test_unmask_in_place_and_downwards),
         cmocka_unit_test(test_unmask_elsewhere),
         cmocka_unit_test(test_unmask_in_pieces),
+        cmocka_unit_test(test_unmask_tells_ascii),
         cmocka_unit_test(test_close_payloads),
         cmocka_unit_test(test_close_codes),
         cmocka_unit_test(test_close_write),
