@@ -24,6 +24,7 @@ pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv>=1.44)
 pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET openssl>=3.0)
 pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl>=7.88)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.13)
+pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c>=1.4)
 pkg_check_modules(NGHTTP2 REQUIRED IMPORTED_TARGET libnghttp2>=1.52)
 if(WEIR_TESTS)
   pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
@@ -39,6 +40,24 @@ find_path(LLHTTP_INCLUDE llhttp.h PATHS /usr/share/include/llhttp REQUIRED)
 target_include_directories(llhttp SYSTEM PUBLIC ${LLHTTP_INCLUDE})
 target_compile_definitions(llhttp PUBLIC LLHTTP_STRICT_MODE=1)
 target_compile_options(llhttp PRIVATE -O2 -w)
+
+# The agent protocol's messages as C, from the .proto files and Google's own (libprotobuf-dev).
+find_program(WEIR_PROTOC_C protoc-c REQUIRED)
+set(PROTO_OUT ${CMAKE_BINARY_DIR}/protobuf)
+set(PROTO_FILES rstrm google/protobuf/timestamp google/protobuf/wrappers)
+list(TRANSFORM PROTO_FILES PREPEND ${PROTO_OUT}/ OUTPUT_VARIABLE PROTO_SOURCES)
+list(TRANSFORM PROTO_SOURCES APPEND .pb-c.c)
+list(TRANSFORM PROTO_SOURCES REPLACE "\\.c$" ".h" OUTPUT_VARIABLE PROTO_HEADERS)
+file(MAKE_DIRECTORY ${PROTO_OUT})
+add_custom_command(
+  OUTPUT ${PROTO_SOURCES} ${PROTO_HEADERS}
+  COMMAND ${WEIR_PROTOC_C} --proto_path=${CMAKE_SOURCE_DIR}/src/proto --proto_path=/usr/include
+    --c_out=${PROTO_OUT} rstrm.proto google/protobuf/timestamp.proto google/protobuf/wrappers.proto
+  DEPENDS ${CMAKE_SOURCE_DIR}/src/proto/rstrm.proto VERBATIM)
+add_library(rstrm_messages STATIC ${PROTO_SOURCES})
+target_include_directories(rstrm_messages SYSTEM PUBLIC ${PROTO_OUT})
+target_compile_options(rstrm_messages PRIVATE -O2 -w)
+target_link_libraries(rstrm_messages PUBLIC PkgConfig::PROTOBUF_C)
 
 add_library(weir_flags INTERFACE)
 target_compile_options(weir_flags INTERFACE

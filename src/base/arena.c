@@ -32,6 +32,7 @@ static bool add_chunk(struct arena *arena, size_t size)
 {
     size = size < CHUNK_SIZE ? CHUNK_SIZE : size;
     if (size > arena->bytes_max - arena->bytes) {
+        arena->full = true;
         return false;
     }
     struct arena_chunk *chunk = mem_zalloc(sizeof *chunk + size);
@@ -50,6 +51,7 @@ void *arena_alloc(struct arena *arena, size_t size)
 {
     const size_t align = alignof(max_align_t);
     if (size > arena->bytes_max) {
+        arena->full = true;
         return NULL;
     }
     size = (size + align - 1) / align * align;

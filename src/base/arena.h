@@ -16,6 +16,7 @@ struct arena {
     size_t used;                // bytes handed out of the newest
     size_t bytes;               // of all chunks
     size_t bytes_max;           // the bound
+    bool full;                  // an allocation was refused because of the bound, since the reset
 };
 
 void arena_init(struct arena *arena, size_t bytes_max);

@@ -4,7 +4,8 @@
 //
 // Absent and "present with the default value" differ in this protocol, and so they do here: a slice
 // that is absent has at == NULL (SLICE_EMPTY is present), a sub-message that is absent is NULL, a
-// switch has three positions. A zeroed struct is one with nothing in it.
+// switch has three positions. A zeroed struct is one with nothing in it. Of several members of a
+// oneof the last one wins, also when it is the same one again.
 //
 // The same structs are decoded to and encoded from. Decoded ones lie in the caller's arena and live
 // until it is reset; what is encoded borrows from the caller for the call.
@@ -245,7 +246,8 @@ enum weir_result rstrm_decode(
     struct slice payload, struct arena *arena, struct rstrm_message *ret_message) WEIR_MUST_CHECK;
 
 // Appends a whole frame, or nothing. The kind is not RSTRM_NONE. WEIR_TOO_LARGE: past
-// RSTRM_PAYLOAD_MAX. WEIR_FULL and WEIR_MEMORY as buf_append has them.
+// RSTRM_PAYLOAD_MAX. WEIR_INVALID: a text with a NUL in it. WEIR_FULL and WEIR_MEMORY as buf_append
+// has them.
 enum weir_result rstrm_encode(struct buf *out, const struct rstrm_message *message) WEIR_MUST_CHECK;
 
 #endif

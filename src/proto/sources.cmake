@@ -7,5 +7,8 @@ set(SOURCES
   noise.c
   prometheus.c
   proxy_header.c
+  rstrm.c
+  rstrm_check.c
+  rstrm_forms.c
   websocket.c
 )
