@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 set(SOURCES
+  clienthello.c
   http1.c
   json_scan.c
   json_value.c
