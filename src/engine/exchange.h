@@ -6,24 +6,34 @@
 //   front  ──  back->body, back->end                       request body   ──►  back
 //          ◄── front->head, front->body, front->end        answer         ──
 //          ◄── front->resume     back->resume ──►          back-pressure
-//          ◄── front->fail       back->cancel ──►          the end before its time
+//          ◄── front->cut        back->cancel ──►          the end before its time
 //
 // Rules, for both sides:
 // 1. Body bytes are pushed; the receiver takes all of them, writes what the kernel takes and copies
-//    the rest. It returns false when it holds more than EXCHANGE_HELD_HIGH: the sender then pushes no
-//    more (it stops reading its socket) until it is resumed. What is pushed at once is at most one
-//    read (WORKER_READ_AREA_SIZE).
+//    the rest. It returns false when it holds more than EXCHANGE_HELD_HIGH: the sender then pushes
+//    no more (it stops reading its socket) until it is resumed. What is pushed at once is at most
+//    one read (WORKER_READ_AREA_SIZE).
 // 2. A call into the other side may end the exchange: touch nothing of it afterwards unless
 //    exchange->ended is still false. The front owns the memory of the exchange and keeps it until
-//    its own connection's turn ends.
-// 3. Exactly one of front->end, front->fail, back->cancel ends it; exchange_finished is called by
-//    the front when its last byte is handed to its connection.
-// 4. After an answer of 101 (or 200 to a CONNECT) both directions are raw bytes; end means the end
-//    of that direction, and the exchange lives until both have ended.
+//    this turn's deferred work; only then does it begin another one there.
+// 3. Exactly one of front->head without a body, front->end, exchange_fail, exchange_cancel ends it.
+//    A back has let go of the exchange before it calls one of the first three, and is let go of
+//    when cancel is called. An answer may be complete before the request is: a back that is not
+//    told of the end of the request by then has a stream that cannot be used again.
+// 4. After an answer of 101 (or 2xx to a CONNECT; exchange->upgraded) both directions are raw
+// bytes;
+//    end means the end of that direction, and the exchange lives until both have ended. A front
+//    that hears front->end there calls back->end later, or exchange_cancel; whoever ends second
+//    ends it.
 // 5. All slices are borrowed for the call.
+// 6. Neither side reads its socket inside a call from the other: what was pushed may lie in the
+//    worker's read area. resume means: wait for readiness again.
+// 7. exchange_start may end it before it returns.
 #ifndef WEIR_ENGINE_EXCHANGE_H
 #define WEIR_ENGINE_EXCHANGE_H
 
+#include "base/ip.h"
+#include "base/list.h"
 #include "engine/tunnel.h"
 #include "loop/timer.h"
 #include "proto/http1.h"
@@ -46,11 +56,13 @@ enum edge_error {
 struct request_head {
     struct slice method;
     struct slice authority; // as received: Host, or :authority
-    struct slice target;    // path and query as received; "*" for OPTIONS; empty for a plain CONNECT
+    struct slice target; // path and query as received; "*" for OPTIONS; empty for a plain CONNECT
     const struct http1_header *fields; // as received, without pseudo fields and Host
     size_t field_count;
-    struct slice upgrade; // protocol asked for: Upgrade, or :protocol of an extended CONNECT; or empty
-    bool has_body;        // bytes or an end will follow; false: back->end is not called
+    struct slice
+        upgrade;   // protocol asked for: Upgrade, or :protocol of an extended CONNECT; or empty
+    bool has_body; // bytes or an end will follow; false: back->end is not called (always for
+                   // CONNECT)
     bool has_length;
     uint64_t length;
     unsigned version; // 1 or 2
@@ -58,10 +70,12 @@ struct request_head {
 
 struct answer_head {
     unsigned status; // below 200 (but 101): informational, more heads follow
-    const struct http1_header *fields; // hop-by-hop ones removed
+    const struct http1_header
+        *fields; // by exchange_answer_fields: no hop-by-hop, no Content-Length
     size_t field_count;
-    bool has_body; // false: this head ends the answer, front->end is not called
-    bool has_length;
+    struct slice upgrade; // of a 101: the protocol that Upgrade names
+    bool has_body;   // false: this head ends the answer, front->end is not called (not for 101)
+    bool has_length; // also without a body: what a HEAD or 304 says
     uint64_t length;
 };
 
@@ -69,9 +83,9 @@ struct front_ops {
     void (*head)(struct exchange *exchange, const struct answer_head *head);
     bool (*body)(struct exchange *exchange, struct slice bytes);
     void (*end)(struct exchange *exchange, const struct http1_header *trailers, size_t count);
-    // Before the head: the page of that error. Afterwards: a cut that the visitor can tell from an
-    // end (spec section 6.8).
-    void (*fail)(struct exchange *exchange, enum edge_error error);
+    // An end behind the head and before its time, that the visitor can tell from a good one (spec
+    // section 6.8). Called by exchange_fail only.
+    void (*cut)(struct exchange *exchange);
     void (*resume)(struct exchange *exchange); // the back takes request body again
 };
 
@@ -88,6 +102,9 @@ struct visitor {
     struct sys_address peer;
     char sni[TUNNEL_HOST_SIZE]; // "" without
     int tls_version;            // TLS1_2_VERSION and so on
+    char peer_text[IP_TEXT_SIZE];
+    bool connected; // a plain CONNECT has been carried: no other authority from then on
+    bool strayed;   // another authority than the SNI has been asked for: no CONNECT from then on
     // Upstream streams that finished an exchange for this visitor and may serve its next one; the
     // upstream's affair (upstream_pool.h). The front calls upstream_pool_close when it ends.
     struct list idle_upstreams;
@@ -101,27 +118,59 @@ struct exchange {
     void *back_state;            // the back's
     uint64_t started_ns;
     unsigned status; // of the final head; 0 before
-    bool upgraded;   // see rule 4
+    bool upgraded;   // see rule 4; set by exchange_head
     bool ended;
+    bool connect;        // the method is CONNECT
+    bool head_only;      // the method is HEAD
+    bool wants_html;     // of Accept, for pages
+    unsigned version;    // of the request
+    char request_id[33]; // made when the request has none, otherwise ""
+    struct slice label;  // why the edge answers itself; empty otherwise
 };
 
 // Routes the request and starts its back. May call the front at once (pages, errors). The front has
 // set visitor and front, everything else is zero.
 void exchange_start(struct exchange *exchange, const struct request_head *head);
-// The visitor has gone, or misbehaves.
+// The same for a request that the front refuses itself; exchange_start is not called then. What of
+// the head is known may be given, the rest is zero.
+void exchange_refuse(
+    struct exchange *exchange, const struct request_head *head, enum edge_error error);
+// The visitor has gone, or misbehaves. Fine when it has ended.
 void exchange_cancel(struct exchange *exchange);
+// For the books: once for each exchange that was started or refused, when it has ended.
+void exchange_finished(struct exchange *exchange);
 
 // ---- For backs.
 
+// The answer, or a part of it: what backs call instead of the front's table. The first does the
+// books of the head (status, upgraded) on its way.
+void exchange_head(struct exchange *exchange, const struct answer_head *head);
+static inline bool exchange_body(struct exchange *exchange, struct slice bytes)
+{
+    return exchange->front->body(exchange, bytes);
+}
+static inline void exchange_end(
+    struct exchange *exchange, const struct http1_header *trailers, size_t count)
+{
+    exchange->front->end(exchange, trailers, count);
+}
+static inline void exchange_resume(struct exchange *exchange)
+{
+    exchange->front->resume(exchange);
+}
+// Ends the exchange from the back's side before its time: the page of that error, or a cut when the
+// head has gone out.
+void exchange_fail(struct exchange *exchange, enum edge_error error);
+
 // The fields that travel on: no hop-by-hop ones nor those Connection names, no spoofable ones, and
-// those the edge adds (spec section 6.3). out has room for EXCHANGE_FIELDS_MAX; texts that are made
-// go to scratch. Host is not among them. WEIR_TOO_LARGE when they do not fit.
+// those the edge adds (spec section 6.3). out has room for EXCHANGE_FIELDS_MAX; scratch holds what
+// they borrow and is usually left empty. Host and Content-Length are not among them: they come from
+// the head's authority, has_length and length. Upgrade neither. WEIR_TOO_LARGE when they do not
+// fit.
 enum weir_result exchange_forward_fields(struct exchange *exchange, const struct request_head *head,
     struct buf *scratch, struct http1_header *out, size_t *ret_count) WEIR_MUST_CHECK;
 // The same for the answer of an upstream.
 enum weir_result exchange_answer_fields(const struct http1_header *fields, size_t count,
     struct http1_header *out, size_t *ret_count) WEIR_MUST_CHECK;
-// Ends the exchange from the back's side before its time.
-void exchange_fail(struct exchange *exchange, enum edge_error error);
 
 #endif

@@ -6,9 +6,11 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "engine/blocks.h"
 #include "engine/directory.h"
 #include "engine/engine.h"
 #include "engine/engine_metrics.h"
+#include "engine/page.h"
 #include "http/server.h"
 #include "stream/listener.h"
 #include "stream/tls_context.h"
@@ -33,7 +35,10 @@ struct engine_shard {
     struct list raws; // TLS tunnels (visitor_raw.c)
     struct list h1_conns;
     struct list h2_conns;
-    struct list upstreams; // every upstream, pooled or busy
+    struct list upstreams;  // every upstream, pooled or busy
+    struct blocks blocks;   // blocks_init before the first visitor
+    struct pages pages;     // pages_load at the start and after a reload
+    uint64_t request_count; // for request ids
 
     struct list watchers; // who watches events (watch.c)
     struct host_cache host_cache;

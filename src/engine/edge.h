@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the shard asks of the visitors' connections that it has handed to the HTTP edge (arrival.h).
+#ifndef WEIR_ENGINE_EDGE_H
+#define WEIR_ENGINE_EDGE_H
+
+struct engine_shard;
+
+// No new exchanges: connections at rest close, others after the exchange they have under way (h2:
+// GOAWAY at once). Every connection that goes calls engine_note_departure.
+void edge_h1_drain(struct engine_shard *shard);
+void edge_h2_drain(struct engine_shard *shard);
+// Ends every connection at once. Memory is reclaimed by the loop.
+void edge_h1_close(struct engine_shard *shard);
+void edge_h2_close(struct engine_shard *shard);
+
+#endif
