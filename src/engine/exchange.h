@@ -21,10 +21,8 @@
 //    when cancel is called. An answer may be complete before the request is: a back that is not
 //    told of the end of the request by then has a stream that cannot be used again.
 // 4. After an answer of 101 (or 2xx to a CONNECT; exchange->upgraded) both directions are raw
-// bytes;
-//    end means the end of that direction, and the exchange lives until both have ended. A front
-//    that hears front->end there calls back->end later, or exchange_cancel; whoever ends second
-//    ends it.
+//    bytes; end means the end of that direction, and the exchange ends when both have ended, or by
+//    exchange_fail or exchange_cancel.
 // 5. All slices are borrowed for the call.
 // 6. Neither side reads its socket inside a call from the other: what was pushed may lie in the
 //    worker's read area. resume means: wait for readiness again.
@@ -59,10 +57,10 @@ struct request_head {
     struct slice target; // path and query as received; "*" for OPTIONS; empty for a plain CONNECT
     const struct http1_header *fields; // as received, without pseudo fields and Host
     size_t field_count;
-    struct slice
-        upgrade;   // protocol asked for: Upgrade, or :protocol of an extended CONNECT; or empty
-    bool has_body; // bytes or an end will follow; false: back->end is not called (always for
-                   // CONNECT)
+    // The protocol asked for: Upgrade, or :protocol of an extended CONNECT; empty: none.
+    struct slice upgrade;
+    // Bytes or an end will follow; false: back->end is not called, unless it is upgraded later.
+    bool has_body;
     bool has_length;
     uint64_t length;
     unsigned version; // 1 or 2
@@ -70,12 +68,13 @@ struct request_head {
 
 struct answer_head {
     unsigned status; // below 200 (but 101): informational, more heads follow
-    const struct http1_header
-        *fields; // by exchange_answer_fields: no hop-by-hop, no Content-Length
+    // By exchange_answer_fields: no hop-by-hop ones, no Content-Length.
+    const struct http1_header *fields;
     size_t field_count;
     struct slice upgrade; // of a 101: the protocol that Upgrade names
-    bool has_body;   // false: this head ends the answer, front->end is not called (not for 101)
-    bool has_length; // also without a body: what a HEAD or 304 says
+    // False: this head ends the answer, there is no end. Of no meaning for an upgrade.
+    bool has_body;
+    bool has_length; // also without a body: what an answer to HEAD or a 304 says
     uint64_t length;
 };
 
@@ -118,7 +117,9 @@ struct exchange {
     void *back_state;            // the back's
     uint64_t started_ns;
     unsigned status; // of the final head; 0 before
-    bool upgraded;   // see rule 4; set by exchange_head
+    bool upgraded;   // see rule 4
+    bool request_ended;
+    bool answer_ended;
     bool ended;
     bool connect;        // the method is CONNECT
     bool head_only;      // the method is HEAD
@@ -135,6 +136,12 @@ void exchange_start(struct exchange *exchange, const struct request_head *head);
 // the head is known may be given, the rest is zero.
 void exchange_refuse(
     struct exchange *exchange, const struct request_head *head, enum edge_error error);
+// What fronts call instead of the back's table. The end only for a request that has_body, or when
+// it was upgraded.
+bool exchange_request_body(struct exchange *exchange, struct slice bytes);
+void exchange_request_end(
+    struct exchange *exchange, const struct http1_header *trailers, size_t count);
+void exchange_answer_resume(struct exchange *exchange);
 // The visitor has gone, or misbehaves. Fine when it has ended.
 void exchange_cancel(struct exchange *exchange);
 // For the books: once for each exchange that was started or refused, when it has ended.
@@ -142,22 +149,11 @@ void exchange_finished(struct exchange *exchange);
 
 // ---- For backs.
 
-// The answer, or a part of it: what backs call instead of the front's table. The first does the
-// books of the head (status, upgraded) on its way.
+// The answer: what backs call instead of the front's table.
 void exchange_head(struct exchange *exchange, const struct answer_head *head);
-static inline bool exchange_body(struct exchange *exchange, struct slice bytes)
-{
-    return exchange->front->body(exchange, bytes);
-}
-static inline void exchange_end(
-    struct exchange *exchange, const struct http1_header *trailers, size_t count)
-{
-    exchange->front->end(exchange, trailers, count);
-}
-static inline void exchange_resume(struct exchange *exchange)
-{
-    exchange->front->resume(exchange);
-}
+bool exchange_body(struct exchange *exchange, struct slice bytes);
+void exchange_end(struct exchange *exchange, const struct http1_header *trailers, size_t count);
+void exchange_resume(struct exchange *exchange);
 // Ends the exchange from the back's side before its time: the page of that error, or a cut when the
 // head has gone out.
 void exchange_fail(struct exchange *exchange, enum edge_error error);
