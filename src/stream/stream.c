@@ -54,6 +54,13 @@ enum weir_result stream_open(
     return result;
 }
 
+enum weir_result stream_start_tls(struct stream *stream, SSL *ssl)
+{
+    weir_assert(stream->ssl == NULL);
+    stream->ssl = ssl;
+    return SSL_set_fd(ssl, stream->fd) == 1 ? WEIR_OK : WEIR_MEMORY;
+}
+
 static void look_for_buffered(struct stream *stream)
 {
     if (stream->ssl != NULL && (stream->wanted & WATCH_READ) != 0 && SSL_pending(stream->ssl) > 0 &&
@@ -211,13 +218,42 @@ enum weir_result stream_write(
 
 void stream_finish(struct stream *stream)
 {
-    if (stream->ssl != NULL && SSL_is_init_finished(stream->ssl)) {
-        ERR_clear_error();
-        // Whether the alert fits into the socket now is all that can be done about it.
-        (void)SSL_shutdown(stream->ssl);
-        ERR_clear_error();
-    }
+    // Whether the alert fits into the socket now is all that can be done about it.
+    enum weir_result result = stream_end(stream);
+    (void)result;
     sys_shutdown_send(stream->fd);
+}
+
+enum weir_result stream_end(struct stream *stream)
+{
+    if (stream->ended) {
+        return WEIR_OK;
+    }
+    if (stream->ssl == NULL) {
+        sys_shutdown_send(stream->fd);
+        stream->ended = true;
+        return WEIR_OK;
+    }
+    if (!SSL_is_init_finished(stream->ssl)) {
+        return WEIR_OK; // there is nobody to tell
+    }
+    ERR_clear_error();
+    // 0: sent, and the peer's is not here yet. A call behind that one would wait for it.
+    int returned = SSL_shutdown(stream->ssl);
+    stream->ended = returned >= 0;
+    if (stream->ended) {
+        return WEIR_OK;
+    }
+    enum weir_result result = tls_result(stream, returned);
+    stream->tls_write_blocked = false; // writability is the owner's to want
+    return result;
+}
+
+void stream_accept_bare_end(struct stream *stream)
+{
+    if (stream->ssl != NULL) {
+        SSL_set_options(stream->ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    }
 }
 
 static void on_watch_closed(struct watch *watch)

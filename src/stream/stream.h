@@ -27,12 +27,15 @@ struct stream {
     int fd;           // owned; -1 when closed
     unsigned wanted;  // what the owner waits for
     bool tls_write_blocked; // a TLS read needs the socket to be writable
+    bool ended;             // we have sent our end
     bool closing;
 };
 
 // Takes fd over (also on failure, when it is closed). ssl is NULL or a fresh SSL, taken over too.
 enum weir_result stream_open(struct stream *stream, struct worker *worker, int fd, SSL *ssl,
     stream_fn *ready) WEIR_MUST_CHECK;
+// Puts TLS on a plain stream that nothing was read from; ssl is taken over, also on failure.
+enum weir_result stream_start_tls(struct stream *stream, SSL *ssl) WEIR_MUST_CHECK;
 // Moves the TLS handshake on: WEIR_OK when it is done (always, for plain TCP), WEIR_AGAIN with the
 // right readiness waited for, else the reason it failed.
 enum weir_result stream_handshake(struct stream *stream) WEIR_MUST_CHECK;
@@ -48,6 +51,12 @@ enum weir_result stream_write(
     struct stream *stream, struct iovec *parts, size_t count, size_t *ret_len) WEIR_MUST_CHECK;
 // We will send no more: close_notify and FIN.
 void stream_finish(struct stream *stream);
+// The same for one direction of a stream that is still read: close_notify with TLS, FIN without.
+// WEIR_AGAIN: to be called again when the socket is writable.
+enum weir_result stream_end(struct stream *stream) WEIR_MUST_CHECK;
+// From now on an end without close_notify counts as one with it: for protocols that say themselves
+// where they end.
+void stream_accept_bare_end(struct stream *stream);
 // Ends it at once; hard sends a reset. `closed` is called at the end of the turn (see watch_close);
 // only then may the memory go.
 void stream_close(struct stream *stream, bool hard, stream_closed_fn *closed);

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// One function serves both directions of a pair: it writes what is held, reads a piece into the
+// worker's read area, writes it, and holds what the kernel does not take.
+//
+// Invariants:
+// 1. Bytes leave in the order they came: nothing is read while anything is held.
+// 2. Hence held never grows past what one turn reads. A sink that does not read stops the source.
+// 3. Our end goes to the sink once, behind the last byte.
+// 4. PUMP_FAILED and PUMP_ENDED are final.
+#include "stream/pump.h"
+
+void pump_init(struct pump *pump, struct stream *from, struct stream *to, struct buf *first)
+{
+    *pump = (struct pump){.from = from, .to = to, .held = *first};
+    *first = BUF_INIT(0);
+    if (pump->held.len_max < PUMP_HELD_MAX) {
+        pump->held.len_max = PUMP_HELD_MAX;
+    }
+}
+
+void pump_fini(struct pump *pump)
+{
+    buf_reset(&pump->held);
+}
+
+static void fail(struct pump *pump, enum pump_act act, enum weir_result result)
+{
+    pump->state = PUMP_FAILED;
+    pump->failed_act = act;
+    pump->result = result;
+}
+
+// Writes as much as the kernel takes and returns how much that was.
+static size_t write_some(struct pump *pump, const char *bytes, size_t len)
+{
+    struct iovec part = {(char *)(uintptr_t)bytes, len};
+    size_t written = 0;
+    enum weir_result result = stream_write(pump->to, &part, 1, &written);
+    if (result != WEIR_OK && result != WEIR_AGAIN) {
+        fail(pump, PUMP_WRITE, result);
+        return 0;
+    }
+    pump->bytes += written;
+    return written;
+}
+
+static bool write_held(struct pump *pump)
+{
+    struct slice waiting = buf_slice(&pump->held);
+    size_t written = write_some(pump, waiting.at, waiting.len);
+    buf_consume(&pump->held, written);
+    return written > 0;
+}
+
+static bool move_piece(struct pump *pump)
+{
+    struct iovec part = {pump->from->worker->read_area, PUMP_HELD_MAX};
+    const char *bytes = part.iov_base;
+    size_t len = 0;
+    enum weir_result result = stream_read(pump->from, &part, 1, &len);
+    if (result == WEIR_AGAIN) {
+        return false;
+    }
+    if (result == WEIR_CLOSED) {
+        pump->state = PUMP_ENDING;
+        return true;
+    }
+    if (result != WEIR_OK) {
+        fail(pump, PUMP_READ, result);
+        return false;
+    }
+    size_t written = write_some(pump, bytes, len);
+    if (pump->state == PUMP_FLOWS && written < len &&
+        buf_append(&pump->held, bytes + written, len - written) != WEIR_OK) {
+        fail(pump, PUMP_READ, WEIR_MEMORY);
+    }
+    return true;
+}
+
+static void send_end(struct pump *pump)
+{
+    enum weir_result result = stream_end(pump->to);
+    if (result == WEIR_OK) {
+        pump->state = PUMP_ENDED;
+    } else if (result != WEIR_AGAIN) {
+        fail(pump, PUMP_WRITE, result);
+    }
+}
+
+bool pump_turn(struct pump *pump)
+{
+    bool moved = false;
+    if (pump->paused) {
+        return false;
+    }
+    if (pump->held.len > 0) {
+        moved = write_held(pump);
+    }
+    if (pump->state == PUMP_FLOWS && pump->held.len == 0) {
+        moved = move_piece(pump) || moved;
+    }
+    if (pump->state == PUMP_ENDING && pump->held.len == 0) {
+        send_end(pump);
+    }
+    return moved;
+}
