@@ -33,6 +33,8 @@ static inline bool slice_eq(struct slice a, struct slice b)
     return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
 }
 
+// The order of the bytes, as memcmp; a slice stands before what it is the start of.
+int slice_compare(struct slice a, struct slice b);
 // ASCII case-insensitive.
 bool slice_eq_nocase(struct slice a, struct slice b);
 bool slice_starts_with(struct slice text, struct slice prefix);

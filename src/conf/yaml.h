@@ -48,7 +48,7 @@ struct yml_node {
 
 struct yml_limits {
     size_t bytes_max;
-    size_t nodes_max;   // copies of aliases included
+    size_t nodes_max;   // keys and values, and the copies behind aliases
     size_t aliases_max; // uses of anchors
     unsigned depth_max; // mappings and sequences inside one another; the root is depth 1
 };
@@ -108,6 +108,8 @@ enum weir_result yml_float(const struct yml_node *node, double *ret_value) WEIR_
 // Seconds as a number that is not negative (5, 0.25), or numbers with units, in quotes or not:
 // 500ms, 5s, 1m, 1h30m, 720h, 7d; at most 100 years. Nanoseconds.
 enum weir_result yml_duration(const struct yml_node *node, uint64_t *ret_ns) WEIR_MUST_CHECK;
+// The same for text from elsewhere.
+enum weir_result yml_duration_text(struct slice text, uint64_t *ret_ns) WEIR_MUST_CHECK;
 
 // ---- Messages
 
@@ -118,7 +120,8 @@ const char *yml_kind_text(const struct yml_node *node);
 // more than letters, digits, '_' and '-' stand in quotes. "" for the root.
 #define YML_PATH_SIZE 256
 void yml_path(const struct yml_node *node, char text[YML_PATH_SIZE]);
-// "file:line:column: path: message" to the errors or the warnings. The place is that of the value,
+// "file:line:column: path: message" to the errors or the warnings; "file: message" for a node that
+// is NULL. The place is that of the value,
 // or with _key_ that of the key (the value's, where there is no key).
 void yml_error(const struct yml_document *document, const struct yml_node *node,
     struct conf_problems *problems, const char *format, ...) WEIR_PRINTF(4, 5);
