@@ -8,22 +8,14 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/number.h"
 #include "base/utf8.h"
+#include "conf/conf_internal.h"
 #include "conf/url.h"
 
 #define SHOWN_LEN_MAX 120 // of a value in a problem's line
 
 // ---- Values
-
-struct reading {
-    const struct conf_row *row;
-    const struct conf_source *source;
-    struct conf_problems *problems;
-    const char *name; // under which the value was found
-    struct slice value;
-    void *field;
-    bool given; // by the source; false: it is the default
-};
 
 static enum weir_result set_text(char **field, struct slice text)
 {
@@ -31,7 +23,7 @@ static enum weir_result set_text(char **field, struct slice text)
     return *field == NULL ? WEIR_MEMORY : WEIR_OK;
 }
 
-static bool is_hidden(const struct reading *reading)
+static bool is_hidden(const struct conf_reading *reading)
 {
     enum conf_type type = reading->row->type;
     return type == CONF_SECRET || type == CONF_SECRET_URL ||
@@ -40,7 +32,7 @@ static bool is_hidden(const struct reading *reading)
 
 // Reports and returns the result of a reader that refuses.
 static enum weir_result refuse(
-    const struct reading *reading, struct slice value, const char *allowed)
+    const struct conf_reading *reading, struct slice value, const char *allowed)
 {
     bool cut = value.len > SHOWN_LEN_MAX;
     if (is_hidden(reading)) {
@@ -66,7 +58,7 @@ static bool is_line(struct slice text)
 
 // ---- A reader a type. WEIR_MALFORMED: refused and reported, the field is untouched.
 
-static enum weir_result read_text(const struct reading *reading)
+static enum weir_result read_text(const struct conf_reading *reading)
 {
     if (!is_line(reading->value) || !utf8_valid(reading->value)) {
         return refuse(
@@ -92,7 +84,7 @@ static bool parse_int(struct slice value, uint64_t *ret_number)
     return true;
 }
 
-static enum weir_result read_int(const struct reading *reading)
+static enum weir_result read_int(const struct conf_reading *reading)
 {
     const struct conf_row *row = reading->row;
     uint64_t number;
@@ -106,7 +98,7 @@ static enum weir_result read_int(const struct reading *reading)
     return WEIR_OK;
 }
 
-static enum weir_result read_bool(const struct reading *reading)
+static enum weir_result read_bool(const struct conf_reading *reading)
 {
     static const char *const words[] = {"0", "1", "false", "true", "no", "yes", "off", "on"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
@@ -131,7 +123,7 @@ static void write_choices(const char *choices, char *text, size_t size)
     text[len] = '\0';
 }
 
-static enum weir_result read_choice(const struct reading *reading)
+static enum weir_result read_choice(const struct conf_reading *reading)
 {
     struct slice rest = slice_str(reading->row->choices);
     struct slice word;
@@ -158,7 +150,7 @@ static bool is_one_of(struct slice word, const char *choices)
     return false;
 }
 
-static enum weir_result read_url(const struct reading *reading)
+static enum weir_result read_url(const struct conf_reading *reading)
 {
     const struct conf_row *row = reading->row;
     struct conf_url url;
@@ -175,7 +167,7 @@ static enum weir_result read_url(const struct reading *reading)
     return set_text(reading->field, reading->value);
 }
 
-static enum weir_result read_path(const struct reading *reading)
+static enum weir_result read_path(const struct conf_reading *reading)
 {
     struct slice path = reading->value;
     struct slice home = SLICE_EMPTY;
@@ -218,7 +210,7 @@ static size_t count_words(struct slice value)
     return count;
 }
 
-static enum weir_result read_networks(const struct reading *reading)
+static enum weir_result read_networks(const struct conf_reading *reading)
 {
     struct conf_networks networks = {0};
     struct slice rest = reading->value;
@@ -255,7 +247,7 @@ static bool add_word(struct conf_words *words, struct slice word)
     return copy != NULL;
 }
 
-static enum weir_result read_words(const struct reading *reading)
+static enum weir_result read_words(const struct conf_reading *reading)
 {
     struct conf_words *words = reading->field;
     struct slice rest = reading->value;
@@ -275,7 +267,87 @@ static enum weir_result read_words(const struct reading *reading)
     return WEIR_OK;
 }
 
-static enum weir_result (*const readers[])(const struct reading *reading) = {
+// Splits "[::1]:80", "127.0.0.1:80", "localhost:80", ":80"; the brackets go.
+static bool split_listen(struct slice text, struct slice *ret_host, struct slice *ret_port)
+{
+    struct ip ip;
+    bool brackets = slice_starts_with(text, SLICE("["));
+    ptrdiff_t end = slice_find(text, brackets ? ']' : ':');
+    if (end < 0) {
+        return false;
+    }
+    *ret_host = brackets ? slice_of(text.at + 1, (size_t)end - 1) : slice_of(text.at, (size_t)end);
+    struct slice rest = slice_skip(text, (size_t)end + (brackets ? 1 : 0));
+    bool is_ip = ip_parse(*ret_host, &ip) == WEIR_OK;
+    *ret_port = slice_skip(rest, 1);
+    return slice_starts_with(rest, SLICE(":")) &&
+           (brackets
+                   ? is_ip && slice_find(*ret_host, ':') >= 0
+                   : is_ip || ret_host->len == 0 || slice_eq_nocase(*ret_host, SLICE("localhost")));
+}
+
+enum weir_result conf_listen_parse(
+    struct slice text, uint64_t port_min, struct conf_listen *ret_listen)
+{
+    struct conf_listen listen;
+    struct slice host;
+    struct slice port;
+    if (!split_listen(text, &host, &port) ||
+        number_parse_u64(port, UINT16_MAX, &listen.port) != WEIR_OK || listen.port < port_min) {
+        return WEIR_MALFORMED;
+    }
+    listen.host = mem_copy(host.at, host.len);
+    if (listen.host == NULL) {
+        return WEIR_MEMORY;
+    }
+    *ret_listen = listen;
+    return WEIR_OK;
+}
+
+bool conf_listen_is_loopback(const struct conf_listen *listen)
+{
+    struct slice host = slice_str(listen->host);
+    struct ip ip;
+    return slice_eq_nocase(host, SLICE("localhost")) ||
+           (ip_parse(host, &ip) == WEIR_OK && ip_is_loopback(&ip));
+}
+
+static enum weir_result read_listen(const struct conf_reading *reading)
+{
+    char allowed[128];
+    enum weir_result result = conf_listen_parse(reading->value, reading->row->min, reading->field);
+    if (result == WEIR_MALFORMED) {
+        snprintf(allowed, sizeof allowed,
+            "ADDRESS:PORT like 0.0.0.0:443, [::]:443 or localhost:443, the port from %llu to %llu",
+            (unsigned long long)reading->row->min, (unsigned long long)reading->row->max);
+        return refuse(reading, reading->value, allowed);
+    }
+    return result;
+}
+
+static enum weir_result read_ports(const struct conf_reading *reading)
+{
+    const struct conf_row *row = reading->row;
+    struct slice last = reading->value;
+    struct slice first;
+    struct conf_ports ports;
+    char allowed[96];
+    if (!slice_split(&last, '-', &first)) {
+        first = SLICE_EMPTY;
+    }
+    last = last.at == NULL ? first : last;
+    if (number_parse_u64(first, row->max, &ports.first) != WEIR_OK ||
+        number_parse_u64(last, row->max, &ports.last) != WEIR_OK || ports.first < row->min ||
+        ports.last < ports.first) {
+        snprintf(allowed, sizeof allowed, "FIRST-LAST, ports from %llu to %llu",
+            (unsigned long long)row->min, (unsigned long long)row->max);
+        return refuse(reading, reading->value, allowed);
+    }
+    *(struct conf_ports *)reading->field = ports;
+    return WEIR_OK;
+}
+
+static enum weir_result (*const readers[])(const struct conf_reading *reading) = {
     [CONF_TEXT] = read_text,
     [CONF_URL] = read_url,
     [CONF_SECRET_URL] = read_url,
@@ -286,7 +358,21 @@ static enum weir_result (*const readers[])(const struct reading *reading) = {
     [CONF_CHOICE] = read_choice,
     [CONF_NETWORKS] = read_networks,
     [CONF_WORDS] = read_words,
+    [CONF_LISTEN] = read_listen,
+    [CONF_PORTS] = read_ports,
 };
+
+enum weir_result conf_reading_run(struct conf_reading *reading)
+{
+    const struct conf_row *row = reading->row;
+    enum weir_result result = reading->given ? readers[row->type](reading) : WEIR_MALFORMED;
+    if (result == WEIR_MALFORMED && row->fallback != NULL) {
+        reading->value = slice_str(row->fallback);
+        reading->given = false;
+        result = readers[row->type](reading);
+    }
+    return result;
+}
 
 // ---- Rows
 
@@ -311,7 +397,7 @@ static enum weir_result read_row(const struct conf_row *row, const struct conf_s
     struct slice value = lookup(source, row->name);
     struct slice other = lookup(source, row->other);
     bool use_other = value.len == 0 && other.len > 0;
-    struct reading reading = {
+    struct conf_reading reading = {
         .row = row,
         .source = source,
         .problems = problems,
@@ -320,17 +406,9 @@ static enum weir_result read_row(const struct conf_row *row, const struct conf_s
         .field = (char *)target + row->offset,
         .given = value.len > 0 || other.len > 0,
     };
-    enum weir_result result = WEIR_MALFORMED;
     warn_of_two(row, value, other, problems);
     *ret_set = reading.given;
-    if (reading.given) {
-        result = readers[row->type](&reading);
-    }
-    if (result == WEIR_MALFORMED && row->fallback != NULL) {
-        reading.value = slice_str(row->fallback);
-        reading.given = false;
-        result = readers[row->type](&reading);
-    }
+    enum weir_result result = conf_reading_run(&reading);
     return result == WEIR_MALFORMED ? WEIR_OK : result;
 }
 
@@ -375,9 +453,14 @@ void conf_release(const struct conf_row *rows, size_t count, void *target)
         case CONF_WORDS:
             release_words(field);
             break;
+        case CONF_LISTEN:
+            mem_free(((struct conf_listen *)field)->host);
+            *(struct conf_listen *)field = (struct conf_listen){0};
+            break;
         case CONF_INT:
         case CONF_BOOL:
         case CONF_CHOICE:
+        case CONF_PORTS:
             break;
         }
     }

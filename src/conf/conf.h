@@ -2,6 +2,9 @@
 // Configuration as tables. A key is a row: how it is called, what it may hold, where it goes, and
 // what the manual says about it. Reading, checking, the manual and the tests all come from the row.
 //
+// Values come from variables alone (the relay), or from variables above a YAML file: a row is then
+// named by its path, "tls.listen_addr", and its variable is PREFIX_TLS__LISTEN_ADDR.
+//
 // All mistakes are collected; each is one line that names the key, the value, what is allowed and,
 // where it helps, what to do. Values of secrets are never shown.
 #ifndef WEIR_CONF_CONF_H
@@ -26,7 +29,23 @@ enum conf_type {
     CONF_CHOICE,     // unsigned: the index in `choices`, compared in any case
     CONF_NETWORKS,   // struct conf_networks; addresses and networks, comma-separated
     CONF_WORDS,      // struct conf_words; comma-separated, lower-cased
+    CONF_LISTEN,     // struct conf_listen; HOST:PORT with a port in min..max
+    CONF_PORTS,      // struct conf_ports; "20000-20100" or one port, in min..max
 };
+
+// What a row's field is declared as: CONF_FIELD_TEXT and so on, for tables that make structs.
+#define CONF_FIELD_TEXT char *
+#define CONF_FIELD_URL char *
+#define CONF_FIELD_SECRET_URL char *
+#define CONF_FIELD_PATH char *
+#define CONF_FIELD_SECRET char *
+#define CONF_FIELD_INT uint64_t
+#define CONF_FIELD_BOOL bool
+#define CONF_FIELD_CHOICE unsigned
+#define CONF_FIELD_NETWORKS struct conf_networks
+#define CONF_FIELD_WORDS struct conf_words
+#define CONF_FIELD_LISTEN struct conf_listen
+#define CONF_FIELD_PORTS struct conf_ports
 
 struct conf_networks {
     struct ip_network *items; // owned
@@ -38,9 +57,24 @@ struct conf_words {
     size_t count;
 };
 
+struct conf_listen {
+    char *host; // owned; an address without brackets, "localhost", or "" for all; NULL: not set
+    uint64_t port;
+};
+
+struct conf_ports {
+    uint64_t first; // 0: not set
+    uint64_t last;
+};
+
+enum conf_flag {
+    CONF_REQUIRED = 1, // of a file's row: it is a mistake not to set it, or to set it to ""
+    CONF_LIVE = 2,     // a reload may change it; others want a restart
+};
+
 struct conf_row {
-    const char *name;
-    const char *other;    // an older name that is read when `name` is not set; NULL: none
+    const char *name;     // a variable, or with a file a path of keys
+    const char *other;    // a variable that is read when `name` is not set; NULL: none
     const char *fallback; // default as text; NULL: not set
     const char *choices;  // "a|b|c": words of a CHOICE, schemes of a URL
     const char *group;    // heading in the manual
@@ -49,6 +83,7 @@ struct conf_row {
     uint64_t min;
     uint64_t max;
     enum conf_type type;
+    unsigned flags;
 };
 
 // The longest value of any type that is one text.
@@ -59,6 +94,19 @@ struct conf_source {
     const char *(*get)(void *arg, const char *name);
     bool (*file_exists)(void *arg, const char *path);
     void *arg;
+};
+
+struct yml_document;
+struct yml_node;
+
+// A YAML file with variables above it. A value that is null counts as not set; lists may be YAML
+// lists; a variable that is "" sets a text to nothing.
+struct conf_file {
+    const struct yml_document *document;
+    const struct yml_node *root; // where the rows' paths begin; NULL: nothing is set
+    const char *prefix;          // of the variables, "RSTREAM_ENGINE_"; NULL: there are none
+    const struct conf_source *variables;
+    char *const *environment; // "NAME=value", ended by NULL, where unknown names are looked for
 };
 
 // Lines of English, each ended by LF; errors end the start, warnings do not. What does not fit is
@@ -82,11 +130,48 @@ void conf_warning(struct conf_problems *problems, const char *format, ...) WEIR_
 enum weir_result conf_read(const struct conf_row *rows, size_t count,
     const struct conf_source *source, void *target, bool *set,
     struct conf_problems *problems) WEIR_MUST_CHECK;
+// The same for rows of a file.
+enum weir_result conf_read_file(const struct conf_row *rows, size_t count,
+    const struct conf_file *file, void *target, bool *set,
+    struct conf_problems *problems) WEIR_MUST_CHECK;
 // Frees what the fields own and clears these fields.
 void conf_release(const struct conf_row *rows, size_t count, void *target);
+// What a line about the row begins with: the variable that sets it, "FILE:LINE:COLUMN: PATH", or
+// where nothing does, "FILE: PATH".
+#define CONF_LABEL_SIZE 512
+void conf_label(
+    const struct conf_file *file, const struct conf_row *row, char text[CONF_LABEL_SIZE]);
+// Refuses what the file holds and no row names, and variables with the prefix and "__" that name no
+// row; suggests what may be meant. extra: further paths, which may hold anything, ended by NULL (or
+// NULL).
+void conf_refuse_unknown(const struct conf_row *rows, size_t count, const char *const *extra,
+    const struct conf_file *file, struct conf_problems *problems);
+// "PREFIX_TLS__LISTEN_ADDR" of "tls.listen_addr".
+#define CONF_VARIABLE_SIZE 128
+void conf_variable(const char *prefix, const char *path, char text[CONF_VARIABLE_SIZE]);
+
+// Whether a field holds the same in both.
+bool conf_same(const struct conf_row *row, const void *a, const void *b);
+// Makes the fields of rows without CONF_LIVE in target what they are in old: what a reload may not
+// change. False without memory; the target may be released as ever.
+bool conf_keep(
+    const struct conf_row *rows, size_t count, const void *old, void *target) WEIR_MUST_CHECK;
 // Appends the manual: Markdown, one table a group, in the order of the rows. Values with "|" in
 // them would break it.
 void conf_manual(const struct conf_row *rows, size_t count, struct buf *out);
+// The same for rows of a file, with their variables and whether a reload takes them.
+void conf_manual_file(
+    const struct conf_row *rows, size_t count, const char *prefix, struct buf *out);
+// Appends the effective values of rows of a file as YAML that reads back to the same, each with
+// where it comes from: set[i]. Secrets are hidden. Rows of one section must follow one another.
+void conf_print(const struct conf_row *rows, size_t count, const void *target, const bool *set,
+    struct buf *out);
+
+// True for 127.0.0.0/8, ::1 and "localhost".
+bool conf_listen_is_loopback(const struct conf_listen *listen);
+// "HOST:PORT", with brackets around IPv6; also for the argument of --listen, with min 0.
+enum weir_result conf_listen_parse(
+    struct slice text, uint64_t port_min, struct conf_listen *ret_listen) WEIR_MUST_CHECK;
 
 // The real environment and file system.
 extern const struct conf_source conf_environment;

@@ -15,6 +15,8 @@ static const char *type_name(enum conf_type type)
         [CONF_CHOICE] = "word",
         [CONF_NETWORKS] = "list",
         [CONF_WORDS] = "list",
+        [CONF_LISTEN] = "address",
+        [CONF_PORTS] = "ports",
     };
     return names[type];
 }
@@ -53,6 +55,14 @@ static void write_allowed(const struct conf_row *row, struct buf *out)
     case CONF_PATH:
         buf_append_str(out, "`~/` in front is the home directory");
         return;
+    case CONF_LISTEN:
+        buf_printf(out, "`ADDRESS:PORT`, port %llu to %llu", (unsigned long long)row->min,
+            (unsigned long long)row->max);
+        return;
+    case CONF_PORTS:
+        buf_printf(out, "`FIRST-LAST`, %llu to %llu", (unsigned long long)row->min,
+            (unsigned long long)row->max);
+        return;
     case CONF_TEXT:
     case CONF_SECRET:
         buf_append_str(out, "no control characters");
@@ -89,5 +99,42 @@ void conf_manual(const struct conf_row *rows, size_t count, struct buf *out)
                 group);
         }
         write_row(&rows[i], out);
+    }
+}
+
+static void write_file_row(const struct conf_row *row, const char *prefix, struct buf *out)
+{
+    char variable[CONF_VARIABLE_SIZE];
+    conf_variable(prefix, row->name, variable);
+    buf_printf(out, "| `%s` | `%s`", row->name, variable);
+    if (row->other != NULL) {
+        buf_printf(out, ", `%s`", row->other);
+    }
+    buf_printf(out, " | %s", type_name(row->type));
+    if ((row->flags & CONF_REQUIRED) != 0) {
+        buf_append_str(out, " | required");
+    } else {
+        write_word_or_dash(row->fallback, out);
+    }
+    buf_append_str(out, " | ");
+    write_allowed(row, out);
+    buf_printf(
+        out, " | %s | %s |\n", (row->flags & CONF_LIVE) != 0 ? "reload" : "restart", row->meaning);
+}
+
+void conf_manual_file(
+    const struct conf_row *rows, size_t count, const char *prefix, struct buf *out)
+{
+    const char *group = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (group == NULL || strcmp(group, rows[i].group) != 0) {
+            group = rows[i].group;
+            buf_printf(out,
+                "\n## %s\n\n| key | variable | type | default | allowed | takes effect | meaning "
+                "|\n"
+                "|---|---|---|---|---|---|---|\n",
+                group);
+        }
+        write_file_row(&rows[i], prefix, out);
     }
 }

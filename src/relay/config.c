@@ -10,7 +10,7 @@
 static const struct conf_row rows[ROW_COUNT] = {
 #define KEY(field, type, name, other, fallback, min, max, choices, group, meaning)                 \
     {name, other, fallback, choices, group, meaning, offsetof(struct relay_config, field), min,    \
-        max, CONF_##type},
+        max, CONF_##type, 0},
 #include "relay/config.def"
 #undef KEY
 };

@@ -17,17 +17,6 @@ enum server_auth_mode { SERVER_AUTH_MTLS, SERVER_AUTH_SHARED_SECRET };
 
 enum security_mode { SECURITY_MODE_DEV, SECURITY_MODE_STAGING, SECURITY_MODE_PROD };
 
-#define CONF_FIELD_TEXT char *
-#define CONF_FIELD_URL char *
-#define CONF_FIELD_SECRET_URL char *
-#define CONF_FIELD_PATH char *
-#define CONF_FIELD_SECRET char *
-#define CONF_FIELD_INT uint64_t
-#define CONF_FIELD_BOOL bool
-#define CONF_FIELD_CHOICE unsigned
-#define CONF_FIELD_NETWORKS struct conf_networks
-#define CONF_FIELD_WORDS struct conf_words
-
 // Strings are owned. relay_id, public_ws_base_url, tls_cert_path and tls_key_path are never NULL
 // after a load without errors; backplane_mode is not BACKPLANE_AUTO.
 struct relay_config {
