@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 set(SOURCES
-  client.c engine_metrics.c filter.c hostname.c scope.c token.c tunnel.c)
+  client.c engine_metrics.c filter.c properties.c properties_make.c scope.c token.c tunnel.c tunnel_host.c)

@@ -3,7 +3,7 @@
 // an engine at <first>.<rest>. That lies outside the zone, where neither DNS nor the certificate of
 // a self-hosted engine reach, so it is moved to <label>-<first>.t.<first>.<rest>; the agent prints
 // what comes back, and asks for the same again when it reconnects.
-#include "engine/hostname.h"
+#include "engine/tunnel_host.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -115,7 +115,7 @@ static bool is_label_byte(char byte)
            (byte >= '0' && byte <= '9') || byte == '-';
 }
 
-bool hostname_label_valid(struct slice label)
+bool tunnel_host_label_valid(struct slice label)
 {
     if (label.len == 0 || label.len > LABEL_LEN_MAX || label.at[0] == '-' ||
         label.at[label.len - 1] == '-') {
@@ -180,7 +180,7 @@ static struct slice label_beside(struct slice name, struct slice host)
     return fits ? label : SLICE_EMPTY;
 }
 
-enum weir_result hostname_assign(
+enum weir_result tunnel_host_assign(
     struct slice asked, struct slice host, char ret_name[TUNNEL_HOST_SIZE])
 {
     if (asked.len > 0 && asked.at[asked.len - 1] == '.') {
@@ -190,14 +190,14 @@ enum weir_result hostname_assign(
     if (label.len == 0) {
         label = label_beside(asked, host);
     }
-    if (!hostname_label_valid(label)) {
+    if (!tunnel_host_label_valid(label)) {
         ret_name[0] = '\0';
         return WEIR_INVALID;
     }
     return compose(label, host, ret_name);
 }
 
-enum weir_result hostname_generate(
+enum weir_result tunnel_host_generate(
     uint32_t random, struct slice host, char ret_name[TUNNEL_HOST_SIZE])
 {
     char label[10];
@@ -205,7 +205,7 @@ enum weir_result hostname_generate(
     return compose(slice_str(label), host, ret_name);
 }
 
-bool hostname_in_zone(struct slice name, struct slice host)
+bool tunnel_host_in_zone(struct slice name, struct slice host)
 {
-    return hostname_label_valid(label_in(name, host));
+    return tunnel_host_label_valid(label_in(name, host));
 }
