@@ -12,9 +12,11 @@
 #include "proto/rstrm.h"
 
 struct tunnel_rules {
-    const char *host;      // engine.host, lower case
-    uint16_t public_port;  // of the TLS port, as visitors see it (spec section 5.5)
-    bool extensions;       // trusted_ips, token_auth (5.8)
+    const char *host;     // engine.host, lower case
+    uint16_t public_port; // of the TLS port, as visitors see it (spec section 5.5)
+    size_t labels_max;
+    bool trusted_ips; // extensions (5.8)
+    bool token_auth;
     uint16_t tcp_port_min; // range of published TCP ports (5.9); 0: none are offered
     uint16_t tcp_port_max;
     uint16_t tcp_port_free; // given to who asks for TCP without a port; 0: none is left

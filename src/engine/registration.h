@@ -20,4 +20,9 @@ void registration_try(struct directory *directory, const struct directory_limits
     const struct rstrm_tunnel_properties *asked, const struct tunnel_rules *rules,
     const struct tunnel_owner *owner, const struct token *token, struct registration *ret_result);
 
+// What the engine's configuration says, after engine_listen.
+struct engine;
+void registration_rules(const struct engine *engine, struct tunnel_rules *ret_rules,
+    struct directory_limits *ret_limits);
+
 #endif
