@@ -433,8 +433,7 @@ static void drop_later(struct host_cache *cache)
 
 static void sweep_when_due(struct host_cache *cache)
 {
-    uint64_t removals =
-        atomic_load_explicit(&cache->directory->removals, memory_order_relaxed);
+    uint64_t removals = atomic_load_explicit(&cache->directory->removals, memory_order_relaxed);
     if (removals - cache->removals >= SWEEP_MIN + cache->hosts.count) {
         cache->removals = removals;
         sweep(cache, false);
@@ -456,7 +455,8 @@ static struct tunnel *look_up(struct host_cache *cache, struct slice host)
         return NULL;
     }
     list_init(&known->stale_node);
-    if (map_insert(&cache->hosts, &known->map_node, slice_str(known->tunnel->hostname)) != WEIR_OK) {
+    if (map_insert(&cache->hosts, &known->map_node, slice_str(known->tunnel->hostname)) !=
+        WEIR_OK) {
         list_push_back(&cache->stale, &known->stale_node); // good for this turn
     }
     return known->tunnel;
@@ -490,11 +490,11 @@ static bool copy_everybody(struct directory *directory, struct snapshot *snapsho
     if (snapshot->clients == NULL || snapshot->tunnels == NULL) {
         return false;
     }
-    list_for_each(node, &directory->clients) {
+    list_for_each (node, &directory->clients) {
         snapshot->clients[snapshot->client_count++] =
             client_ref(container_of(node, struct client, node));
     }
-    list_for_each(node, &directory->tunnels) {
+    list_for_each (node, &directory->tunnels) {
         snapshot->tunnels[snapshot->tunnel_count++] =
             tunnel_ref(container_of(node, struct entry, node)->tunnel);
     }

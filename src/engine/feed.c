@@ -131,8 +131,7 @@ void feed_make_id(struct feed *feed, char id[FEED_ID_SIZE])
 static void write_event(struct feed *feed, const struct feed_event *event, struct buf *out)
 {
     bool online = event->kind == FEED_CLIENT_CREATED || event->kind == FEED_TUNNEL_CREATED;
-    struct slice user =
-        event->client != NULL ? event->client->user_id : event->tunnel->user_id;
+    struct slice user = event->client != NULL ? event->client->user_id : event->tunnel->user_id;
     struct json_writer writer;
     char id[FEED_ID_SIZE];
     char now[TIME_ISO_SIZE];
@@ -159,8 +158,7 @@ static void write_event(struct feed *feed, const struct feed_event *event, struc
 static struct feed_event *make_event(
     struct feed *feed, enum feed_kind kind, struct client *client, struct tunnel *tunnel)
 {
-    struct feed_event *event =
-        mem_zalloc(sizeof *event + feed->count * sizeof event->nodes[0]);
+    struct feed_event *event = mem_zalloc(sizeof *event + feed->count * sizeof event->nodes[0]);
     if (event == NULL) {
         return NULL;
     }

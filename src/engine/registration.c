@@ -46,8 +46,7 @@ static bool try_once(struct directory *directory, const struct directory_limits 
     const struct tunnel_owner *owner, const struct token *token, struct registration *result)
 {
     struct tunnel_rules now = *rules;
-    now.tcp_port_free =
-        directory_free_port(directory, rules->tcp_port_min, rules->tcp_port_max);
+    now.tcp_port_free = directory_free_port(directory, rules->tcp_port_min, rules->tcp_port_max);
     struct tunnel *tunnel = properties_accept(asked, &now, owner, &result->refusal);
     if (tunnel == NULL) {
         return true;
@@ -99,8 +98,8 @@ void registration_rules(const struct engine *engine, struct tunnel_rules *ret_ru
         .labels_max = config->limit_labels,
         .trusted_ips = config->extension_trusted_ips,
         .token_auth = config->extension_token_auth,
-        .tcp_port_min = config->extension_tcp_ports.first,
-        .tcp_port_max = config->extension_tcp_ports.last,
+        .tcp_port_min = (uint16_t)config->extension_tcp_ports.first,
+        .tcp_port_max = (uint16_t)config->extension_tcp_ports.last,
     };
     *ret_limits = (struct directory_limits){
         .clients = config->limit_channels,

@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
 set(SOURCES
-  client.c engine_metrics.c filter.c properties.c properties_make.c scope.c token.c tunnel.c tunnel_host.c)
+  client.c directory.c engine_metrics.c feed.c filter.c properties.c properties_make.c registration.c
+  scope.c token.c tunnel.c tunnel_host.c)
