@@ -4,6 +4,7 @@
 import dataclasses
 import os
 import pathlib
+import shutil
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -25,6 +26,16 @@ class Programs:
     node_server: pathlib.Path
 
 
+@dataclasses.dataclass(frozen=True)
+class EnginePrograms:
+    weir: pathlib.Path
+    agent: pathlib.Path
+    tls: pathlib.Path
+
+
+PEERS = {"nginx": "nginx", "haproxy": "haproxy", "openssh": "/usr/sbin/sshd"}
+
+
 def _run(*command, cwd=ROOT):
     try:
         done = subprocess.run([str(word) for word in command], cwd=cwd, text=True,
@@ -36,19 +47,33 @@ def _run(*command, cwd=ROOT):
         raise BuildError(f"{' '.join(map(str, command))} failed:\n{done.stdout[-4000:]}")
 
 
-def prepare(servers):
-    """Returns the programs; $WEIR names a weir that is built already."""
+def _build(wanted, targets):
+    """Returns weir; $WEIR names one that is built already."""
     print("building ...", flush=True)
-    targets = ["weir-bench-load", "weir-bench-platform", "weir-bench-floor"]
     weir = BUILD / "bin/weir"
     if "WEIR" in os.environ:
         weir = pathlib.Path(os.environ["WEIR"]).resolve()
-    elif "weir" in servers:
-        targets.append("weir")
+    elif wanted:
+        targets = [*targets, "weir"]
     _run("cmake", "--preset", "release")
     _run("cmake", "--build", BUILD, "--parallel", os.cpu_count(), "--target", *targets)
-    if "weir" in servers and not os.access(weir, os.X_OK):
+    if wanted and not os.access(weir, os.X_OK):
         raise BuildError(f"{weir} is not a program")
+    return weir
+
+
+def prepare_engine(fronts):
+    for program in ("nginx", "h2load", "curl", *(PEERS[kind] for kind in fronts if kind in PEERS)):
+        if shutil.which(program) is None:
+            raise BuildError(f"{program} is missing: apt-get install nginx-light "
+                             "libnginx-mod-stream haproxy openssh-server nghttp2-client curl")
+    weir = _build("weir" in fronts, ["weir-bench-agent", "weir-bench-tls"])
+    return EnginePrograms(weir, BUILD / "bin/weir-bench-agent", BUILD / "bin/weir-bench-tls")
+
+
+def prepare(servers):
+    """Returns the programs of the relay's bench."""
+    weir = _build("weir" in servers, ["weir-bench-load", "weir-bench-platform", "weir-bench-floor"])
     if "node" in servers and not (PEER / "node_modules/ws").is_dir():
         _run("npm", "ci", "--no-audit", "--no-fund", cwd=PEER)
     return Programs(weir, BUILD / "bin/weir-bench-load", BUILD / "bin/weir-bench-platform",

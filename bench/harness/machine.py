@@ -10,6 +10,9 @@ import time
 from .build import PEER, ROOT
 
 
+VERSIONS = {"nginx": ("nginx", "-v"), "haproxy": ("haproxy", "-v"), "openssh": ("ssh", "-V")}
+
+
 def _said(*command):
     try:
         done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=10,
@@ -51,6 +54,9 @@ def describe(servers):
     }
     if "weir" in servers:
         facts["weir"] = _weir_commit()
+    for kind, command in VERSIONS.items():
+        if kind in servers:
+            facts[kind] = _said(*command)
     if "node" in servers:
         facts["node"] = _said("node", "--version")
         package = json.loads((PEER / "node_modules/ws/package.json").read_text(encoding="utf-8"))

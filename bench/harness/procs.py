@@ -38,17 +38,17 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def _pinned(core, command):
+def pinned(core, command):
     return ["setpriv", "--pdeathsig", "KILL", "taskset", "-c", str(core)] + [
         str(word) for word in command]
 
 
-def _environment(more=None):
+def environment(more=None):
     return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "HOME": os.environ.get("HOME", "/"),
             **(more or {})}
 
 
-def _end(process):
+def end(process):
     if process.poll() is not None:
         return
     process.send_signal(signal.SIGTERM)
@@ -65,8 +65,8 @@ class Platform:
     def __init__(self, program):
         self.port = free_port()
         self._process = subprocess.Popen(
-            _pinned(cores()[1], [program, self.port]), stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, env=_environment())
+            pinned(cores()[1], [program, self.port]), stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, env=environment())
         if self._process.stdout.readline() != b"listening\n":
             raise BenchError("the stub platform does not start")
 
@@ -78,7 +78,7 @@ class Platform:
 
     def __exit__(self, *_):
         self._process.stdin.close()
-        _end(self._process)
+        end(self._process)
 
 
 class Server:
@@ -92,17 +92,17 @@ class Server:
         command = {"floor": [programs.floor, self.port],
                    "weir": [programs.weir, "relay", "--workers", workers],
                    "node": ["node", programs.node_server]}[kind]
-        environment = _environment(self._settings(platform, certificate))
+        variables = environment(self._settings(platform, certificate))
         started = time.monotonic()
         with open(self._log_path, "wb") as log:
             self._process = subprocess.Popen(
-                _pinned(cores()[0], command), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                env=environment, cwd=scratch)
+                pinned(cores()[0], command), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env=variables, cwd=scratch)
         self.pid = self._process.pid
         try:
             self._wait_ready()
         except BaseException:
-            _end(self._process)
+            end(self._process)
             raise
         self.start_seconds = time.monotonic() - started
 
@@ -158,7 +158,7 @@ class Server:
         return self
 
     def __exit__(self, *_):
-        _end(self._process)
+        end(self._process)
 
 
 class Generator:
@@ -173,8 +173,8 @@ class Generator:
         self._what = f"{server.kind}: {mode} {' '.join(map(str, arguments))}"
         self._server = server
         self._process = subprocess.Popen(
-            _pinned(cores()[1], command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, env=_environment())
+            pinned(cores()[1], command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, env=environment())
         # The generator's own alarm bounds this read.
         line = self._process.stdout.readline()
         if not line:
@@ -192,7 +192,7 @@ class Generator:
 
     def __exit__(self, *_):
         self._process.stdin.close()
-        _end(self._process)
+        end(self._process)
         self._process.stdout.close()
         self._process.stderr.close()
 

@@ -3,77 +3,35 @@
 
 import dataclasses
 import json
-import statistics
 
 from . import machine
+from .figures import MISSING, Row, line, median, number, ratio, times
 from .relay import SCENARIOS
 
 NAMES = {"floor": "floor", "weir": "weir", "node": "Node"}
-MISSING = "–"
-
-
-@dataclasses.dataclass
-class Row:
-    """One line of the table. `values` are figures by server, in `unit`; `judged` is what the
-    target bounds, in the target's own terms, or None where weir was not measured."""
-
-    title: str
-    unit: str
-    values: dict
-    target: str = MISSING
-    judged: float | None = None
-    bound: float | None = None
-    judged_text: str = ""
-
-    def verdict(self):
-        if self.bound is None:
-            return MISSING
-        if self.judged is None:
-            return "not measured"
-        return "reached" if self.judged <= self.bound else "**missed**"
-
-
-def _median(values):
-    return statistics.median(values) if values else None
-
-
-def _ratio(above, below):
-    return above / below if above is not None and below else None
-
-
-def _number(value):
-    if value is None:
-        return MISSING
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def _times(value):
-    return MISSING if value is None else f"{_number(value)} x"
 
 
 def _medians(results, key, take):
-    return {kind: _median([take(sample) for sample in samples])
+    return {kind: median([take(sample) for sample in samples])
             for kind, samples in results["traffic"][key].items()}
 
 
 def _cpu_row(results, key, title, target, bound, against_floor):
     values = _medians(results, key, lambda sample: sample["server_cpu_ns_per_frame"] / 1000)
     weir = values.get("weir")
-    ratio = _ratio(weir, values.get("floor"))
+    against = ratio(weir, values.get("floor"))
     if against_floor:
-        return Row(title, "µs", values, target, ratio, bound, _times(ratio))
-    return Row(title, "µs", values, target, weir, bound, f"{_number(weir)} µs")
+        return Row(title, "µs", values, target, against, bound, times(against))
+    return Row(title, "µs", values, target, weir, bound, f"{number(weir)} µs")
 
 
 def _latency_row(results, quantile, title, bound):
     values = _medians(results, "open_5000", lambda sample: sample["latency_ns"][quantile] / 1000)
     samples = results["traffic"]["open_5000"]
-    added = _median([(ours["latency_ns"][quantile] - floors["latency_ns"][quantile]) / 1000
+    added = median([(ours["latency_ns"][quantile] - floors["latency_ns"][quantile]) / 1000
                      for ours, floors in zip(samples.get("weir", []), samples.get("floor", []))])
     return Row(title, "µs", values, f"≤ {bound} µs over the floor", added, bound,
-               f"{_number(added)} µs over the floor")
+               f"{number(added)} µs over the floor")
 
 
 def _idle_row(results, how, title, bound_kib):
@@ -81,28 +39,28 @@ def _idle_row(results, how, title, bound_kib):
               for kind, sample in results["idle"][how].items()}
     weir = values.get("weir")
     return Row(title, "KiB", values, f"≤ {bound_kib} KiB", weir, bound_kib,
-               f"{_number(weir)} KiB")
+               f"{number(weir)} KiB")
 
 
 def _start_row(results, field, scale, title, unit, bound):
-    values = {kind: _median([sample[field] * scale for sample in samples])
+    values = {kind: median([sample[field] * scale for sample in samples])
               for kind, samples in results["starts"].items()}
     weir = values.get("weir")
-    return Row(title, unit, values, f"< {bound} {unit}", weir, bound, f"{_number(weir)} {unit}")
+    return Row(title, unit, values, f"< {bound} {unit}", weir, bound, f"{number(weir)} {unit}")
 
 
 def _connect_rows(results):
-    medians = {kind: {shape: _median([s["server_cpu_ns_per_connection"] / 1000 for s in samples])
+    medians = {kind: {shape: median([s["server_cpu_ns_per_connection"] / 1000 for s in samples])
                       for shape, samples in shapes.items()}
                for kind, shapes in results["connect"].items()}
     one = {kind: shapes["one_cell"] for kind, shapes in medians.items()}
     own = {kind: shapes["own_cells"] for kind, shapes in medians.items()}
-    ratio = _ratio(own.get("weir"), one.get("weir"))
+    growth = ratio(own.get("weir"), one.get("weir"))
     count = f"{results['plan']['connections']:,}"
     return [
         Row(f"CPU per connection, {count} clients in one cell", "µs", one),
         Row(f"CPU per connection, {count} clients in {count} cells", "µs", own,
-            "the same (≤ 1.1 x one cell)", ratio, 1.1, _times(ratio)),
+            "the same (≤ 1.1 x one cell)", growth, 1.1, times(growth)),
         Row(f"CPU per TLS connection, ECDSA P-256, {count} peers", "µs",
             {kind: sample["connect"]["server_cpu_ns_per_connection"] / 1000
              for kind, sample in results["idle"]["tls"].items()}),
@@ -115,10 +73,10 @@ def _second_worker_row(results):
         return Row("the same pair with a second worker", "µs", {}, "≤ 1.05 x one worker", None, 1.05)
     per_frame = {workers: [s["server_cpu_ns_per_frame"] / 1000 for s in taken]
                  for workers, taken in samples.items()}
-    ratio = _median([two / one for one, two in zip(per_frame["1"], per_frame["2"])])
+    cost = median([two / one for one, two in zip(per_frame["1"], per_frame["2"])])
     return Row(f"CPU per 512 B frame, one busy pair, `--workers 2` "
-               f"(with one: {_number(_median(per_frame['1']))})", "µs",
-               {"weir": _median(per_frame["2"])}, "≤ 1.05 x one worker", ratio, 1.05, _times(ratio))
+               f"(with one: {number(median(per_frame['1']))})", "µs",
+               {"weir": median(per_frame["2"])}, "≤ 1.05 x one worker", cost, 1.05, times(cost))
 
 
 def rows_of(results):
@@ -140,26 +98,22 @@ def rows_of(results):
     ]
 
 
-def _line(cells):
-    return "| " + " | ".join(cells) + " |"
-
-
 def _summary_table(rows, servers):
-    out = [_line(["what", *(NAMES[kind] for kind in servers), "weir / floor", "Node / weir",
+    out = [line(["what", *(NAMES[kind] for kind in servers), "weir / floor", "Node / weir",
                   "target", "weir has", "verdict"]),
            "|---" + "|---:" * (len(servers) + 2) + "|---|---|---|"]
     for row in rows:
         values = row.values
-        out.append(_line([
-            f"{row.title}, {row.unit}", *(_number(values.get(kind)) for kind in servers),
-            _times(_ratio(values.get("weir"), values.get("floor"))),
-            _times(_ratio(values.get("node"), values.get("weir"))),
+        out.append(line([
+            f"{row.title}, {row.unit}", *(number(values.get(kind)) for kind in servers),
+            times(ratio(values.get("weir"), values.get("floor"))),
+            times(ratio(values.get("node"), values.get("weir"))),
             row.target, row.judged_text if row.judged is not None else MISSING, row.verdict()]))
     return out
 
 
 def _detail_table(results):
-    out = [_line(["traffic", "server", "frames/s", "CPU per frame, µs (lowest – highest)",
+    out = [line(["traffic", "server", "frames/s", "CPU per frame, µs (lowest – highest)",
                   "server's share of its core", "of that in the kernel", "generator's share",
                   "p50, µs", "p99, µs", "p99.9, µs"]), "|---|---" + "|---:" * 8 + "|"]
     for scenario in SCENARIOS:
@@ -167,13 +121,13 @@ def _detail_table(results):
             cpu = [sample["server_cpu_ns_per_frame"] / 1000 for sample in samples]
             used = sum(s["server_user_ns"] + s["server_system_ns"] for s in samples)
             kernel = sum(s["server_system_ns"] for s in samples)
-            out.append(_line([
-                scenario.title, NAMES[kind], _number(_median([s["frames_per_s"] for s in samples])),
-                f"{_number(_median(cpu))} ({_number(min(cpu))} – {_number(max(cpu))})",
-                f"{_median([s['server_share'] for s in samples]):.0%}",
+            out.append(line([
+                scenario.title, NAMES[kind], number(median([s["frames_per_s"] for s in samples])),
+                f"{number(median(cpu))} ({number(min(cpu))} – {number(max(cpu))})",
+                f"{median([s['server_share'] for s in samples]):.0%}",
                 f"{kernel / used:.0%}" if used else MISSING,
-                f"{_median([s['generator_share'] for s in samples]):.0%}",
-                *(_number(_median([s["latency_ns"][q] / 1000 for s in samples]))
+                f"{median([s['generator_share'] for s in samples]):.0%}",
+                *(number(median([s["latency_ns"][q] / 1000 for s in samples]))
                   for q in ("p50", "p99", "p999"))]))
     return out
 
@@ -181,7 +135,7 @@ def _detail_table(results):
 def _lateness(results):
     samples = [sample["lateness_ns"]["p99"] / 1000
                for taken in results["traffic"]["open_5000"].values() for sample in taken]
-    return _number(_median(samples))
+    return number(median(samples))
 
 
 def _method(results):

@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fronts that publish one origin over TLS: weir with an agent, nginx, HAProxy, OpenSSH -R.
+
+Each is a context manager with a port, a host name, and the processes whose CPU and memory count.
+Fronts run on the first core; origin, agent, ssh client and generators on the second.
+"""
+
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+from .procs import BenchError, cores, end, environment, free_port, pinned
+
+HOST = "edge.weir.test"
+NAMES = {"weir": "weir", "nginx": "nginx", "haproxy": "HAProxy", "openssh": "OpenSSH -R"}
+SECRET = "a secret of the bench, longer than thirty-two bytes"
+READY_SECONDS_MAX = 10
+
+
+def _segment(value):
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def token():
+    head = f"{_segment({'alg': 'HS256', 'typ': 'JWT'})}.{_segment({'sub': 'bench'})}"
+    mac = hmac.new(SECRET.encode(), head.encode(), hashlib.sha256).digest()
+    return f"{head}.{_segment(mac)}"
+
+
+def cpu_ns(pids):
+    """CPU time of processes, all threads: their clocks, without the 10 ms steps of /proc."""
+    return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in pids)
+
+
+def pss_bytes(pids):
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
+            total += sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss:"))
+    return total
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as listed:
+        return [int(word) for word in listed.read().split()]
+
+
+def certificate(scratch):
+    key, chain = scratch / "key.pem", scratch / "certificate.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "2", "-subj", f"/CN={HOST}", "-addext",
+         f"subjectAltName=DNS:{HOST},DNS:*.t.{HOST}", "-keyout", str(key), "-out", str(chain)],
+        check=True, capture_output=True, timeout=30)
+    # HAProxy wants both in one file.
+    (scratch / "pair.pem").write_bytes(chain.read_bytes() + key.read_bytes())
+    return chain, key
+
+
+class Child:
+    """A process that ends with the block, and with this process."""
+
+    def __init__(self, core, command, scratch, name, **more):
+        self.log_path = scratch / f"{name}.log"
+        self.log = open(self.log_path, "wb")  # closed in close()
+        self.process = subprocess.Popen(
+            pinned(core, command), stdin=more.pop("stdin", subprocess.DEVNULL),
+            stdout=more.pop("stdout", self.log), stderr=self.log, cwd=scratch,
+            env=environment(more))
+        self.pid = self.process.pid
+
+    def close(self):
+        if self.process.stdin:
+            self.process.stdin.close()
+        end(self.process)
+        self.log.close()
+
+    def words(self):
+        return self.log_path.read_text(errors="replace")[-1500:]
+
+
+def _wait(what, child, ready):
+    deadline = time.monotonic() + READY_SECONDS_MAX
+    while not ready():
+        if child.process.poll() is not None or time.monotonic() > deadline:
+            raise BenchError(f"{what} does not serve:\n{child.words()}")
+        time.sleep(0.01)
+
+
+def answers(port, host, path="/", scheme="https"):
+    done = subprocess.run(
+        ["curl", "-sk", "--http1.1", "--resolve", f"{host}:{port}:127.0.0.1", "-o", "/dev/null",
+         "-w", "%{http_code}", "-m", "3", f"{scheme}://{host}:{port}{path}"],
+        capture_output=True, text=True, timeout=10, check=False)
+    return done.stdout == "200"
+
+
+NGINX_HEAD = """daemon off; pid {scratch}/{name}.pid; error_log stderr error; worker_processes 1;
+{modules}
+events {{ worker_connections 9000; }}
+"""
+NGINX_HTTP = """http {{
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 3600; sendfile on; tcp_nopush off;
+  client_body_temp_path {scratch}/t1; proxy_temp_path {scratch}/t2; fastcgi_temp_path {scratch}/t3;
+  uwsgi_temp_path {scratch}/t4; scgi_temp_path {scratch}/t5;
+  {body}
+}}
+"""
+
+
+class Nginx(Child):
+    def __init__(self, core, scratch, name, config):
+        path = scratch / f"{name}.conf"
+        path.write_text(config)
+        super().__init__(core, ["nginx", "-p", scratch, "-c", path], scratch, name)
+
+    def workers(self):
+        return children(self.pid)
+
+
+class Origin:
+    """nginx serving files: / (1 KiB) and /big (1 GiB, sparse), plain and with TLS."""
+
+    def __init__(self, scratch, pair):
+        self.port, self.tls_port = free_port(), free_port()
+        root = scratch / "root"
+        root.mkdir()
+        (root / "index.html").write_bytes(b"x" * 1024)
+        with open(root / "big", "wb") as big:
+            big.truncate(1 << 30)
+        scratch.chmod(0o755)
+        body = f"""server {{ listen 127.0.0.1:{self.port}; root {root}; }}
+  server {{ listen 127.0.0.1:{self.tls_port} ssl; root {root};
+    ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]}; }}"""
+        config = NGINX_HEAD.format(scratch=scratch, name="origin", modules="") + NGINX_HTTP.format(
+            scratch=scratch, body=body)
+        self._nginx = Nginx(cores()[1], scratch, "origin", config)
+        _wait("the origin", self._nginx, lambda: answers(self.port, HOST, scheme="http"))
+
+    def close(self):
+        self._nginx.close()
+
+
+class Weir:
+    """The engine, and one agent with a tunnel to the origin."""
+
+    def __init__(self, programs, scratch, pair, origin, workers=1, passthrough=False):
+        self.port = free_port()
+        label = "raw" if passthrough else "bench"
+        self.host = f"{label}.t.{HOST}"
+        config = scratch / f"engine-{self.port}.yml"
+        config.write_text(f"""engine: {{ host: {HOST}, log_level: warn }}
+workers: {workers}
+tls: {{ enabled: true, listen_addr: "127.0.0.1:{self.port}" }}
+certs: {{ static: {{ enabled: true, cert_file: {pair[0]}, key_file: {pair[1]} }} }}
+auth: {{ jwt: {{ enabled: true, token_jwt_secret: "{SECRET}" }} }}
+limits: {{ connections_per_address: 20000, handshakes: 20000 }}
+""")
+        self._engine = Child(cores()[0], [programs.weir, "engine", "-c", config], scratch,
+                             f"engine-{self.port}")
+        self.pids = [self._engine.pid]
+        self._agent = None
+        try:
+            _wait("weir engine", self._engine, self._open)
+            self._start_agent(programs, scratch, origin, label, passthrough)
+        except BaseException:
+            self.close()
+            raise
+        self.helpers = [self._agent.pid]
+
+    def _open(self):
+        done = subprocess.run(
+            ["curl", "-sk", "--resolve", f"{HOST}:{self.port}:127.0.0.1", "-o", "/dev/null", "-m",
+             "3", f"https://{HOST}:{self.port}/api/openapi.json"], timeout=10, check=False)
+        return done.returncode == 0
+
+    def _start_agent(self, programs, scratch, origin, label, passthrough):
+        command = [programs.agent, "--engine", self.port, "--name", HOST, "--token", token(),
+                   "--label", label, "--origin", origin.tls_port if passthrough else origin.port]
+        command += ["--protocol", "tls", "--passthrough"] if passthrough else []
+        self._agent = Child(cores()[1], command, scratch, f"agent-{self.port}",
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        if self._agent.process.stdout.readline().strip() != self.host.encode():
+            raise BenchError(f"the agent has no tunnel:\n{self._agent.words()}"
+                             f"\n{self._engine.words()}")
+
+    def close(self):
+        if self._agent:
+            self._agent.close()
+            self._agent.process.stdout.close()
+        self._engine.close()
+
+
+class NginxFront:
+    """nginx terminating TLS (HTTP/1.1 and h2) before the origin; or passing TLS through."""
+
+    helpers = ()
+    host = HOST
+
+    def __init__(self, _programs, scratch, pair, origin, passthrough=False, upstream_port=None):
+        self.port = free_port()
+        name = f"nginx-{self.port}"
+        upstream_port = upstream_port or (origin.tls_port if passthrough else origin.port)
+        if passthrough:
+            modules = "load_module /usr/lib/nginx/modules/ngx_stream_module.so;"
+            body = f"""stream {{ server {{ listen 127.0.0.1:{self.port} reuseport;
+  ssl_preread on; proxy_pass 127.0.0.1:{upstream_port}; }} }}"""
+        else:
+            modules = ""
+            body = NGINX_HTTP.format(scratch=scratch, body=f"""
+  upstream origin {{ server 127.0.0.1:{upstream_port}; keepalive 256; keepalive_requests 1000000000; }}
+  server {{ listen 127.0.0.1:{self.port} ssl http2; ssl_certificate {pair[0]};
+    ssl_certificate_key {pair[1]}; ssl_session_tickets on; http2_max_requests 1000000000;
+    proxy_buffering off;
+    location / {{ proxy_pass http://origin; proxy_http_version 1.1;
+      proxy_set_header Connection ""; proxy_set_header Host $host; }} }}""")
+        if passthrough and not pathlib.Path("/usr/lib/nginx/modules/ngx_stream_module.so").exists():
+            raise BenchError("nginx has no stream module (package libnginx-mod-stream)")
+        config = NGINX_HEAD.format(scratch=scratch, name=name, modules=modules) + body
+        self._nginx = Nginx(cores()[0], scratch, name, config)
+        try:
+            _wait("nginx", self._nginx, lambda: answers(self.port, HOST))
+        except BaseException:
+            self.close()
+            raise
+        self.pids = self._nginx.workers()
+
+    def close(self):
+        self._nginx.close()
+
+
+class HaproxyFront:
+    helpers = ()
+    host = HOST
+
+    def __init__(self, _programs, scratch, _pair, origin, passthrough=False):
+        self.port = free_port()
+        mode, bind, server = ("tcp", "", origin.tls_port) if passthrough else (
+            "http", f" ssl crt {scratch}/pair.pem alpn h2,http/1.1", origin.port)
+        config = scratch / f"haproxy-{self.port}.cfg"
+        config.write_text(f"""global
+  nbthread 1
+  maxconn 7000
+  tune.ssl.default-dh-param 2048
+defaults
+  mode {mode}
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+  option splice-auto
+frontend front
+  bind 127.0.0.1:{self.port}{bind}
+  default_backend origin
+backend origin
+  server origin 127.0.0.1:{server}
+""")
+        self._haproxy = Child(cores()[0], ["haproxy", "-db", "-f", config], scratch,
+                              f"haproxy-{self.port}")
+        try:
+            _wait("HAProxy", self._haproxy, lambda: answers(self.port, HOST))
+        except BaseException:
+            self.close()
+            raise
+        self.pids = [self._haproxy.pid]
+
+    def close(self):
+        self._haproxy.close()
+
+
+class SshFront:
+    """nginx terminating TLS on the server's side of `ssh -R`."""
+
+    host = HOST
+
+    def __init__(self, programs, scratch, pair, origin):
+        ssh_port, back_port = free_port(), free_port()
+        home = scratch / f"ssh-{ssh_port}"
+        home.mkdir(mode=0o700)
+        for name in ("host", "user"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / name],
+                           check=True, timeout=30)
+        (home / "sshd_config").write_text(f"""ListenAddress 127.0.0.1
+Port {ssh_port}
+HostKey {home}/host
+AuthorizedKeysFile {home}/user.pub
+PidFile none
+StrictModes no
+UsePAM no
+PermitRootLogin yes
+AllowTcpForwarding yes
+MaxStartups 100
+""")
+        pathlib.Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        self._sshd = Child(cores()[0], ["/usr/sbin/sshd", "-D", "-e", "-f", home / "sshd_config"],
+                           scratch, f"sshd-{ssh_port}")
+        self._client = self._nginx = None
+        try:
+            self._client = Child(
+                cores()[1],
+                ["ssh", "-N", "-p", ssh_port, "-i", home / "user", "-o", "StrictHostKeyChecking=no",
+                 "-o", "UserKnownHostsFile=/dev/null", "-o", "ExitOnForwardFailure=yes", "-o",
+                 "ConnectionAttempts=20", "-R", f"127.0.0.1:{back_port}:127.0.0.1:{origin.port}",
+                 f"{os.environ.get('USER', 'root')}@127.0.0.1"], scratch, f"ssh-client-{ssh_port}")
+            _wait("ssh -R", self._client, lambda: answers(back_port, HOST, scheme="http"))
+            self._nginx = NginxFront(programs, scratch, pair, origin, upstream_port=back_port)
+        except BaseException:
+            self.close()
+            raise
+        self.port = self._nginx.port
+        self.pids = [*self._nginx.pids, *self._sessions()]
+        self.helpers = [self._client.pid]
+
+    def _sessions(self):
+        found = children(self._sshd.pid)
+        return found + [grandchild for child in found for grandchild in children(child)]
+
+    def close(self):
+        for child in (self._nginx, self._client, self._sshd):
+            if child:
+                child.close()
+
+
+KINDS = {"weir": Weir, "nginx": NginxFront, "haproxy": HaproxyFront, "openssh": SshFront}
+
+
+@contextlib.contextmanager
+def front(kind, *arguments, **options):
+    opened = KINDS[kind](*arguments, **options)
+    try:
+        yield opened
+    finally:
+        opened.close()

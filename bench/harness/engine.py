@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is measured for the engine, and in which order.
+
+Every front publishes the same nginx origin. They are compared inside one run and in alternation;
+a sample is what one front did in one window; nothing is averaged here.
+"""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import statistics
+import subprocess
+import tempfile
+import time
+
+from . import edges
+from .procs import BenchError, cores, environment, pinned
+
+FRONTS = ("weir", "nginx", "haproxy", "openssh")
+TERMINATORS = ("weir", "nginx", "haproxy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    name: str
+    rounds: int
+    requests: int
+    handshakes: int
+    rate: int
+    rate_seconds: int
+    body_rounds: int
+    idle: tuple
+    budget_seconds: int
+
+
+FULL = Plan("full", 5, 20000, 3000, 10000, 3, 3, (1000, 5000), 280)
+QUICK = Plan("quick", 2, 4000, 500, 5000, 1, 1, (500,), 60)
+
+
+def _say(text):
+    print(text, flush=True)
+
+
+def _run(core, command, seconds_max=60, stdin=subprocess.DEVNULL):
+    done = subprocess.run(pinned(core, command), stdin=stdin, capture_output=True, text=True,
+                          env=environment(), timeout=seconds_max, check=False)
+    if done.returncode != 0:
+        raise BenchError(f"{command[0]} failed: {done.stderr[-1000:]}{done.stdout[-1000:]}")
+    return done.stdout
+
+
+def _measured(front, action):
+    """Runs action; CPU of the front and of its helpers (agent, ssh client) around it."""
+    own, helpers = edges.cpu_ns(front.pids), edges.cpu_ns(front.helpers)
+    begun = time.monotonic()
+    result = action()
+    return {"seconds": time.monotonic() - begun, "cpu_ns": edges.cpu_ns(front.pids) - own,
+            "helpers_cpu_ns": edges.cpu_ns(front.helpers) - helpers, "result": result}
+
+
+def _h2load(front, *arguments, seconds_max=60):
+    # A name, not an address: Host, SNI and routing go by it.
+    url = f"https://{front.host}:{front.port}/"
+    out = _run(cores()[1], ["h2load", "--connect-to", f"127.0.0.1:{front.port}", *arguments, url],
+               seconds_max)
+    if ", 0 failed, 0 errored, 0 timeout" not in out:
+        raise BenchError(f"h2load: not every request was answered:\n{out[-1500:]}")
+    return out
+
+
+def _requests(front, plan, how):
+    sample = _measured(front, lambda: _h2load(front, "-n", plan.requests, *how))
+    del sample["result"]
+    return {**sample, "requests": plan.requests}
+
+
+SCENARIOS = {
+    "h1": ("HTTP/1.1, keep-alive, 64 connections, 1 KiB", ("--h1", "-c", 64)),
+    "h2": ("HTTP/2, 8 connections of 8 streams, 1 KiB", ("-c", 8, "-m", 8)),
+}
+
+
+def _latency(front, plan, scratch):
+    """Every request's time at a fixed rate, in microseconds."""
+    log = scratch / "latency.log"
+    log.unlink(missing_ok=True)
+    per_connection = plan.rate // 50
+    _h2load(front, "--h1", "-c", 50, "--rps", per_connection, "-D", plan.rate_seconds,
+            "--log-file", log, seconds_max=plan.rate_seconds + 30)
+    taken = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
+    quantiles = statistics.quantiles(taken, n=1000)
+    return {"requests": len(taken), "p50_us": quantiles[499], "p99_us": quantiles[989],
+            "rate": len(taken) / plan.rate_seconds}
+
+
+def _handshakes(programs, front, count):
+    out = _run(cores()[1], [programs.tls, "connect", "--port", front.port, "--name", front.host,
+                            "--server-pid", front.pids[0], "--count", count])
+    return json.loads(out)
+
+
+def _body(front, insecure_http1=True):
+    """One GiB through the front; curl takes it, on any core."""
+    command = ["curl", "-sk", "--resolve", f"{front.host}:{front.port}:127.0.0.1", "-o",
+               "/dev/null", "-w", "%{http_code} %{size_download}", "-m", "60",
+               f"https://{front.host}:{front.port}/big"]
+    if insecure_http1:
+        command.insert(2, "--http1.1")
+
+    def transfer():
+        done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+        if done.stdout != f"200 {1 << 30}":
+            raise BenchError(f"1 GiB did not arrive: {done.stdout} {done.stderr[-300:]}")
+    sample = _measured(front, transfer)
+    del sample["result"]
+    return sample
+
+
+def _idle(programs, front, count):
+    before = edges.pss_bytes(front.pids)
+    process = subprocess.Popen(
+        pinned(cores()[1], [programs.tls, "hold", "--port", front.port, "--name", front.host,
+                            "--server-pid", front.pids[0], "--count", count]),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
+    try:
+        if not process.stdout.readline():
+            raise BenchError("the idle connections were not made")
+        # Memory settles when the burst is over.
+        time.sleep(1.5)
+        after = edges.pss_bytes(front.pids)
+    finally:
+        process.stdin.close()
+        process.wait(20)
+        process.stdout.close()
+    return {"connections": count, "bytes_per_connection": (after - before) / count}
+
+
+class Run:
+    def __init__(self, programs, plan, scratch):
+        self.programs = programs
+        self.plan = plan
+        self.scratch = scratch
+        self.pair = edges.certificate(scratch)
+        self.origin = edges.Origin(scratch, self.pair)
+        self.begun = time.monotonic()
+        self.shortened = []
+
+    def front(self, kind, **options):
+        return edges.front(kind, self.programs, self.scratch, self.pair, self.origin, **options)
+
+    def in_budget(self, what):
+        if time.monotonic() - self.begun < self.plan.budget_seconds:
+            return True
+        self.shortened.append(what)
+        return False
+
+
+def _traffic(run, kinds, results):
+    with contextlib.ExitStack() as stack:
+        fronts = {kind: stack.enter_context(run.front(kind)) for kind in kinds}
+        for front in fronts.values():
+            _h2load(front, "--h1", "-c", 64, "-n", 2000)
+            _h2load(front, "-c", 8, "-m", 8, "-n", 2000)
+        for number in range(run.plan.rounds):
+            if number >= 2 and not run.in_budget("requests"):
+                break
+            _say(f"requests, round {number + 1} of {run.plan.rounds}")
+            for key, (_, how) in SCENARIOS.items():
+                for kind, front in fronts.items():
+                    results[key][kind].append(_requests(front, run.plan, how))
+            for kind, front in fronts.items():
+                results["latency"][kind].append(_latency(front, run.plan, run.scratch))
+        for number in range(run.plan.body_rounds):
+            if number >= 1 and not run.in_budget("bodies"):
+                break
+            _say(f"1 GiB, round {number + 1} of {run.plan.body_rounds}")
+            for kind, front in fronts.items():
+                results["body"][kind].append(_body(front))
+        for number in range(run.plan.rounds):
+            if number >= 1 and not run.in_budget("handshakes"):
+                break
+            for kind in (kind for kind in kinds if kind in TERMINATORS):
+                results["handshakes"][kind].append(
+                    _handshakes(run.programs, fronts[kind], run.plan.handshakes))
+
+
+def _workers(run, results):
+    """The same handshakes through one worker and through two, on both cores and without pinning
+    the generator: what two workers do is bounded by what the generator leaves them."""
+    with run.front("weir") as one, run.front("weir", workers=2) as two:
+        for number in range(run.plan.rounds):
+            if number >= 2 and not run.in_budget("second worker"):
+                break
+            for workers, front in (("1", one), ("2", two)):
+                results["workers"][workers].append(
+                    _handshakes(run.programs, front, run.plan.handshakes))
+
+
+def _passthrough(run, kinds, results):
+    with contextlib.ExitStack() as stack:
+        fronts = {kind: stack.enter_context(run.front(kind, passthrough=True))
+                  for kind in kinds if kind in TERMINATORS}
+        for number in range(run.plan.body_rounds):
+            if number >= 1 and not run.in_budget("passthrough"):
+                break
+            _say(f"passthrough, round {number + 1} of {run.plan.body_rounds}")
+            for kind, front in fronts.items():
+                results["passthrough"][kind].append(_body(front))
+
+
+def _memory(run, kinds, results):
+    for count in run.plan.idle:
+        _say(f"{count} idle TLS connections")
+        for kind in (kind for kind in kinds if kind in TERMINATORS):
+            with run.front(kind) as front:
+                results["idle"].setdefault(str(count), {})[kind] = _idle(
+                    run.programs, front, count)
+
+
+def measure(programs, kinds, plan):
+    """Runs everything; returns one dictionary of raw samples."""
+    begun = time.monotonic()
+    results = {"plan": dataclasses.asdict(plan), "fronts": list(kinds), "cores": cores(),
+               "idle": {}, "workers": {"1": [], "2": []}}
+    for key in (*SCENARIOS, "latency", "body", "handshakes", "passthrough"):
+        results[key] = {kind: [] for kind in kinds}
+    with tempfile.TemporaryDirectory(prefix="weir-bench-") as scratch:
+        run = Run(programs, plan, pathlib.Path(scratch))
+        try:
+            _traffic(run, kinds, results)
+            _passthrough(run, kinds, results)
+            _memory(run, kinds, results)
+            if "weir" in kinds:
+                _workers(run, results)
+        finally:
+            run.origin.close()
+        results["shortened"] = run.shortened
+    results["seconds"] = time.monotonic() - begun
+    return results
