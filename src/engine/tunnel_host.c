@@ -20,6 +20,7 @@
 #define PUNY_DAMP 700
 #define PUNY_BIAS 72
 #define PUNY_FIRST 128
+#define CODE_POINT_MIN 0xa0 // controls before it
 #define CODE_POINT_MAX 0x10ffff
 
 static int puny_digit(char byte)
@@ -100,7 +101,8 @@ static bool puny_valid(struct slice text)
         first = false;
         point += at / points;
         at = at % points + 1;
-        if (point > CODE_POINT_MAX || (point >= 0xd800 && point <= 0xdfff)) {
+        if (point < CODE_POINT_MIN || point > CODE_POINT_MAX ||
+            (point >= 0xd800 && point <= 0xdfff)) {
             return false;
         }
     }
