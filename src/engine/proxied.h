@@ -31,19 +31,22 @@ enum proxied_outcome {
     PROXIED_FULL,    // too many outstanding, or limits.* say no
     PROXIED_GONE,    // the tunnel or its channel ended first
     PROXIED_FAILED,  // no memory or entropy
+    PROXIED_OUTCOME_COUNT,
 };
 
 struct proxied; // one request under way
 
 // state and unread (what the agent sent already) are the callee's when BOUND, else NULL. Never
 // called from inside proxied_open.
-typedef void proxied_fn(void *arg, enum proxied_outcome outcome, struct stream_state *state,
-    struct buf *unread);
+typedef void proxied_fn(
+    void *arg, enum proxied_outcome outcome, struct stream_state *state, struct buf *unread);
 
 // Takes its own reference of the tunnel. Always calls done, once, unless cancelled; NULL without
 // memory, then it does not.
 struct proxied *proxied_open(struct engine_shard *shard, struct tunnel *tunnel,
     enum proxied_kind kind, const struct ip *source, proxied_fn *done, void *arg) WEIR_MUST_CHECK;
+// The stream's id, as the agent knows it; valid until done or cancel.
+const char *proxied_id(const struct proxied *proxied);
 // The visitor has gone: done is not called any more. NULL is fine.
 void proxied_cancel(struct proxied *proxied);
 // A stream that was bound has ended: for the books (streams_active, limits). Once for each BOUND.

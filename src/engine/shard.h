@@ -23,16 +23,21 @@ struct engine_shard {
     // The TLS port (gate.c).
     struct listener gate;
     struct tls_server tls;
-    struct list gate_conns; // connections before anybody owns them
+    struct tls_settings tls_settings;
+    struct list gate_conns; // connections before anybody owns them, the oldest first
     size_t gate_conn_count;
+    struct list partings; // last words under way (parting.c)
 
     // Agents (control.c, proxied.c).
     struct map channels; // control channels by number
+    struct list probes;  // who asks about holders of names (control_tunnels.c)
     struct map proxied;  // requests that wait for their connection, by stream id
-    struct list dials;
+    struct list holding; // those whose connection waits for the end of its hold
+    struct list dials;   // dialers that wait for their stream
 
     // Visitors.
-    struct list raws; // TLS tunnels (visitor_raw.c)
+    struct list raw_visitors; // of TLS and TCP tunnels that wait for their stream (visitor_raw.c)
+    struct list raws;         // bound streams of raw bytes (raw_stream.c)
     struct list h1_conns;
     struct list h2_conns;
     struct list upstreams;  // every upstream, pooled or busy
@@ -46,8 +51,11 @@ struct engine_shard {
     struct http_server redirect; // the plain HTTP listener, when enabled
     struct http_server metrics_server;
 
-    bool draining;
+    struct timer drain_timer;
+    bool draining; // no newcomers
+    bool parted;   // agents have been told, or cut
     bool drained;
+    bool stopping; // the worker has ended: everything is cut
 };
 
 static inline struct engine_shard *engine_shard_of(const struct worker *worker)

@@ -11,7 +11,7 @@ static void on_ready(struct watch *watch, unsigned events)
 {
     struct listener *listener = container_of(watch, struct listener, watch);
     (void)events;
-    for (int i = 0; i < ACCEPTS_PER_TURN && listener->fd >= 0; i++) {
+    for (int i = 0; i < ACCEPTS_PER_TURN && listener->fd >= 0 && !listener->paused; i++) {
         int fd;
         struct sys_address peer;
         enum weir_result result = sys_accept(listener->fd, &fd, &peer);
@@ -33,11 +33,30 @@ static void on_ready(struct watch *watch, unsigned events)
 static void on_resume(struct timer *timer)
 {
     struct listener *listener = container_of(timer, struct listener, resume);
-    watch_want(&listener->watch, WATCH_READ);
+    watch_want(&listener->watch, listener->paused ? WATCH_NONE : WATCH_READ);
 }
 
-enum weir_result listener_open(struct listener *listener, struct worker *worker, int fd,
-    listener_fn *accepted, void *owner)
+void listener_pause(struct listener *listener)
+{
+    if (listener->fd >= 0) {
+        listener->paused = true;
+        watch_want(&listener->watch, WATCH_NONE);
+    }
+}
+
+void listener_resume(struct listener *listener)
+{
+    if (listener->fd < 0 || !listener->paused) {
+        return;
+    }
+    listener->paused = false;
+    if (!timer_armed(&listener->resume)) {
+        watch_want(&listener->watch, WATCH_READ);
+    }
+}
+
+enum weir_result listener_open(
+    struct listener *listener, struct worker *worker, int fd, listener_fn *accepted, void *owner)
 {
     *listener = (struct listener){.worker = worker, .accepted = accepted, .owner = owner, .fd = -1};
     timer_init(&listener->resume, on_resume);
@@ -53,7 +72,10 @@ enum weir_result listener_open(struct listener *listener, struct worker *worker,
 
 static void on_closed(struct watch *watch)
 {
-    (void)watch;
+    struct listener *listener = container_of(watch, struct listener, watch);
+    if (listener->closed != NULL) {
+        listener->closed(listener);
+    }
 }
 
 void listener_close(struct listener *listener)

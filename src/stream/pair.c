@@ -186,8 +186,8 @@ static void on_timer(struct timer *timer)
     }
 }
 
-static bool open_stream(struct pair *pair, struct stream *stream, struct stream_state *state,
-    stream_fn *ready)
+static bool open_stream(
+    struct pair *pair, struct stream *stream, struct stream_state *state, stream_fn *ready)
 {
     if (stream_open(stream, pair->worker, state->fd, state->ssl, ready) != WEIR_OK) {
         return false;

@@ -23,10 +23,10 @@ enum pump_act { PUMP_READ, PUMP_WRITE };
 struct pump {
     struct stream *from; // borrowed, as is to
     struct stream *to;
-    struct buf held;     // owned
-    uint64_t bytes;      // written to the sink
+    struct buf held; // owned
+    uint64_t bytes;  // written to the sink
     enum pump_state state;
-    bool paused; // nothing is read or written until it is cleared
+    bool paused;              // nothing is read or written until it is cleared
     enum pump_act failed_act; // with PUMP_FAILED
     enum weir_result result;
 };

@@ -23,9 +23,9 @@ struct stream {
     SSL *ssl;              // owned; NULL for plain TCP
     stream_fn *ready;
     stream_closed_fn *closed;
-    struct job again; // deferred: TLS holds bytes that the socket will not announce
-    int fd;           // owned; -1 when closed
-    unsigned wanted;  // what the owner waits for
+    struct job again;       // deferred: TLS holds bytes that the socket will not announce
+    int fd;                 // owned; -1 when closed
+    unsigned wanted;        // what the owner waits for
     bool tls_write_blocked; // a TLS read needs the socket to be writable
     bool ended;             // we have sent our end
     bool closing;
@@ -41,8 +41,8 @@ enum weir_result stream_start_tls(struct stream *stream, SSL *ssl) WEIR_MUST_CHE
 enum weir_result stream_handshake(struct stream *stream) WEIR_MUST_CHECK;
 void stream_want(struct stream *stream, unsigned events);
 
-// Fills the parts in order as far as bytes are there. WEIR_AGAIN when there are none, WEIR_CLOSED at
-// the peer's end (with TLS: at close_notify; an end without one is WEIR_RESET).
+// Fills the parts in order as far as bytes are there. WEIR_AGAIN when there are none, WEIR_CLOSED
+// at the peer's end (with TLS: at close_notify; an end without one is WEIR_RESET).
 enum weir_result stream_read(
     struct stream *stream, struct iovec *parts, size_t count, size_t *ret_len) WEIR_MUST_CHECK;
 // Writes what fits now, possibly less than all parts; WEIR_AGAIN when nothing does. May change the

@@ -6,7 +6,10 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/time.h"
 #include "sys/file.h"
+
+#define LOOK_INTERVAL_NS NS_PER_S
 
 // OpenSSL's own reason for the last failure, in words.
 static void explain(char *problem, size_t size, const char *act, const char *path)
@@ -73,9 +76,8 @@ enum weir_result tls_server_load(
     if (server->library == NULL) {
         server->library = OSSL_LIB_CTX_new();
     }
-    SSL_CTX *context = server->library == NULL
-                           ? NULL
-                           : SSL_CTX_new_ex(server->library, NULL, TLS_server_method());
+    SSL_CTX *context =
+        server->library == NULL ? NULL : SSL_CTX_new_ex(server->library, NULL, TLS_server_method());
     if (context == NULL || !harden(context)) {
         explain(problem, size, "cannot make a TLS context for", settings->certificate_path);
         SSL_CTX_free(context);
@@ -86,7 +88,9 @@ enum weir_result tls_server_load(
     SSL_CTX_set_tlsext_ticket_keys(context, keys, sizeof keys);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(context, 1);
-    SSL_CTX_set_alpn_select_cb(context, select_alpn, NULL);
+    SSL_CTX_set_max_early_data(context, 0);
+    SSL_CTX_set_alpn_select_cb(
+        context, settings->select_alpn == NULL ? select_alpn : settings->select_alpn, NULL);
     if (!load_pair(context, settings, problem, size)) {
         SSL_CTX_free(context);
         return WEIR_CRYPTO;
@@ -95,6 +99,24 @@ enum weir_result tls_server_load(
     server->current = context;
     server->stamp = stamp;
     return WEIR_OK;
+}
+
+enum tls_refresh tls_server_refresh(struct tls_server *server, const struct tls_settings *settings,
+    uint64_t now_ns, char *problem, size_t size)
+{
+    if (now_ns - server->looked_ns < LOOK_INTERVAL_NS) {
+        return TLS_UNCHANGED;
+    }
+    server->looked_ns = now_ns;
+    uint64_t stamp = tls_settings_stamp(settings);
+    if (stamp == server->stamp) {
+        return TLS_UNCHANGED;
+    }
+    if (tls_server_load(server, settings, problem, size) == WEIR_OK) {
+        return TLS_RELOADED;
+    }
+    server->stamp = stamp;
+    return TLS_REJECTED;
 }
 
 void tls_server_fini(struct tls_server *server)

@@ -16,18 +16,29 @@ struct tls_settings {
     const char *certificate_path; // PEM chain, the leaf first
     const char *key_path;         // PEM
     unsigned char ticket_keys[TLS_TICKET_KEYS_LEN];
+    // Chooses the protocol (SSL_CTX_set_alpn_select_cb); NULL: http/1.1 and nothing else.
+    SSL_CTX_alpn_select_cb_func select_alpn;
 };
 
 struct tls_server {
     OSSL_LIB_CTX *library; // owned
     SSL_CTX *current;      // owned; connections hold their own references
-    uint64_t stamp;        // of the files current was made from
+    uint64_t stamp;        // of the files current was made from, or that could not be used
+    uint64_t looked_ns;    // when tls_server_refresh last asked for the stamp
 };
 
 // Loads the pair. On failure nothing is changed, and problem (size bytes) says why in English.
 enum weir_result tls_server_load(struct tls_server *server, const struct tls_settings *settings,
     char *problem, size_t size) WEIR_MUST_CHECK;
 void tls_server_fini(struct tls_server *server);
+
+enum tls_refresh { TLS_UNCHANGED, TLS_RELOADED, TLS_REJECTED };
+// Loads the pair again when its files have changed since they were last looked at, which is at most
+// once a second: to be called before a handshake. A pair that cannot be used leaves the old one
+// served, and is not tried again until the files change again (spec engine, section 3.4). problem
+// is filled when TLS_REJECTED.
+enum tls_refresh tls_server_refresh(struct tls_server *server, const struct tls_settings *settings,
+    uint64_t now_ns, char *problem, size_t size);
 // Changes whenever one of the two files does.
 uint64_t tls_settings_stamp(const struct tls_settings *settings);
 // Seconds since 1970 at which the served certificate ends; 0 when unknown.

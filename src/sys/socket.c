@@ -84,17 +84,24 @@ static enum weir_result open_tcp(const struct sys_address *address, int *ret_fd)
     return WEIR_OK;
 }
 
+static enum weir_result set_listen_flags(int fd, const struct sys_address *address, bool shared)
+{
+    int off = 0;
+    enum weir_result result = set_flag(fd, SOL_SOCKET, SO_REUSEADDR);
+    if (result == WEIR_OK && shared) {
+        result = set_flag(fd, SOL_SOCKET, SO_REUSEPORT);
+    }
+    if (result == WEIR_OK && !ip_is_v4(&address->ip) &&
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) != 0) {
+        result = sys_result_of_errno(errno);
+    }
+    return result;
+}
+
 static enum weir_result bind_and_listen(int fd, struct sys_address *address)
 {
     union any_address kernel;
     socklen_t len = to_kernel(address, &kernel);
-    enum weir_result result = set_flag(fd, SOL_SOCKET, SO_REUSEADDR);
-    if (result == WEIR_OK) {
-        result = set_flag(fd, SOL_SOCKET, SO_REUSEPORT);
-    }
-    if (result != WEIR_OK) {
-        return result;
-    }
     if (bind(fd, &kernel.any, len) != 0 || listen(fd, BACKLOG) != 0 ||
         getsockname(fd, &kernel.any, &len) != 0) {
         return sys_result_of_errno(errno);
@@ -103,20 +110,46 @@ static enum weir_result bind_and_listen(int fd, struct sys_address *address)
     return WEIR_OK;
 }
 
-enum weir_result sys_listen(struct sys_address *address, int *ret_fd)
+static enum weir_result listen_once(struct sys_address *address, bool shared, int *ret_fd)
 {
     int fd;
     enum weir_result result = open_tcp(address, &fd);
     if (result != WEIR_OK) {
         return result;
     }
-    result = bind_and_listen(fd, address);
+    result = set_listen_flags(fd, address, shared);
+    if (result == WEIR_OK) {
+        result = bind_and_listen(fd, address);
+    }
     if (result != WEIR_OK) {
         close(fd);
         return result;
     }
     *ret_fd = fd;
     return WEIR_OK;
+}
+
+static enum weir_result listen_at(struct sys_address *address, bool shared, int *ret_fd)
+{
+    static const struct ip any_v6;
+    static const uint8_t any_v4[4];
+    enum weir_result result = listen_once(address, shared, ret_fd);
+    if (result == WEIR_OK || result == WEIR_IN_USE || result == WEIR_PERMISSION ||
+        !ip_eq(&address->ip, &any_v6)) {
+        return result;
+    }
+    address->ip = ip_from_v4(any_v4);
+    return listen_once(address, shared, ret_fd);
+}
+
+enum weir_result sys_listen(struct sys_address *address, int *ret_fd)
+{
+    return listen_at(address, true, ret_fd);
+}
+
+enum weir_result sys_listen_alone(struct sys_address *address, int *ret_fd)
+{
+    return listen_at(address, false, ret_fd);
 }
 
 enum weir_result sys_accept(int fd, int *ret_fd, struct sys_address *ret_peer)
@@ -170,6 +203,38 @@ enum weir_result sys_set_nodelay(int fd)
         return WEIR_RESET;
     }
     return set_flag(fd, IPPROTO_TCP, TCP_NODELAY);
+}
+
+void sys_watch_peer(int fd)
+{
+    static const struct {
+        int level;
+        int name;
+        int value;
+    } options[] = {
+        {SOL_SOCKET, SO_KEEPALIVE, 1},
+        {IPPROTO_TCP, TCP_KEEPIDLE, 30},
+        {IPPROTO_TCP, TCP_KEEPINTVL, 10},
+        {IPPROTO_TCP, TCP_KEEPCNT, 3},
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, 30000},
+    };
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
+        // Without them a dead peer costs memory for longer, and nothing else.
+        (void)setsockopt(
+            fd, options[i].level, options[i].name, &options[i].value, sizeof options[i].value);
+    }
+}
+
+enum weir_result sys_tcp_health(int fd, struct sys_tcp_health *ret_health)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0) {
+        return sys_result_of_errno(errno);
+    }
+    ret_health->unacknowledged = info.tcpi_unacked;
+    ret_health->timeouts = info.tcpi_retransmits;
+    return WEIR_OK;
 }
 
 static enum weir_result receive(int fd, void *bytes, size_t len, int flags, size_t *ret_len)

@@ -21,7 +21,10 @@ enum weir_result sys_address_parse(
 
 // A listening socket with SO_REUSEPORT, so that each worker (and a new process beside an old one)
 // has its own. *address gets the port the kernel chose when it asks for 0.
+// [::] takes IPv4 too, and where there is no IPv6 it is 0.0.0.0.
 enum weir_result sys_listen(struct sys_address *address, int *ret_fd) WEIR_MUST_CHECK;
+// The same without SO_REUSEPORT: WEIR_IN_USE when anybody listens there.
+enum weir_result sys_listen_alone(struct sys_address *address, int *ret_fd) WEIR_MUST_CHECK;
 // WEIR_AGAIN: nobody waits. WEIR_DESCRIPTORS: nobody can be taken now. WEIR_RESET: that one left.
 enum weir_result sys_accept(int fd, int *ret_fd, struct sys_address *ret_peer) WEIR_MUST_CHECK;
 // Begins to connect; writability tells the end, then sys_connect_result.
@@ -30,6 +33,15 @@ enum weir_result sys_connect_result(int fd) WEIR_MUST_CHECK;
 
 // Small messages leave at once; on every data socket.
 enum weir_result sys_set_nodelay(int fd) WEIR_MUST_CHECK;
+
+// For peers that are silent for long: a dead one is noticed within a minute (keep-alive after 30 s,
+// every 10 s, three times), or 30 s after data that it does not acknowledge.
+void sys_watch_peer(int fd);
+struct sys_tcp_health {
+    unsigned unacknowledged; // segments
+    unsigned timeouts;       // in a row, of the one that was sent first
+};
+enum weir_result sys_tcp_health(int fd, struct sys_tcp_health *ret_health) WEIR_MUST_CHECK;
 
 // WEIR_CLOSED at the peer's end of stream.
 enum weir_result sys_recv(int fd, void *bytes, size_t len, size_t *ret_len) WEIR_MUST_CHECK;
