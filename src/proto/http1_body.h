@@ -29,11 +29,12 @@ enum http1_body_kind {
 
 struct http1_body {
     enum http1_body_kind kind;
-    uint8_t state;       // enum state of http1_body.c
-    uint16_t line_len;   // of the chunk line at hand
+    uint8_t state; // enum state of http1_body.c
+    uint8_t trailer_count;
+    uint16_t line_len;   // bytes of the line of framing at hand
     uint64_t left;       // payload bytes still to come, in this chunk or in all
     uint64_t len;        // payload bytes handed out so far
-    struct buf trailers; // the section as received; empty without trailers
+    struct buf trailers; // the lines of the section, once there is one
 };
 
 // A request's body: by length, chunked, or none.
@@ -59,8 +60,8 @@ bool http1_body_done(const struct http1_body *body);
 // The connection ended: true when that completes the body (it was until-close, or done before).
 bool http1_body_ends_at_close(const struct http1_body *body);
 
-// The next trailer of a complete body; *at begins as 0. Fields that frame, route or authenticate
-// (RFC 9110 section 6.5.1) are passed over.
+// The next trailer, of those that are complete; *at begins as 0. Fields that frame, route or
+// authenticate (RFC 9110 section 6.5.1) are passed over.
 bool http1_body_trailer_next(
     const struct http1_body *body, size_t *at, struct http1_header *ret_trailer);
 

@@ -2,6 +2,7 @@
 set(SOURCES
   clienthello.c
   http1.c
+  http1_body.c
   json_scan.c
   json_value.c
   json_write.c
