@@ -40,11 +40,18 @@ struct engine_config {
 #define ENGINE_VARIABLE_PREFIX "RSTREAM_ENGINE_"
 #define ENGINE_CERTS_MAX 256
 
-// Reads the file (NULL: variables alone) and the variables, follows the rules of section 2.3, looks
-// at the certificates, and collects all problems; with an error among them the configuration must
-// not be used. It is to be freed in any case, also after WEIR_MEMORY, the only other result. set,
-// when not NULL, has room for engine_config_rows and says which rows were given.
-enum weir_result engine_config_load(const char *path, const struct conf_source *variables,
+struct engine_config_source {
+    const char *path;    // of the file; NULL: variables alone
+    const char *section; // of the file ("engine" of a weir.yml); NULL: all of it
+    const struct conf_source *variables;
+    char *const *environment; // "NAME=value", ended by NULL, searched for unknown keys; or NULL
+};
+
+// Reads the file and the variables, follows the rules of section 2.3, looks at the certificates,
+// and collects all problems; with an error among them the configuration must not be used. It is to
+// be freed in any case, also after WEIR_MEMORY, the only other result. set, when not NULL, has room
+// for all rows and says which were given.
+enum weir_result engine_config_load(const struct engine_config_source *source,
     struct engine_config *ret_config, bool *set, struct conf_problems *problems) WEIR_MUST_CHECK;
 void engine_config_free(struct engine_config *config);
 // The rows, for --help, the manual and tests.

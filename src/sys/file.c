@@ -122,6 +122,12 @@ bool sys_file_exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
+bool sys_file_is_public(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && (st.st_mode & S_IROTH) != 0;
+}
+
 uint64_t sys_file_stamp(const char *path)
 {
     struct stat st;

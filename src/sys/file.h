@@ -15,6 +15,8 @@ enum weir_result sys_file_write_private(const char *path, struct slice content) 
 // Makes the directory and its parents, mode 0700; fine when it is there already.
 enum weir_result sys_dir_make(const char *path) WEIR_MUST_CHECK;
 bool sys_file_exists(const char *path);
+// Every user of the machine may read it.
+bool sys_file_is_public(const char *path);
 // Something that changes whenever the file does (modification time, size, inode); 0 when it is not
 // there.
 uint64_t sys_file_stamp(const char *path);
