@@ -18,8 +18,10 @@
 
 #include <llhttp.h>
 
+#include "base/hostname.h"
 #include "base/number.h"
 
+#define REQUEST_LINE_REST_MAX 32  // method, version, blanks and CR: 22 with the longest method
 #define LEADING_EMPTY_LINES_MAX 8 // one is what RFC 9112 section 2.2 asks for
 
 static bool is_blank(char byte)
@@ -73,14 +75,28 @@ static size_t leading_empty_len(struct slice bytes)
     return len;
 }
 
-// The length of the head that begins with its start line at bytes; room is what may still be used.
-static enum weir_result find_end(
-    struct slice bytes, size_t room, llhttp_type_t type, size_t *ret_len)
+// A target is past its limit by more than anything else on its line could be, or fills the head.
+static bool line_too_long(size_t len, bool full, const struct http1_limits *limits)
 {
+    return len > limits->target_len_max + REQUEST_LINE_REST_MAX ||
+           (full && len > limits->target_len_max);
+}
+
+// The length of the head that begins with its start line at bytes; limits->head_bytes_max is what
+// may still be used.
+static enum weir_result find_end(
+    struct slice bytes, const struct http1_limits *limits, llhttp_type_t type, size_t *ret_len)
+{
+    size_t room = limits->head_bytes_max;
     size_t window = bytes.len < room ? bytes.len : room;
     size_t start = 0;
     for (size_t line_count = 0;; line_count++) {
         ptrdiff_t len = slice_find(slice_of(bytes.at + start, window - start), '\n');
+        size_t line_len = len < 0 ? window - start : (size_t)len;
+        if (line_count == 0 && type == HTTP_REQUEST &&
+            line_too_long(line_len, window == room && len < 0, limits)) {
+            return WEIR_TOO_LONG;
+        }
         if (len < 0) {
             return window == room ? WEIR_TOO_LARGE : WEIR_AGAIN;
         }
@@ -103,7 +119,7 @@ static enum weir_result find_end(
         if (is_blank(line.at[0])) {
             return WEIR_MALFORMED; // folded: RFC 9112 section 5.2
         }
-        if (line_count > HTTP1_HEADERS_MAX) {
+        if (line_count > limits->header_count_max) {
             return WEIR_TOO_LARGE;
         }
     }
@@ -264,7 +280,8 @@ static void read_connection(struct http1_head *head)
         http1_has_token(head, name, SLICE("upgrade")) && http1_find(head, SLICE("upgrade")) != NULL;
 }
 
-static enum weir_result parse(struct slice bytes, llhttp_type_t type, struct http1_head *ret_head)
+static enum weir_result parse(struct slice bytes, llhttp_type_t type,
+    const struct http1_limits *limits, struct http1_head *ret_head)
 {
     size_t skipped = type == HTTP_REQUEST ? leading_empty_len(bytes) : 0;
     struct slice rest = slice_skip(bytes, skipped);
@@ -275,7 +292,9 @@ static enum weir_result parse(struct slice bytes, llhttp_type_t type, struct htt
         return WEIR_MALFORMED;
     }
     size_t len;
-    enum weir_result result = find_end(rest, HTTP1_HEAD_BYTES_MAX - skipped, type, &len);
+    struct http1_limits left = *limits;
+    left.head_bytes_max -= skipped;
+    enum weir_result result = find_end(rest, &left, type, &len);
     if (result != WEIR_OK) {
         return result;
     }
@@ -290,6 +309,9 @@ static enum weir_result parse(struct slice bytes, llhttp_type_t type, struct htt
     if (result == WEIR_OK) {
         result = type == HTTP_REQUEST ? check_request(rest, ret_head) : check_response(ret_head);
     }
+    if (result == WEIR_OK && ret_head->target.len > limits->target_len_max) {
+        return WEIR_TOO_LONG;
+    }
     if (result == WEIR_OK) {
         result = read_framing(ret_head);
     }
@@ -300,14 +322,26 @@ static enum weir_result parse(struct slice bytes, llhttp_type_t type, struct htt
     return result;
 }
 
+// As spec section 3 (relay) has them: a target is bounded by its head alone.
+static const struct http1_limits default_limits = {
+    HTTP1_HEAD_BYTES_MAX, HTTP1_HEADERS_MAX, SIZE_MAX / 2};
+
 enum weir_result http1_parse_request(struct slice bytes, struct http1_head *ret_head)
 {
-    return parse(bytes, HTTP_REQUEST, ret_head);
+    return parse(bytes, HTTP_REQUEST, &default_limits, ret_head);
+}
+
+enum weir_result http1_parse_request_within(
+    struct slice bytes, const struct http1_limits *limits, struct http1_head *ret_head)
+{
+    weir_assert(limits->header_count_max <= HTTP1_HEADERS_MAX);
+    weir_assert(limits->head_bytes_max > 2 * LEADING_EMPTY_LINES_MAX);
+    return parse(bytes, HTTP_REQUEST, limits, ret_head);
 }
 
 enum weir_result http1_parse_response(struct slice bytes, struct http1_head *ret_head)
 {
-    return parse(bytes, HTTP_RESPONSE, ret_head);
+    return parse(bytes, HTTP_RESPONSE, &default_limits, ret_head);
 }
 
 // ---- Headers ------------------------------------------------------------------------------------
@@ -414,14 +448,23 @@ static size_t scheme_len(struct slice target)
     return len > 0 && slice_starts_with(slice_skip(target, len), SLICE("://")) ? len + 3 : 0;
 }
 
-enum weir_result http1_split_target(
-    struct slice target, struct slice *ret_path, struct slice *ret_query)
+// No control characters, no blanks, nothing above ASCII, no fragment.
+static bool target_bytes_valid(struct slice target)
 {
     for (size_t i = 0; i < target.len; i++) {
         unsigned char byte = (unsigned char)target.at[i];
         if (byte <= ' ' || byte >= 0x7f || byte == '#') {
-            return WEIR_MALFORMED;
+            return false;
         }
+    }
+    return true;
+}
+
+enum weir_result http1_split_target(
+    struct slice target, struct slice *ret_path, struct slice *ret_query)
+{
+    if (!target_bytes_valid(target)) {
+        return WEIR_MALFORMED;
     }
     ptrdiff_t mark = slice_find(target, '?');
     struct slice path = mark < 0 ? target : slice_of(target.at, (size_t)mark);
@@ -440,6 +483,63 @@ enum weir_result http1_split_target(
     }
     *ret_path = path;
     *ret_query = query;
+    return WEIR_OK;
+}
+
+// "scheme://authority/path?query"; a path there must be, so that what goes on is as received.
+static enum weir_result read_absolute(struct slice target, struct http1_target *ret_target)
+{
+    if (!slice_starts_with_nocase(target, SLICE("http://")) &&
+        !slice_starts_with_nocase(target, SLICE("https://"))) {
+        return WEIR_MALFORMED;
+    }
+    struct slice rest = slice_skip(target, scheme_len(target));
+    size_t len = 0;
+    while (len < rest.len && rest.at[len] != '/' && rest.at[len] != '?') {
+        len++;
+    }
+    ret_target->form = HTTP1_ABSOLUTE_FORM;
+    ret_target->authority = slice_of(rest.at, len);
+    ret_target->origin = len == rest.len ? SLICE("/") : slice_skip(rest, len);
+    return ret_target->origin.at[0] == '/' ? WEIR_OK : WEIR_MALFORMED;
+}
+
+static enum weir_result read_form(const struct http1_head *head, struct http1_target *ret_target)
+{
+    struct slice target = head->target;
+    if (slice_eq(head->method, SLICE("CONNECT"))) {
+        *ret_target = (struct http1_target){HTTP1_AUTHORITY_FORM, target, SLICE_EMPTY};
+        struct slice host;
+        unsigned port;
+        bool named = hostname_split_port(target, &host, &port) == WEIR_OK && host.len > 0;
+        return named && port > 0 ? WEIR_OK : WEIR_MALFORMED;
+    }
+    if (target.at[0] == '/') {
+        *ret_target = (struct http1_target){HTTP1_ORIGIN_FORM, SLICE_EMPTY, target};
+        return WEIR_OK;
+    }
+    if (slice_eq(target, SLICE("*"))) {
+        *ret_target = (struct http1_target){HTTP1_ASTERISK_FORM, SLICE_EMPTY, target};
+        return slice_eq(head->method, SLICE("OPTIONS")) ? WEIR_OK : WEIR_MALFORMED;
+    }
+    return read_absolute(target, ret_target);
+}
+
+enum weir_result http1_read_target(const struct http1_head *head, struct http1_target *ret_target)
+{
+    if (!target_bytes_valid(head->target) || read_form(head, ret_target) != WEIR_OK) {
+        return WEIR_MALFORMED;
+    }
+    const struct http1_header *host = http1_find(head, SLICE("host"));
+    if (ret_target->form == HTTP1_ORIGIN_FORM || ret_target->form == HTTP1_ASTERISK_FORM) {
+        ret_target->authority = host == NULL ? SLICE_EMPTY : host->value;
+        return WEIR_OK;
+    }
+    // Two names for one place are an invitation to take the other one.
+    if (ret_target->authority.len == 0 || !host_valid(ret_target->authority) ||
+        (host != NULL && !slice_eq_nocase(host->value, ret_target->authority))) {
+        return WEIR_MALFORMED;
+    }
     return WEIR_OK;
 }
 

@@ -51,6 +51,19 @@ enum weir_result http1_parse_request(
 enum weir_result http1_parse_response(
     struct slice bytes, struct http1_head *ret_head) WEIR_MUST_CHECK;
 
+// What a request may be at most.
+struct http1_limits {
+    size_t head_bytes_max;   // 431
+    size_t header_count_max; // 431; HTTP1_HEADERS_MAX at most
+    size_t target_len_max;   // 414
+};
+
+// The same for a request within limits of the caller's. WEIR_TOO_LONG: the target is past its
+// limit, known when it is, or when the head's limit is reached before the request line ended.
+// WEIR_TOO_LARGE: the others are.
+enum weir_result http1_parse_request_within(struct slice bytes, const struct http1_limits *limits,
+    struct http1_head *ret_head) WEIR_MUST_CHECK;
+
 // The first header of that name (case-insensitive), or NULL.
 const struct http1_header *http1_find(const struct http1_head *head, struct slice name);
 // How many headers of that name there are.
@@ -65,6 +78,28 @@ const char *http1_reason(unsigned status);
 // when there is none). WEIR_MALFORMED: neither form, control characters, a fragment.
 enum weir_result http1_split_target(
     struct slice target, struct slice *ret_path, struct slice *ret_query) WEIR_MUST_CHECK;
+
+enum http1_target_form {
+    HTTP1_ORIGIN_FORM,    // "/path?query"
+    HTTP1_ABSOLUTE_FORM,  // "https://host/path?query"
+    HTTP1_AUTHORITY_FORM, // "host:port", of CONNECT
+    HTTP1_ASTERISK_FORM,  // "*", of OPTIONS
+};
+
+// Where a request goes; the slices borrow what the head does.
+struct http1_target {
+    enum http1_target_form form;
+    struct slice authority; // what Host says, or the target where it has one; empty without both
+    struct slice origin;    // path and query as received; "*" in asterisk form, empty for CONNECT
+};
+
+// The four forms of RFC 9112 section 3.2, each with the methods that have it. WEIR_MALFORMED: none
+// of them, another scheme than http and https, an authority with user information or none, a query
+// without a path, control characters, a fragment, an authority that is not what Host says (in
+// HTTP/1.0 there need not be a Host).
+enum weir_result http1_read_target(
+    const struct http1_head *head, struct http1_target *ret_target) WEIR_MUST_CHECK;
+
 // The first value of a name in a query, decoded like an HTML form (%xx and '+'; a broken %xx stays
 // as it is) into text (size bytes, NUL-terminated). WEIR_NOT_FOUND; WEIR_TOO_LARGE when it does not
 // fit. NUL bytes in the value give WEIR_MALFORMED.

@@ -64,6 +64,19 @@ static void check_target(struct slice target)
     }
 }
 
+static void check_form(const struct http1_head *head, struct slice whole)
+{
+    struct http1_target target;
+    if (http1_read_target(head, &target) != WEIR_OK) {
+        return;
+    }
+    check_inside(target.authority, whole);
+    bool connect = slice_eq(head->method, SLICE("CONNECT"));
+    weir_assert(connect == (target.form == HTTP1_AUTHORITY_FORM));
+    weir_assert(connect == (target.origin.len == 0));
+    weir_assert(connect || target.form == HTTP1_ASTERISK_FORM || target.origin.at[0] == '/');
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0) {
@@ -78,6 +91,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     check_head(&head, whole, request);
     check_target(head.target);
+    if (request) {
+        check_form(&head, whole);
+    }
     size_t head_len = head.head_len;
     // Neither what follows nor where it was cut changes the answer.
     weir_assert(parse(request, slice_of(whole.at, head_len), &head) == WEIR_OK);
