@@ -39,6 +39,8 @@
 
 #define EXCHANGE_HELD_HIGH (64u * 1024)
 #define EXCHANGE_FIELDS_MAX 128
+#define EXCHANGE_ID_SIZE 33
+#define EXCHANGE_LINE_SIZE 160
 
 struct exchange;
 struct engine_shard;
@@ -121,12 +123,13 @@ struct exchange {
     bool request_ended;
     bool answer_ended;
     bool ended;
-    bool connect;        // the method is CONNECT
-    bool head_only;      // the method is HEAD
-    bool wants_html;     // of Accept, for pages
-    unsigned version;    // of the request
-    char request_id[33]; // made when the request has none, otherwise ""
-    struct slice label;  // why the edge answers itself; empty otherwise
+    bool connect;     // the method is CONNECT
+    bool head_only;   // the method is HEAD
+    bool wants_html;  // of Accept, for pages
+    unsigned version; // of the request
+    char request_id[EXCHANGE_ID_SIZE];
+    char line[EXCHANGE_LINE_SIZE]; // for the log: method, authority, path; cut to fit
+    const char *label;             // why the edge answers itself, or cuts; NULL otherwise
 };
 
 // Routes the request and starts its back. May call the front at once (pages, errors). The front has
@@ -144,12 +147,15 @@ void exchange_request_end(
 void exchange_answer_resume(struct exchange *exchange);
 // The visitor has gone, or misbehaves. Fine when it has ended.
 void exchange_cancel(struct exchange *exchange);
+// The front's patience has ended: cancels the back; then the page of that error, or a cut.
+void exchange_abort(struct exchange *exchange, enum edge_error error);
 // For the books: once for each exchange that was started or refused, when it has ended.
 void exchange_finished(struct exchange *exchange);
 
 // ---- For backs.
 
-// The answer: what backs call instead of the front's table.
+// The answer: what backs call instead of the front's table. 101 only when the head asked for an
+// upgrade.
 void exchange_head(struct exchange *exchange, const struct answer_head *head);
 bool exchange_body(struct exchange *exchange, struct slice bytes);
 void exchange_end(struct exchange *exchange, const struct http1_header *trailers, size_t count);

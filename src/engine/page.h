@@ -5,11 +5,20 @@
 #ifndef WEIR_ENGINE_PAGE_H
 #define WEIR_ENGINE_PAGE_H
 
+#include "base/buf.h"
 #include "engine/exchange.h"
 
 struct engine_config;
 
 #define PAGE_FILE_BYTES_MAX (256u * 1024)
+
+// A row of edge_errors.def.
+struct page_error {
+    unsigned status;
+    const char *label;
+    const char *text;
+};
+const struct page_error *page_error(enum edge_error error);
 
 // The operator's files; each worker keeps its own. Zeroed: none.
 struct pages {
