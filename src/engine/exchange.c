@@ -355,7 +355,7 @@ enum weir_result exchange_forward_fields(struct exchange *exchange, const struct
         .peer = slice_str(visitor->peer_text),
         .peers = slice_str(visitor->peer_text),
         .host = head->authority,
-        .port = slice_str(visitor->shard->public_port_text),
+        .port = slice_str(visitor->port_text),
         .forwarded = SLICE_EMPTY,
         .request_id = slice_str(exchange->request_id),
     };

@@ -1,0 +1,638 @@
+// SPDX-License-Identifier: Apache-2.0
+// HTTP/1.1 and 1.0 visitors (RFC 9112): requests in, one after the other, bodies handed on as they
+// come. edge_h1_answer.c has the other direction.
+//
+//             ┌───────────────── keep-alive ────────────────┐
+//             ▼                                             │
+//   start ─► HEAD ─► EXCHANGE (head, body; upgraded: raw) ──┴─► LAST ─► LINGER ─► DEAD
+//              │         │                                       ▲
+//              └ bad head┴ bad body, silence ── page, close ─────┘   (any state ─► DEAD: the peer left)
+//
+// 1. A call from the back changes flags and gathers output; what follows from it is done by
+//    settle(), at the end of the turn, when no back is on the stack.
+// 2. Bytes are looked at where they were read. What is left of them goes to conn->in; nothing is
+//    read while the back holds too much, or when a pipelined request already waits.
+// 3. Every state has a deadline: HEAD 15 s from the first byte or http_idle_seconds without one,
+//    EXCHANGE VISITOR_SILENCE_NS without a byte (not for upgrades), LAST and LINGER 2 s.
+// 4. Rejected: http/server.h. It holds bodies whole and answers once.
+#include "engine/edge_h1.h"
+
+#include "base/mem.h"
+#include "engine/config.h"
+#include "engine/edge.h"
+#include "engine/shard.h"
+#include "engine/upstream_pool.h"
+
+#define READ_HEAD_MAX (16u * 1024)
+#define READ_BODY_MAX (64u * 1024)
+#define PIPELINED_MAX (16u * 1024)
+#define IN_MAX (READ_BODY_MAX + READ_HEAD_MAX + PIPELINED_MAX)
+#define REQUEST_LINE_MAX 8192u   // beyond it is 414, the rest of a large head is 431
+#define HALF_OPEN_NS (10 * NS_PER_S) // for the answer to a visitor who has said that he sends no more
+
+// ---- The end ------------------------------------------------------------------------------------
+
+static void on_closed(struct stream *stream)
+{
+    struct h1_conn *conn = container_of(stream, struct h1_conn, stream);
+    http1_body_fini(&conn->body);
+    outgo_fini(&conn->out);
+    buf_reset(&conn->in);
+    mem_free(conn);
+}
+
+static void close_exchange(struct h1_conn *conn)
+{
+    if (conn->state == H1_EXCHANGE) {
+        exchange_cancel(&conn->exchange);
+        exchange_finished(&conn->exchange);
+    }
+}
+
+static void conn_end(struct h1_conn *conn, bool hard)
+{
+    if (conn->state == H1_DEAD) {
+        return;
+    }
+    close_exchange(conn);
+    conn->state = H1_DEAD;
+    timer_cancel(&conn->timer);
+    list_remove(&conn->node);
+    list_remove(&conn->settle.node);
+    upstream_pool_close(&conn->visitor);
+    stream_close(&conn->stream, hard, on_closed);
+    engine_note_departure(conn->visitor.shard);
+}
+
+static void enter(struct h1_conn *conn, enum h1_state state, uint64_t timeout_ns)
+{
+    conn->state = state;
+    worker_arm_in(conn->stream.worker, &conn->timer, timeout_ns);
+}
+
+// Everything is written: an end that the visitor can tell from a cut, and time to read it.
+static void part(struct h1_conn *conn)
+{
+    if (conn->cut) {
+        conn_end(conn, false);
+        return;
+    }
+    if (!conn->finished_raw) {
+        stream_finish(&conn->stream);
+    }
+    if (conn->visitor_ended) {
+        conn_end(conn, false);
+        return;
+    }
+    buf_reset(&conn->in);
+    enter(conn, H1_LINGER, VISITOR_LINGER_NS);
+}
+
+// ---- Requests -----------------------------------------------------------------------------------
+
+static void begin_exchange(struct h1_conn *conn)
+{
+    conn->exchange = (struct exchange){.visitor = &conn->visitor, .front = &h1_front_ops};
+    conn->has_length = conn->chunked = false;
+    conn->back_full = conn->front_full = false;
+    conn->moved_ns = worker_now(conn->stream.worker);
+    enter(conn, H1_EXCHANGE, VISITOR_SILENCE_NS);
+}
+
+static void refuse(struct h1_conn *conn, struct slice *bytes, enum edge_error error)
+{
+    *bytes = SLICE_EMPTY;
+    conn->keep_alive = false;
+    conn->body_done = false;
+    conn->minor_version = 1;
+    begin_exchange(conn);
+    struct request_head head = {.method = SLICE_EMPTY,
+        .authority = SLICE_EMPTY,
+        .target = SLICE_EMPTY,
+        .upgrade = SLICE_EMPTY,
+        .version = 1};
+    exchange_refuse(&conn->exchange, &head, error);
+}
+
+static enum edge_error why_too_large(struct slice bytes)
+{
+    ptrdiff_t line_len = slice_find(bytes, '\n');
+    return line_len < 0 || (size_t)line_len > REQUEST_LINE_MAX ? EDGE_URI_TOO_LONG
+                                                               : EDGE_HEADERS_TOO_LARGE;
+}
+
+// "scheme://authority/path" (RFC 9112 section 3.2.2). The authority must be what Host says: whoever
+// sends two wants them to be read differently by two readers.
+static bool split_absolute(struct request_head *request)
+{
+    struct slice rest = request->target;
+    if (slice_starts_with_nocase(rest, SLICE("https://"))) {
+        rest = slice_skip(rest, sizeof "https://" - 1);
+    } else if (slice_starts_with_nocase(rest, SLICE("http://"))) {
+        rest = slice_skip(rest, sizeof "http://" - 1);
+    } else {
+        return false;
+    }
+    size_t len = 0;
+    while (len < rest.len && rest.at[len] != '/' && rest.at[len] != '?') {
+        len++;
+    }
+    request->target = slice_skip(rest, len);
+    if (request->target.len == 0) {
+        request->target = SLICE("/");
+    }
+    return request->target.at[0] == '/' &&
+           slice_eq_nocase(slice_of(rest.at, len), request->authority);
+}
+
+static bool target_valid(struct slice target)
+{
+    for (size_t i = 0; i < target.len; i++) {
+        unsigned char byte = (unsigned char)target.at[i];
+        if (byte <= ' ' || byte >= 0x7f || byte == '#') {
+            return false;
+        }
+    }
+    return true;
+}
+
+// RFC 9112 section 3.2: which form the target has, and whether that suits the method.
+static bool read_target(struct request_head *request)
+{
+    if (!target_valid(request->target)) {
+        return false;
+    }
+    if (slice_eq(request->method, SLICE("CONNECT"))) {
+        request->authority = request->target;
+        request->target = SLICE_EMPTY;
+        return !request->has_body && !request->has_length;
+    }
+    if (request->target.at[0] == '/') {
+        return true;
+    }
+    if (slice_eq(request->target, SLICE("*"))) {
+        return slice_eq(request->method, SLICE("OPTIONS"));
+    }
+    return split_absolute(request);
+}
+
+// The protocol to change to, if it is one that we carry: h2c would take the rest of the connection
+// past every rule of ours.
+static struct slice read_upgrade(const struct http1_head *head, bool has_body)
+{
+    if (!head->upgrade || head->minor_version == 0 || has_body ||
+        slice_eq(head->method, SLICE("CONNECT"))) {
+        return SLICE_EMPTY;
+    }
+    struct slice wanted = http1_find(head, SLICE("upgrade"))->value;
+    bool carried = wanted.len < sizeof((struct h1_conn *)0)->upgrade &&
+                   slice_find(wanted, ',') < 0 && !slice_starts_with_nocase(wanted, SLICE("h2")) &&
+                   !slice_starts_with_nocase(wanted, SLICE("http")) &&
+                   !slice_starts_with_nocase(wanted, SLICE("tls"));
+    return carried ? wanted : SLICE_EMPTY;
+}
+
+// Takes Host out of the fields; its value, or empty.
+static struct slice take_host(struct http1_head *head)
+{
+    for (size_t i = 0; i < head->header_count; i++) {
+        if (slice_eq_nocase(head->headers[i].name, SLICE("host"))) {
+            struct slice host = head->headers[i].value;
+            head->header_count--;
+            memmove(&head->headers[i], &head->headers[i + 1],
+                (head->header_count - i) * sizeof *head->headers);
+            return host;
+        }
+    }
+    return SLICE_EMPTY;
+}
+
+static void start_request(struct h1_conn *conn, struct http1_head *head, struct slice *bytes)
+{
+    http1_body_fini(&conn->body);
+    http1_body_init_request(&conn->body, head);
+    bool has_body = !http1_body_done(&conn->body);
+    struct request_head request = {
+        .method = head->method,
+        .target = head->target,
+        .upgrade = read_upgrade(head, has_body),
+        .has_body = has_body,
+        .has_length = head->has_content_length,
+        .length = head->content_length,
+        .version = 1,
+    };
+    request.authority = take_host(head);
+    request.fields = head->headers;
+    request.field_count = head->header_count;
+    if (!read_target(&request)) {
+        refuse(conn, bytes, EDGE_BAD_REQUEST);
+        return;
+    }
+    *bytes = slice_skip(*bytes, head->head_len);
+    conn->minor_version = head->minor_version;
+    conn->keep_alive = head->keep_alive && !conn->draining;
+    conn->body_done = !has_body;
+    (void)slice_to_text(request.upgrade, conn->upgrade, sizeof conn->upgrade); // it fits
+    begin_exchange(conn);
+    exchange_start(&conn->exchange, &request);
+}
+
+static bool take_head(struct h1_conn *conn, struct slice *bytes)
+{
+    struct http1_head head;
+    enum weir_result result = http1_parse_request(*bytes, &head);
+    switch (result) {
+    case WEIR_AGAIN:
+        return false;
+    case WEIR_OK:
+        start_request(conn, &head, bytes);
+        return true;
+    case WEIR_TOO_LARGE:
+        refuse(conn, bytes, why_too_large(*bytes));
+        return false;
+    default:
+        refuse(conn, bytes, EDGE_BAD_REQUEST);
+        return false;
+    }
+}
+
+// ---- Bodies -------------------------------------------------------------------------------------
+
+static void push(struct h1_conn *conn, struct slice bytes)
+{
+    if (bytes.len > 0 && !conn->exchange.ended) {
+        conn->back_full = !exchange_request_body(&conn->exchange, bytes);
+    }
+}
+
+static void end_body(struct h1_conn *conn)
+{
+    struct http1_header trailers[HTTP1_TRAILERS_MAX];
+    size_t count = 0;
+    size_t at = 0;
+    conn->body_done = true;
+    while (count < HTTP1_TRAILERS_MAX &&
+           http1_body_trailer_next(&conn->body, &at, &trailers[count])) {
+        count++;
+    }
+    if (!conn->exchange.ended) {
+        exchange_request_end(&conn->exchange, trailers, count);
+    }
+}
+
+static void break_off(struct h1_conn *conn, enum edge_error error)
+{
+    conn->keep_alive = false;
+    if (!conn->exchange.ended) {
+        exchange_abort(&conn->exchange, error);
+    }
+}
+
+static bool take_body(struct h1_conn *conn, struct slice *bytes)
+{
+    struct slice payload = SLICE_EMPTY;
+    conn->moved_ns = worker_now(conn->stream.worker);
+    switch (http1_body_next(&conn->body, bytes, &payload)) {
+    case WEIR_OK:
+        push(conn, payload);
+        return true;
+    case WEIR_CLOSED:
+        push(conn, payload);
+        end_body(conn);
+        return true;
+    case WEIR_TOO_LARGE:
+        break_off(conn, EDGE_HEADERS_TOO_LARGE);
+        break;
+    default:
+        break_off(conn, EDGE_BAD_REQUEST);
+        break;
+    }
+    *bytes = SLICE_EMPTY;
+    conn->body_done = false;
+    return false;
+}
+
+// Takes a piece off the front of bytes; false when they have to wait, or more have to come.
+static bool take(struct h1_conn *conn, struct slice *bytes)
+{
+    if (bytes->len == 0) {
+        return false;
+    }
+    switch (conn->state) {
+    case H1_HEAD:
+        return take_head(conn, bytes);
+    case H1_EXCHANGE:
+        if (conn->exchange.upgraded && !conn->back_full) {
+            push(conn, *bytes);
+            *bytes = SLICE_EMPTY;
+            return false;
+        }
+        return !conn->body_done && !conn->back_full && take_body(conn, bytes);
+    case H1_LAST:
+    case H1_LINGER:
+        *bytes = SLICE_EMPTY;
+        return false;
+    case H1_DEAD:
+        break;
+    }
+    return false;
+}
+
+static void take_waiting(struct h1_conn *conn)
+{
+    struct slice bytes = buf_slice(&conn->in);
+    size_t before = bytes.len;
+    while (take(conn, &bytes)) {
+    }
+    buf_consume(&conn->in, before - bytes.len);
+}
+
+static void take_fresh(struct h1_conn *conn, struct slice bytes)
+{
+    bool begun = conn->in.len > 0;
+    if (begun) {
+        if (buf_append_slice(&conn->in, bytes) != WEIR_OK) {
+            conn_end(conn, true);
+            return;
+        }
+        take_waiting(conn);
+    } else {
+        while (take(conn, &bytes)) {
+        }
+        if (buf_append_slice(&conn->in, bytes) != WEIR_OK) {
+            conn_end(conn, true);
+            return;
+        }
+    }
+    if (conn->state == H1_HEAD && !begun && conn->in.len > 0) {
+        worker_arm_in(conn->stream.worker, &conn->timer, VISITOR_HEAD_NS);
+    }
+}
+
+// ---- Settling -----------------------------------------------------------------------------------
+
+// How much may be read now.
+static size_t read_room(const struct h1_conn *conn)
+{
+    switch (conn->state) {
+    case H1_HEAD:
+        return READ_HEAD_MAX;
+    case H1_EXCHANGE:
+        if (conn->visitor_ended || conn->back_full) {
+            return 0;
+        }
+        if (conn->exchange.upgraded || !conn->body_done) {
+            return READ_BODY_MAX;
+        }
+        return conn->in.len < PIPELINED_MAX ? PIPELINED_MAX - conn->in.len : 0;
+    case H1_LINGER:
+        return READ_BODY_MAX;
+    case H1_LAST:
+    case H1_DEAD:
+        break;
+    }
+    return 0;
+}
+
+// A visitor who sends no more and then leaves altogether shows by a hangup only.
+static void update_interest(struct h1_conn *conn)
+{
+    unsigned events = read_room(conn) > 0 ? WATCH_READ : WATCH_NONE;
+    if (!outgo_empty(&conn->out)) {
+        events |= WATCH_WRITE;
+    }
+    if (conn->state == H1_EXCHANGE && conn->visitor_ended && !conn->exchange.upgraded) {
+        events |= WATCH_HANGUP;
+    }
+    stream_want(&conn->stream, events);
+}
+
+static void finish_exchange(struct h1_conn *conn)
+{
+    const struct engine_config *config = conn->visitor.shard->engine->config;
+    exchange_finished(&conn->exchange);
+    if (!conn->keep_alive || !conn->body_done || conn->draining || conn->visitor_ended) {
+        enter(conn, H1_LAST, VISITOR_SILENCE_NS);
+        return;
+    }
+    enter(conn, H1_HEAD, conn->in.len > 0 ? VISITOR_HEAD_NS : config->http_idle_s * NS_PER_S);
+}
+
+// One direction of an upgraded exchange is over.
+static void settle_raw(struct h1_conn *conn)
+{
+    struct exchange *exchange = &conn->exchange;
+    if (conn->visitor_ended && !exchange->request_ended && conn->in.len == 0) {
+        exchange_request_end(exchange, NULL, 0);
+    }
+    bool half = exchange->request_ended || exchange->answer_ended;
+    if (half && !timer_armed(&conn->timer)) {
+        worker_arm_in(conn->stream.worker, &conn->timer, VISITOR_SILENCE_NS);
+    } else if (!half) {
+        timer_cancel(&conn->timer);
+    }
+    if (!exchange->ended && exchange->answer_ended && !conn->finished_raw &&
+        outgo_empty(&conn->out)) {
+        conn->finished_raw = true;
+        stream_finish(&conn->stream);
+    }
+}
+
+static void settle(struct worker *worker, struct job *job)
+{
+    struct h1_conn *conn = container_of(job, struct h1_conn, settle);
+    struct exchange *exchange = &conn->exchange;
+    size_t waited = outgo_waiting(&conn->out);
+    bool all_out = outgo_flush(&conn->out);
+    if (conn->out.failed) {
+        conn_end(conn, true);
+        return;
+    }
+    if (outgo_waiting(&conn->out) < waited) {
+        conn->moved_ns = worker_now(worker);
+    }
+    if (conn->state == H1_EXCHANGE) {
+        take_waiting(conn);
+        if (exchange->upgraded && !exchange->ended) {
+            settle_raw(conn);
+        }
+        if (!exchange->ended && conn->front_full &&
+            outgo_waiting(&conn->out) <= EXCHANGE_HELD_HIGH / 2) {
+            conn->front_full = false;
+            exchange_answer_resume(exchange);
+        }
+        if (exchange->ended) {
+            finish_exchange(conn);
+        }
+    }
+    if (conn->state == H1_HEAD) {
+        take_waiting(conn);
+    }
+    if (conn->state == H1_LAST && all_out && outgo_empty(&conn->out)) {
+        part(conn);
+    }
+    if (conn->state != H1_DEAD) {
+        update_interest(conn);
+    }
+}
+
+void h1_settle_later(struct h1_conn *conn)
+{
+    if (conn->state != H1_DEAD && !list_linked(&conn->settle.node)) {
+        worker_defer(conn->stream.worker, &conn->settle, settle);
+    }
+}
+
+// ---- Readiness ----------------------------------------------------------------------------------
+
+static void on_visitor_ended(struct h1_conn *conn, enum weir_result result)
+{
+    bool orderly = result == WEIR_CLOSED;
+    bool may_go_on = orderly && conn->state == H1_EXCHANGE &&
+                     (conn->body_done || conn->exchange.upgraded);
+    if (!may_go_on) {
+        conn_end(conn, !orderly);
+        return;
+    }
+    conn->visitor_ended = true;
+    if (!conn->exchange.upgraded) {
+        worker_arm_in(conn->stream.worker, &conn->timer, HALF_OPEN_NS);
+    }
+    h1_settle_later(conn);
+}
+
+static void on_readable(struct h1_conn *conn)
+{
+    size_t room = read_room(conn);
+    if (room == 0) {
+        return;
+    }
+    struct iovec part = {conn->stream.worker->read_area, room};
+    size_t len = 0;
+    enum weir_result result = stream_read(&conn->stream, &part, 1, &len);
+    if (result == WEIR_AGAIN) {
+        return;
+    }
+    if (result != WEIR_OK) {
+        on_visitor_ended(conn, result);
+        return;
+    }
+    take_fresh(conn, slice_of(part.iov_base, len));
+    if (conn->state != H1_DEAD) {
+        update_interest(conn);
+    }
+}
+
+static void on_ready(struct stream *stream, unsigned events)
+{
+    struct h1_conn *conn = container_of(stream, struct h1_conn, stream);
+    if ((events & WATCH_HANGUP) != 0) {
+        conn_end(conn, true);
+        return;
+    }
+    if ((events & WATCH_WRITE) != 0) {
+        h1_settle_later(conn);
+    }
+    if ((events & WATCH_READ) != 0) {
+        on_readable(conn);
+    }
+}
+
+static void on_silence(struct h1_conn *conn)
+{
+    struct worker *worker = conn->stream.worker;
+    uint64_t patience = conn->visitor_ended ? HALF_OPEN_NS : VISITOR_SILENCE_NS;
+    uint64_t deadline = conn->moved_ns + patience;
+    if (worker_now(worker) < deadline) {
+        worker_arm(worker, &conn->timer, deadline);
+    } else if (!outgo_empty(&conn->out) || conn->exchange.ended || conn->exchange.upgraded) {
+        conn_end(conn, true);
+    } else {
+        break_off(conn, conn->body_done ? EDGE_UPSTREAM_TIMEOUT : EDGE_REQUEST_TIMEOUT);
+        h1_settle_later(conn);
+    }
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct h1_conn *conn = container_of(timer, struct h1_conn, timer);
+    switch (conn->state) {
+    case H1_HEAD:
+        if (conn->in.len > 0) {
+            struct slice bytes = SLICE_EMPTY;
+            buf_reset(&conn->in);
+            refuse(conn, &bytes, EDGE_REQUEST_TIMEOUT);
+        } else {
+            part(conn);
+        }
+        break;
+    case H1_EXCHANGE:
+        on_silence(conn);
+        break;
+    case H1_LAST:
+        conn_end(conn, true);
+        break;
+    case H1_LINGER:
+        conn_end(conn, false);
+        break;
+    case H1_DEAD:
+        break;
+    }
+    if (conn->state == H1_LINGER) {
+        update_interest(conn);
+    }
+}
+
+// ---- Opening ------------------------------------------------------------------------------------
+
+void edge_h1_start(struct engine_shard *shard, struct arrival *arrival)
+{
+    struct h1_conn *conn = mem_zalloc(sizeof *conn);
+    if (conn == NULL) {
+        stream_state_drop(&arrival->state);
+        buf_reset(&arrival->unread);
+        engine_note_departure(shard);
+        return;
+    }
+    if (stream_open(&conn->stream, shard->worker, arrival->state.fd, arrival->state.ssl,
+            on_ready) != WEIR_OK) {
+        buf_reset(&arrival->unread);
+        mem_free(conn);
+        engine_note_departure(shard);
+        return;
+    }
+    visitor_init(&conn->visitor, shard, arrival);
+    buf_init(&conn->in, IN_MAX);
+    outgo_init(&conn->out, &conn->stream, &shard->blocks, VISITOR_HELD_MAX);
+    timer_init(&conn->timer, on_timer);
+    list_init(&conn->settle.node);
+    list_push_back(&shard->h1_conns, &conn->node);
+    enter(conn, H1_HEAD, VISITOR_HEAD_NS);
+    struct buf unread = arrival->unread;
+    take_fresh(conn, buf_slice(&unread));
+    buf_reset(&unread);
+    if (conn->state != H1_DEAD) {
+        update_interest(conn);
+    }
+}
+
+void edge_h1_drain(struct engine_shard *shard)
+{
+    list_for_each_safe(node, &shard->h1_conns) {
+        struct h1_conn *conn = container_of(node, struct h1_conn, node);
+        conn->draining = true;
+        if (conn->state == H1_HEAD && conn->in.len == 0) {
+            part(conn);
+            if (conn->state == H1_LINGER) {
+                update_interest(conn);
+            }
+        }
+    }
+}
+
+void edge_h1_close(struct engine_shard *shard)
+{
+    list_for_each_safe(node, &shard->h1_conns) {
+        conn_end(container_of(node, struct h1_conn, node), true);
+    }
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// What both HTTP edges do with an arrival before anything else.
+#ifndef WEIR_ENGINE_VISITOR_H
+#define WEIR_ENGINE_VISITOR_H
+
+#include "engine/arrival.h"
+#include "engine/exchange.h"
+
+// How long neither side of an exchange may be silent in the middle of it, and how long a request's
+// head may take (spec section 6.9).
+#define VISITOR_HEAD_NS (15 * NS_PER_S)
+#define VISITOR_SILENCE_NS (300 * NS_PER_S)
+// A visitor who is told to leave reads the last answer in that time, and we discard what he sends.
+#define VISITOR_LINGER_NS (2 * NS_PER_S)
+// What may wait for a visitor: the high mark, one push above it, and a head.
+#define VISITOR_HELD_MAX (EXCHANGE_HELD_HIGH + WORKER_READ_AREA_SIZE + 2 * BLOCK_SIZE)
+
+void visitor_init(
+    struct visitor *visitor, struct engine_shard *shard, const struct arrival *arrival);
+
+#endif
