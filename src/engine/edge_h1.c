@@ -6,7 +6,8 @@
 //             ▼                                             │
 //   start ─► HEAD ─► EXCHANGE (head, body; upgraded: raw) ──┴─► LAST ─► LINGER ─► DEAD
 //              │         │                                       ▲
-//              └ bad head┴ bad body, silence ── page, close ─────┘   (any state ─► DEAD: the peer left)
+//              └ bad head┴ bad body, silence ── page, close ─────┘   (any state ─► DEAD: the peer
+//              left)
 //
 // 1. A call from the back changes flags and gathers output; what follows from it is done by
 //    settle(), at the end of the turn, when no back is on the stack.
@@ -27,8 +28,9 @@
 #define READ_BODY_MAX (64u * 1024)
 #define PIPELINED_MAX (16u * 1024)
 #define IN_MAX (READ_BODY_MAX + READ_HEAD_MAX + PIPELINED_MAX)
-#define REQUEST_LINE_MAX 8192u   // beyond it is 414, the rest of a large head is 431
-#define HALF_OPEN_NS (10 * NS_PER_S) // for the answer to a visitor who has said that he sends no more
+#define REQUEST_LINE_MAX 8192u // beyond it is 414, the rest of a large head is 431
+#define HALF_OPEN_NS                                                                               \
+    (10 * NS_PER_S) // for the answer to a visitor who has said that he sends no more
 
 // ---- The end ------------------------------------------------------------------------------------
 
@@ -94,7 +96,7 @@ static void begin_exchange(struct h1_conn *conn)
 {
     conn->exchange = (struct exchange){.visitor = &conn->visitor, .front = &h1_front_ops};
     conn->has_length = conn->chunked = false;
-    conn->back_full = conn->front_full = false;
+    conn->back_full = conn->front_full = conn->body_broken = false;
     conn->moved_ns = worker_now(conn->stream.worker);
     enter(conn, H1_EXCHANGE, VISITOR_SILENCE_NS);
 }
@@ -241,19 +243,15 @@ static bool take_head(struct h1_conn *conn, struct slice *bytes)
 {
     struct http1_head head;
     enum weir_result result = http1_parse_request(*bytes, &head);
-    switch (result) {
-    case WEIR_AGAIN:
-        return false;
-    case WEIR_OK:
-        start_request(conn, &head, bytes);
-        return true;
-    case WEIR_TOO_LARGE:
-        refuse(conn, bytes, why_too_large(*bytes));
-        return false;
-    default:
-        refuse(conn, bytes, EDGE_BAD_REQUEST);
+    if (result == WEIR_AGAIN) {
         return false;
     }
+    if (result != WEIR_OK) {
+        refuse(conn, bytes, result == WEIR_TOO_LARGE ? why_too_large(*bytes) : EDGE_BAD_REQUEST);
+        return false;
+    }
+    start_request(conn, &head, bytes);
+    return true;
 }
 
 // ---- Bodies -------------------------------------------------------------------------------------
@@ -271,8 +269,8 @@ static void end_body(struct h1_conn *conn)
     size_t count = 0;
     size_t at = 0;
     conn->body_done = true;
-    while (count < HTTP1_TRAILERS_MAX &&
-           http1_body_trailer_next(&conn->body, &at, &trailers[count])) {
+    while (
+        count < HTTP1_TRAILERS_MAX && http1_body_trailer_next(&conn->body, &at, &trailers[count])) {
         count++;
     }
     if (!conn->exchange.ended) {
@@ -290,26 +288,24 @@ static void break_off(struct h1_conn *conn, enum edge_error error)
 
 static bool take_body(struct h1_conn *conn, struct slice *bytes)
 {
+    if (conn->body_broken) {
+        *bytes = SLICE_EMPTY;
+        return false;
+    }
     struct slice payload = SLICE_EMPTY;
     conn->moved_ns = worker_now(conn->stream.worker);
-    switch (http1_body_next(&conn->body, bytes, &payload)) {
-    case WEIR_OK:
-        push(conn, payload);
-        return true;
-    case WEIR_CLOSED:
-        push(conn, payload);
-        end_body(conn);
-        return true;
-    case WEIR_TOO_LARGE:
-        break_off(conn, EDGE_HEADERS_TOO_LARGE);
-        break;
-    default:
-        break_off(conn, EDGE_BAD_REQUEST);
-        break;
+    enum weir_result result = http1_body_next(&conn->body, bytes, &payload);
+    if (result != WEIR_OK && result != WEIR_CLOSED) {
+        break_off(conn, result == WEIR_TOO_LARGE ? EDGE_HEADERS_TOO_LARGE : EDGE_BAD_REQUEST);
+        conn->body_broken = true;
+        *bytes = SLICE_EMPTY;
+        return false;
     }
-    *bytes = SLICE_EMPTY;
-    conn->body_done = false;
-    return false;
+    push(conn, payload);
+    if (result == WEIR_CLOSED) {
+        end_body(conn);
+    }
+    return true;
 }
 
 // Takes a piece off the front of bytes; false when they have to wait, or more have to come.
@@ -488,8 +484,8 @@ void h1_settle_later(struct h1_conn *conn)
 static void on_visitor_ended(struct h1_conn *conn, enum weir_result result)
 {
     bool orderly = result == WEIR_CLOSED;
-    bool may_go_on = orderly && conn->state == H1_EXCHANGE &&
-                     (conn->body_done || conn->exchange.upgraded);
+    bool may_go_on =
+        orderly && conn->state == H1_EXCHANGE && (conn->body_done || conn->exchange.upgraded);
     if (!may_go_on) {
         conn_end(conn, !orderly);
         return;
@@ -618,7 +614,7 @@ void edge_h1_start(struct engine_shard *shard, struct arrival *arrival)
 
 void edge_h1_drain(struct engine_shard *shard)
 {
-    list_for_each_safe(node, &shard->h1_conns) {
+    list_for_each_safe (node, &shard->h1_conns) {
         struct h1_conn *conn = container_of(node, struct h1_conn, node);
         conn->draining = true;
         if (conn->state == H1_HEAD && conn->in.len == 0) {
@@ -632,7 +628,7 @@ void edge_h1_drain(struct engine_shard *shard)
 
 void edge_h1_close(struct engine_shard *shard)
 {
-    list_for_each_safe(node, &shard->h1_conns) {
+    list_for_each_safe (node, &shard->h1_conns) {
         conn_end(container_of(node, struct h1_conn, node), true);
     }
 }

@@ -35,6 +35,7 @@ struct h1_conn {
     bool chunked;       // the answer's body
     bool keep_alive;    // another request may follow
     bool body_done;     // the request is complete
+    bool body_broken;   // it cannot be read on
     bool back_full;     // the back takes no more for now
     bool front_full;    // the back has been told to wait
     bool visitor_ended; // he sends no more

@@ -9,12 +9,12 @@
 //
 //   request    answer      upgraded     the exchange
 //   ────────   ────────    ─────────    ─────────────────────────────────────────────
-//   any        ended       no           has ended (what is left of the request is the front's affair)
-//   open       ended       yes          goes on until exchange_request_end
-//   ended      open        any          goes on until exchange_end
-//   ended      ended       yes          has ended
+//   any        ended       no           has ended (what is left of the request is the front's
+//   affair) open       ended       yes          goes on until exchange_request_end ended      open
+//   any          goes on until exchange_end ended      ended       yes          has ended
 //
-// 1. exchange->back is NULL before the routing and after the end; nothing is called through it then.
+// 1. exchange->back is NULL before the routing and after the end; nothing is called through it
+// then.
 // 2. ended is set before the call that tells the other side, so that nobody ends it twice.
 #include "engine/exchange.h"
 
@@ -325,8 +325,8 @@ static bool write_facts(const struct exchange *exchange, const struct request_he
     struct buf *scratch, struct head_facts *facts)
 {
     const struct engine_config *config = exchange->visitor->shard->engine->config;
-    bool from_proxy = ip_in_any(config->trusted_proxies.items, config->trusted_proxies.count,
-        &exchange->visitor->peer.ip);
+    bool from_proxy = ip_in_any(
+        config->trusted_proxies.items, config->trusted_proxies.count, &exchange->visitor->peer.ip);
     if (!from_proxy && !config->forwarded) {
         return true;
     }

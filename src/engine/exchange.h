@@ -105,8 +105,8 @@ struct visitor {
     int tls_version;            // TLS1_2_VERSION and so on
     char peer_text[IP_TEXT_SIZE];
     char port_text[11]; // the public port
-    bool connected; // a plain CONNECT has been carried: no other authority from then on
-    bool strayed;   // another authority than the SNI has been asked for: no CONNECT from then on
+    bool connected;     // a plain CONNECT has been carried: no other authority from then on
+    bool strayed; // another authority than the SNI has been asked for: no CONNECT from then on
     // Upstream streams that finished an exchange for this visitor and may serve its next one; the
     // upstream's affair (upstream_pool.h). The front calls upstream_pool_close when it ends.
     struct list idle_upstreams;

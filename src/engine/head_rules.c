@@ -14,10 +14,7 @@ static const struct rule {
     enum action request;
     enum action answer;
 } rules[] = {
-#define HEAD_RULE(name, request, answer)                                                           \
-    {                                                                                              \
-        {(name), sizeof(name) - 1}, (request), (answer)                                            \
-    },
+#define HEAD_RULE(name, request, answer) {{(name), sizeof(name) - 1}, (request), (answer)},
 #include "engine/head_rules.def"
 #undef HEAD_RULE
 };

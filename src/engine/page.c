@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pages are made when they are asked for; only the operator's files are kept. Nothing of the request
-// is repeated on them.
+// Pages are made when they are asked for; only the operator's files are kept. Nothing of the
+// request is repeated on them.
 #include "engine/page.h"
 
 #include <stdio.h>
@@ -150,10 +150,10 @@ bool page_prefers_html(struct slice accept)
 static struct slice make_page(const struct page_error *row, bool wants_html, char out[PAGE_LEN_MAX])
 {
     const char *reason = http1_reason(row->status);
-    int len = wants_html ? snprintf(out, PAGE_LEN_MAX, html, row->status, reason, row->status,
-                               reason, row->text, row->label)
-                         : snprintf(out, PAGE_LEN_MAX, text, row->status, reason, row->text,
-                               row->label);
+    int len = wants_html
+                  ? snprintf(out, PAGE_LEN_MAX, html, row->status, reason, row->status, reason,
+                        row->text, row->label)
+                  : snprintf(out, PAGE_LEN_MAX, text, row->status, reason, row->text, row->label);
     weir_assert(len > 0 && len < PAGE_LEN_MAX);
     return slice_of(out, (size_t)len);
 }

@@ -30,12 +30,11 @@ static bool find_token(
     struct slice path;
     struct slice query;
     size_t len = 0;
-    struct slice field =
-        head_rules_value(head->fields, head->field_count, SLICE("authorization"));
+    struct slice field = head_rules_value(head->fields, head->field_count, SLICE("authorization"));
     bool in_header = slice_starts_with_nocase(field, bearer);
     bool in_query = http1_split_target(head->target, &path, &query) == WEIR_OK &&
-                    http1_query_value(query, SLICE("rstream.token"), query_token, TOKEN_LEN_MAX,
-                        &len) == WEIR_OK;
+                    http1_query_value(
+                        query, SLICE("rstream.token"), query_token, TOKEN_LEN_MAX, &len) == WEIR_OK;
     if (in_header == in_query) {
         return false;
     }
@@ -43,8 +42,8 @@ static bool find_token(
     return ret_token->len > 0;
 }
 
-static enum edge_error check_token(const struct tunnel *tunnel, const struct visitor *visitor,
-    const struct request_head *head)
+static enum edge_error check_token(
+    const struct tunnel *tunnel, const struct visitor *visitor, const struct request_head *head)
 {
     char query_token[TOKEN_LEN_MAX];
     struct slice text;
@@ -64,8 +63,8 @@ static enum edge_error check_token(const struct tunnel *tunnel, const struct vis
     return opens ? PASSED : EDGE_FORBIDDEN;
 }
 
-enum edge_error policy_check(const struct tunnel *tunnel, const struct visitor *visitor,
-    const struct request_head *head)
+enum edge_error policy_check(
+    const struct tunnel *tunnel, const struct visitor *visitor, const struct request_head *head)
 {
     if (!connection_fits(tunnel, visitor)) {
         return EDGE_MISDIRECTED;

@@ -6,7 +6,7 @@
 #include "engine/exchange.h"
 
 // EDGE_ERROR_COUNT: he may.
-enum edge_error policy_check(const struct tunnel *tunnel, const struct visitor *visitor,
-    const struct request_head *head);
+enum edge_error policy_check(
+    const struct tunnel *tunnel, const struct visitor *visitor, const struct request_head *head);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "engine/config.h"
 #include "engine/shard.h"
+#include "engine/upstream_pool.h"
 
 void visitor_init(
     struct visitor *visitor, struct engine_shard *shard, const struct arrival *arrival)
@@ -20,5 +21,5 @@ void visitor_init(
     memcpy(visitor->sni, arrival->sni, sizeof visitor->sni);
     ip_to_text(&visitor->peer.ip, visitor->peer_text);
     (void)snprintf(visitor->port_text, sizeof visitor->port_text, "%u", port);
-    list_init(&visitor->idle_upstreams);
+    upstream_pool_open(visitor);
 }
