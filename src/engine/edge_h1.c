@@ -27,8 +27,8 @@
 #define READ_HEAD_MAX (16u * 1024)
 #define READ_BODY_MAX (64u * 1024)
 #define PIPELINED_MAX (16u * 1024)
-#define IN_MAX (READ_BODY_MAX + READ_HEAD_MAX + PIPELINED_MAX)
-#define REQUEST_LINE_MAX 8192u // beyond it is 414, the rest of a large head is 431
+#define IN_BESIDE_HEAD (READ_BODY_MAX + PIPELINED_MAX)
+#define TARGET_LEN_MAX 8192u
 #define HALF_OPEN_NS                                                                               \
     (10 * NS_PER_S) // for the answer to a visitor who has said that he sends no more
 
@@ -116,68 +116,6 @@ static void refuse(struct h1_conn *conn, struct slice *bytes, enum edge_error er
     exchange_refuse(&conn->exchange, &head, error);
 }
 
-static enum edge_error why_too_large(struct slice bytes)
-{
-    ptrdiff_t line_len = slice_find(bytes, '\n');
-    return line_len < 0 || (size_t)line_len > REQUEST_LINE_MAX ? EDGE_URI_TOO_LONG
-                                                               : EDGE_HEADERS_TOO_LARGE;
-}
-
-// "scheme://authority/path" (RFC 9112 section 3.2.2). The authority must be what Host says: whoever
-// sends two wants them to be read differently by two readers.
-static bool split_absolute(struct request_head *request)
-{
-    struct slice rest = request->target;
-    if (slice_starts_with_nocase(rest, SLICE("https://"))) {
-        rest = slice_skip(rest, sizeof "https://" - 1);
-    } else if (slice_starts_with_nocase(rest, SLICE("http://"))) {
-        rest = slice_skip(rest, sizeof "http://" - 1);
-    } else {
-        return false;
-    }
-    size_t len = 0;
-    while (len < rest.len && rest.at[len] != '/' && rest.at[len] != '?') {
-        len++;
-    }
-    request->target = slice_skip(rest, len);
-    if (request->target.len == 0) {
-        request->target = SLICE("/");
-    }
-    return request->target.at[0] == '/' &&
-           slice_eq_nocase(slice_of(rest.at, len), request->authority);
-}
-
-static bool target_valid(struct slice target)
-{
-    for (size_t i = 0; i < target.len; i++) {
-        unsigned char byte = (unsigned char)target.at[i];
-        if (byte <= ' ' || byte >= 0x7f || byte == '#') {
-            return false;
-        }
-    }
-    return true;
-}
-
-// RFC 9112 section 3.2: which form the target has, and whether that suits the method.
-static bool read_target(struct request_head *request)
-{
-    if (!target_valid(request->target)) {
-        return false;
-    }
-    if (slice_eq(request->method, SLICE("CONNECT"))) {
-        request->authority = request->target;
-        request->target = SLICE_EMPTY;
-        return !request->has_body && !request->has_length;
-    }
-    if (request->target.at[0] == '/') {
-        return true;
-    }
-    if (slice_eq(request->target, SLICE("*"))) {
-        return slice_eq(request->method, SLICE("OPTIONS"));
-    }
-    return split_absolute(request);
-}
-
 // The protocol to change to, if it is one that we carry: h2c would take the rest of the connection
 // past every rule of ours.
 static struct slice read_upgrade(const struct http1_head *head, bool has_body)
@@ -194,42 +132,43 @@ static struct slice read_upgrade(const struct http1_head *head, bool has_body)
     return carried ? wanted : SLICE_EMPTY;
 }
 
-// Takes Host out of the fields; its value, or empty.
-static struct slice take_host(struct http1_head *head)
+static void take_host_out(struct http1_head *head)
 {
     for (size_t i = 0; i < head->header_count; i++) {
         if (slice_eq_nocase(head->headers[i].name, SLICE("host"))) {
-            struct slice host = head->headers[i].value;
             head->header_count--;
             memmove(&head->headers[i], &head->headers[i + 1],
                 (head->header_count - i) * sizeof *head->headers);
-            return host;
+            return;
         }
     }
-    return SLICE_EMPTY;
 }
 
 static void start_request(struct h1_conn *conn, struct http1_head *head, struct slice *bytes)
 {
+    struct http1_target target;
     http1_body_fini(&conn->body);
     http1_body_init_request(&conn->body, head);
     bool has_body = !http1_body_done(&conn->body);
+    bool connect = slice_eq(head->method, SLICE("CONNECT"));
+    if (http1_read_target(head, &target) != WEIR_OK ||
+        (connect && (has_body || head->has_content_length))) {
+        refuse(conn, bytes, EDGE_BAD_REQUEST);
+        return;
+    }
     struct request_head request = {
         .method = head->method,
-        .target = head->target,
+        .authority = target.authority,
+        .target = target.origin,
         .upgrade = read_upgrade(head, has_body),
         .has_body = has_body,
         .has_length = head->has_content_length,
         .length = head->content_length,
         .version = 1,
     };
-    request.authority = take_host(head);
+    take_host_out(head);
     request.fields = head->headers;
     request.field_count = head->header_count;
-    if (!read_target(&request)) {
-        refuse(conn, bytes, EDGE_BAD_REQUEST);
-        return;
-    }
     *bytes = slice_skip(*bytes, head->head_len);
     conn->minor_version = head->minor_version;
     conn->keep_alive = head->keep_alive && !conn->draining;
@@ -241,17 +180,25 @@ static void start_request(struct h1_conn *conn, struct http1_head *head, struct 
 
 static bool take_head(struct h1_conn *conn, struct slice *bytes)
 {
+    const struct http1_limits limits = {
+        .head_bytes_max = conn->visitor.shard->engine->config->limit_header_bytes,
+        .header_count_max = HTTP1_HEADERS_MAX,
+        .target_len_max = TARGET_LEN_MAX,
+    };
     struct http1_head head;
-    enum weir_result result = http1_parse_request(*bytes, &head);
+    enum weir_result result = http1_parse_request_within(*bytes, &limits, &head);
     if (result == WEIR_AGAIN) {
         return false;
     }
-    if (result != WEIR_OK) {
-        refuse(conn, bytes, result == WEIR_TOO_LARGE ? why_too_large(*bytes) : EDGE_BAD_REQUEST);
-        return false;
+    if (result == WEIR_OK) {
+        start_request(conn, &head, bytes);
+        return true;
     }
-    start_request(conn, &head, bytes);
-    return true;
+    refuse(conn, bytes,
+        result == WEIR_TOO_LONG    ? EDGE_URI_TOO_LONG
+        : result == WEIR_TOO_LARGE ? EDGE_HEADERS_TOO_LARGE
+                                   : EDGE_BAD_REQUEST);
+    return false;
 }
 
 // ---- Bodies -------------------------------------------------------------------------------------
@@ -598,7 +545,7 @@ void edge_h1_start(struct engine_shard *shard, struct arrival *arrival)
         return;
     }
     visitor_init(&conn->visitor, shard, arrival);
-    buf_init(&conn->in, IN_MAX);
+    buf_init(&conn->in, shard->engine->config->limit_header_bytes + IN_BESIDE_HEAD);
     outgo_init(&conn->out, &conn->stream, &shard->blocks, VISITOR_HELD_MAX);
     timer_init(&conn->timer, on_timer);
     list_init(&conn->settle.node);
