@@ -15,6 +15,7 @@
 struct found {
     const char *variable; // its text, or NULL
     const struct yml_node *node;
+    struct buf joined; // text of a list
     char label[CONF_LABEL_SIZE];
 };
 
@@ -85,7 +86,7 @@ static void label_node(
 
 static void find(const struct conf_file *file, const struct conf_row *row, struct found *found)
 {
-    *found = (struct found){0};
+    *found = (struct found){.joined = BUF_INIT(LIST_BYTES_MAX)};
     find_variable(file, row, found);
     if (found->variable != NULL) {
         return;
@@ -111,14 +112,14 @@ static bool takes_list(enum conf_type type)
 }
 
 // "a,b" of [a, b]. False: refused and reported.
-static bool join_list(
-    const struct yml_node *list, const char *label, struct buf *out, struct conf_problems *problems)
+static bool join_list(const struct yml_document *document, const struct yml_node *list,
+    struct buf *out, struct conf_problems *problems)
 {
     struct slice text;
     yml_for_each (item, list) {
         if (yml_text(item, &text) != WEIR_OK || slice_find(text, ',') >= 0) {
-            conf_error(problems, "%s[%zu]: %s is not usable; allowed: one value", label,
-                item->position, yml_kind_text(item));
+            yml_error(document, item, problems, "%s is not usable; allowed: one value",
+                yml_kind_text(item));
             return false;
         }
         if (out->len > 0) {
@@ -129,9 +130,9 @@ static bool join_list(
     return true;
 }
 
-// The value as text; false: there is none, or it was refused. A list's text is kept in joined.
-static bool take_value(const struct found *found, const struct conf_row *row, struct buf *joined,
-    struct slice *ret_value, struct conf_problems *problems)
+// The value as text; false: there is none, or it was refused.
+static bool take_value(const struct conf_file *file, struct found *found,
+    const struct conf_row *row, struct slice *ret_value, struct conf_problems *problems)
 {
     if (found->variable != NULL) {
         *ret_value = slice_str(found->variable);
@@ -140,10 +141,10 @@ static bool take_value(const struct found *found, const struct conf_row *row, st
     } else if (found->node->kind == YML_SCALAR) {
         *ret_value = found->node->text;
     } else if (found->node->kind == YML_SEQUENCE && takes_list(row->type)) {
-        if (!join_list(found->node, found->label, joined, problems)) {
+        if (!join_list(file->document, found->node, &found->joined, problems)) {
             return false;
         }
-        *ret_value = buf_slice(joined);
+        *ret_value = buf_slice(&found->joined);
     } else {
         conf_error(problems, "%s: %s is not usable; allowed: one value", found->label,
             yml_kind_text(found->node));
@@ -169,18 +170,17 @@ static void require(const struct conf_file *file, const struct conf_row *row,
         conf_error(problems, "%s: is required", found->label);
     } else {
         conf_variable(file->prefix, row->name, variable);
-        conf_error(problems, "%s: is required; set it here or by %s", found->label, variable);
+        conf_error(problems, "%s: is required; set it there or by %s", found->label, variable);
     }
 }
 
 static enum weir_result read_row(const struct conf_row *row, const struct conf_file *file,
     void *target, bool *ret_set, struct conf_problems *problems)
 {
-    struct buf joined = BUF_INIT(LIST_BYTES_MAX);
     struct slice value = SLICE_EMPTY;
     struct found found;
     find(file, row, &found);
-    bool taken = take_value(&found, row, &joined, &value, problems);
+    bool taken = take_value(file, &found, row, &value, problems);
     *ret_set = found.variable != NULL || found.node != NULL;
     if (taken ? value.len == 0 : !*ret_set) {
         require(file, row, &found, problems);
@@ -199,8 +199,8 @@ static enum weir_result read_row(const struct conf_row *row, const struct conf_f
     if (!taken || value.len > 0) {
         result = conf_reading_run(&reading);
     }
-    result = joined.failed ? WEIR_MEMORY : result;
-    buf_reset(&joined);
+    result = found.joined.failed ? WEIR_MEMORY : result;
+    buf_reset(&found.joined);
     return result == WEIR_MALFORMED ? WEIR_OK : result;
 }
 
