@@ -49,6 +49,7 @@ struct engine_shard {
     struct host_cache host_cache;
 
     struct http_server redirect; // the plain HTTP listener, when enabled
+    struct http_options redirect_options;
     struct http_server metrics_server;
 
     struct timer drain_timer;

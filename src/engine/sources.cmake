@@ -4,4 +4,4 @@ set(SOURCES
   control_frames.c control_open.c control_tunnels.c decision.c dial.c directory.c
   engine_metrics.c engine_tls.c feed.c filter.c gate.c head_rules.c
   outgo.c page.c parting.c policy.c properties.c properties_make.c proxied.c raw_stream.c
-  registration.c route.c scope.c token.c tunnel.c tunnel_host.c visitor_raw.c)
+  redirect.c registration.c route.c scope.c token.c tunnel.c tunnel_host.c visitor_raw.c)
