@@ -22,8 +22,10 @@ typedef void watch_closed_fn(struct watch *watch);
 
 struct watch {
     uv_poll_t poll;
-    watch_fn *ready;
-    watch_closed_fn *closed;
+    union {
+        watch_fn *ready;
+        watch_closed_fn *closed; // from watch_close on
+    };
     unsigned events;
 };
 

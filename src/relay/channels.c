@@ -9,6 +9,7 @@
 #define CHANNEL_BYTES_MAX 4096 // of a frame's channel name; more is no channel anybody was allowed
 
 struct channel_list {
+    struct list subscriptions; // to those of them that the client listens to now
     size_t count;
     char *names[CLAIMS_CHANNELS_MAX]; // owned
 };
@@ -30,7 +31,11 @@ struct subscription {
 struct channel_list *channel_list_new(const struct claims *claims)
 {
     struct channel_list *list = mem_zalloc(sizeof *list);
-    for (size_t i = 0; list != NULL && i < claims->session_channel_count; i++) {
+    if (list == NULL) {
+        return NULL;
+    }
+    list_init(&list->subscriptions);
+    for (size_t i = 0; i < claims->session_channel_count; i++) {
         const char *name = claims->session_channels[i];
         list->names[i] = mem_copy(name, strlen(name));
         list->count++;
@@ -104,9 +109,10 @@ static void end_subscription(struct subscription *subscription)
     drop_if_unused(channel);
 }
 
+// Only of a channel that is allowed, so there is a list.
 static struct subscription *subscription_of(struct peer *peer, struct slice name)
 {
-    list_for_each(node, &peer->subscriptions) {
+    list_for_each(node, &peer->channels->subscriptions) {
         struct subscription *subscription = container_of(node, struct subscription, of_peer);
         if (slice_eq(subscription->channel->node.key, name)) {
             return subscription;
@@ -133,7 +139,7 @@ static bool subscribe(struct peer *peer, struct slice name)
     list_init(&subscription->of_channel);
     list_init(&subscription->of_peer);
     list_push_back(&channel->subscribers, &subscription->of_channel);
-    list_push_back(&peer->subscriptions, &subscription->of_peer);
+    list_push_back(&peer->channels->subscriptions, &subscription->of_peer);
     return true;
 }
 
@@ -192,11 +198,11 @@ static bool is_own_user(const struct peer *peer, const struct frame *frame)
 {
     char scratch[1024];
     struct slice user;
-    if (peer->user_id == NULL) {
+    if (peer_text(peer, PEER_USER) == NULL) {
         return true;
     }
     return frame_text_trimmed(&frame->user_id, scratch, sizeof scratch, &user) &&
-           slice_eq(user, slice_str(peer->user_id));
+           slice_eq(user, slice_str(peer_text(peer, PEER_USER)));
 }
 
 // Sending can end any subscriber, and the last one takes the channel with it. So the place in the list
@@ -243,7 +249,10 @@ void channels_presence(struct peer *peer, const struct frame *frame, struct ws_m
 
 void channels_leave_all(struct peer *peer)
 {
-    list_for_each_safe(node, &peer->subscriptions) {
+    if (peer->channels == NULL) {
+        return;
+    }
+    list_for_each_safe(node, &peer->channels->subscriptions) {
         end_subscription(container_of(node, struct subscription, of_peer));
     }
 }

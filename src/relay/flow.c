@@ -10,24 +10,31 @@ struct peer_flow {
     struct peer *peer;
     struct timer throttle; // as a sender: until reading goes on
     struct timer grace;    // as a receiver: how long senders wait for it
-    bool grace_over;       // until the queue is low again
+    struct list blocked;   // as a receiver: blocked_on of the senders that wait for it
+    struct list blocked_on;
+    bool grace_over; // until the queue is low again
 };
+
+static bool is_blocked(const struct peer *sender)
+{
+    return sender->flow != NULL && list_linked(&sender->flow->blocked_on);
+}
 
 static void update_reading(struct peer *peer)
 {
     bool throttled = peer->flow != NULL && timer_armed(&peer->flow->throttle);
-    if (throttled || list_linked(&peer->blocked_on)) {
+    if (throttled || is_blocked(peer)) {
         ws_pause(&peer->ws);
     } else {
         ws_resume(&peer->ws);
     }
 }
 
-static void unblock_senders(struct peer *receiver)
+static void unblock_senders(struct peer_flow *receiver)
 {
     for (struct list *node = list_pop_front(&receiver->blocked); node != NULL;
          node = list_pop_front(&receiver->blocked)) {
-        update_reading(container_of(node, struct peer, blocked_on));
+        update_reading(container_of(node, struct peer_flow, blocked_on)->peer);
     }
 }
 
@@ -40,7 +47,7 @@ static void on_grace_over(struct timer *timer)
 {
     struct peer_flow *flow = container_of(timer, struct peer_flow, grace);
     flow->grace_over = true;
-    unblock_senders(flow->peer);
+    unblock_senders(flow);
 }
 
 // Without memory nobody is slowed down; the bounds on queues still hold.
@@ -54,24 +61,26 @@ static struct peer_flow *flow_of(struct peer *peer)
         peer->flow->peer = peer;
         timer_init(&peer->flow->throttle, on_throttle_over);
         timer_init(&peer->flow->grace, on_grace_over);
+        list_init(&peer->flow->blocked);
+        list_init(&peer->flow->blocked_on);
     }
     return peer->flow;
 }
 
 void flow_after_send(struct peer *sender, struct peer *receiver)
 {
-    if (!ws_is_backlogged(&receiver->ws) || list_linked(&sender->blocked_on) ||
-        !peer_is_open(sender) || !peer_is_open(receiver)) {
+    if (!ws_is_backlogged(&receiver->ws) || is_blocked(sender) || !peer_is_open(sender) ||
+        !peer_is_open(receiver)) {
         return;
     }
     struct peer_flow *flow = flow_of(receiver);
-    if (flow == NULL || flow->grace_over) {
+    if (flow == NULL || flow->grace_over || flow_of(sender) == NULL) {
         return;
     }
     if (!timer_armed(&flow->grace)) {
         worker_arm_in(receiver->shard->worker, &flow->grace, GRACE_NS);
     }
-    list_push_back(&receiver->blocked, &sender->blocked_on);
+    list_push_back(&flow->blocked, &sender->flow->blocked_on);
     metrics_count(sender->shard->worker->metrics, METRIC_SOURCES_PAUSED);
     update_reading(sender);
 }
@@ -81,8 +90,8 @@ void flow_release(struct peer *receiver)
     if (receiver->flow != NULL) {
         timer_cancel(&receiver->flow->grace);
         receiver->flow->grace_over = false;
+        unblock_senders(receiver->flow);
     }
-    unblock_senders(receiver);
 }
 
 void flow_throttle(struct peer *peer, uint64_t wait_ns)
@@ -97,9 +106,9 @@ void flow_throttle(struct peer *peer, uint64_t wait_ns)
 
 void flow_end(struct peer *peer)
 {
-    list_remove(&peer->blocked_on);
     flow_release(peer);
     if (peer->flow != NULL) {
+        list_remove(&peer->flow->blocked_on);
         timer_cancel(&peer->flow->throttle);
         mem_free(peer->flow);
         peer->flow = NULL;

@@ -29,12 +29,12 @@ void peer_log_identity(struct log_line *line, const struct peer *peer)
 {
     char ip[IP_TEXT_SIZE];
     ip_to_text(&peer->ip, ip);
-    log_text(line, "workspaceId", peer->workspace_id);
+    log_text(line, "workspaceId", peer_text(peer, PEER_WORKSPACE));
     if (peer->cell != NULL && peer->cell->target.len > 0) {
         log_str(line, "runtimeTargetId", peer->cell->target);
     }
     if (peer->role == ROLE_CLIENT) {
-        log_text(line, "clientId", peer->client_id);
+        log_text(line, "clientId", peer_text(peer, PEER_CLIENT));
     }
     log_text(line, "ip", ip);
 }
@@ -69,8 +69,8 @@ static void log_connected(const struct peer *peer)
     struct log_line line;
     log_begin(&line, (enum log_event)role_events[peer->role].connected);
     peer_log_identity(&line, peer);
-    if (peer->machine_id != NULL) {
-        log_text(&line, "machineId", peer->machine_id);
+    if (peer_text(peer, PEER_MACHINE) != NULL) {
+        log_text(&line, "machineId", peer_text(peer, PEER_MACHINE));
     }
     log_end(&line);
 }
@@ -86,6 +86,47 @@ static void log_disconnected(const struct peer *peer, const struct close_reason 
         log_bool(&line, "clearedCurrentDaemon", cleared);
     }
     log_end(&line);
+}
+
+// ---- The end of a token
+
+struct peer_expiry {
+    struct timer timer;
+    struct peer *peer;
+};
+
+static void expiry_end(struct peer *peer)
+{
+    if (peer->expiry != NULL) {
+        timer_cancel(&peer->expiry->timer);
+        mem_free(peer->expiry);
+        peer->expiry = NULL;
+    }
+}
+
+static void on_expiry(struct timer *timer)
+{
+    ws_close(&container_of(timer, struct peer_expiry, timer)->peer->ws, &close_CREDENTIAL_EXPIRED);
+}
+
+// Spec section 4.4: optionally not longer than the token lives. False when memory ran out.
+static bool watch_expiry(struct peer *peer, const struct claims *claims)
+{
+    uint64_t grace_ms = peer->shard->relay->config->expiry_grace_ms;
+    if (grace_ms == 0 || !claims->has_expiry || claims->expiry_s <= 0) {
+        return true;
+    }
+    peer->expiry = mem_alloc(sizeof *peer->expiry);
+    if (peer->expiry == NULL) {
+        return false;
+    }
+    peer->expiry->peer = peer;
+    timer_init(&peer->expiry->timer, on_expiry);
+    uint64_t end_ms = (uint64_t)claims->expiry_s * 1000 + grace_ms;
+    uint64_t now_ms = sys_wall_ms();
+    worker_arm_in(peer->shard->worker, &peer->expiry->timer,
+        time_from_ms(end_ms > now_ms ? end_ms - now_ms : 0));
+    return true;
 }
 
 // ---- Ending
@@ -153,7 +194,7 @@ static void on_ended(struct ws *ws, const struct close_reason *reason)
 {
     struct peer *peer = peer_of(ws);
     struct shard *shard = peer->shard;
-    timer_cancel(&peer->expiry);
+    expiry_end(peer);
     takeover_cancel(peer);
     flow_end(peer);
     channels_leave_all(peer);
@@ -179,7 +220,6 @@ static void peer_free(struct peer *peer)
     list_remove(&peer->node);
     peer->shard->peer_count--;
     channel_list_free(peer->channels);
-    mem_free(peer->strings);
     mem_free(peer);
 }
 
@@ -384,35 +424,66 @@ static void register_in_cell(struct peer *peer, const struct claims *claims, str
 
 // ---- Making
 
-static bool copy_strings(struct peer *peer, const struct admitted *admitted)
+#define TEXTS_BYTES_MAX 16384 // far more than admission lets claims hold
+
+struct texts {
+    struct slice items[PEER_TEXT_COUNT];
+    size_t size;
+};
+
+// A slice without an address is no claim; an empty one is.
+static struct slice claimed(const char *claim)
+{
+    return claim == NULL ? slice_of(NULL, 0) : slice_str(claim);
+}
+
+static void collect_texts(const struct admitted *admitted, struct texts *texts)
 {
     const struct claims *claims = admitted->claims;
-    char workspace[129];
-    if (!slice_to_text(admitted->workspace, workspace, sizeof workspace)) {
-        return false;
+    *texts = (struct texts){.items = {
+        [PEER_WORKSPACE] = admitted->workspace,
+        [PEER_CLIENT] = claimed(claims->client_id == NULL ? "client_unknown" : claims->client_id),
+        [PEER_MACHINE] = claimed(claims->machine_id),
+        [PEER_INSTALL] = claimed(claims->install_id),
+        [PEER_USER] = claimed(claims->user_id),
+        [PEER_EXECUTOR] = claimed(claims->managed_executor_id),
+    }};
+    for (size_t i = 0; i < PEER_TEXT_COUNT; i++) {
+        texts->size += texts->items[i].at == NULL ? 0 : texts->items[i].len + 1;
     }
-    const char *const from[] = {workspace,
-        claims->client_id == NULL ? "client_unknown" : claims->client_id, claims->machine_id,
-        claims->install_id, claims->user_id, claims->managed_executor_id};
-    const char **const to[] = {&peer->workspace_id, &peer->client_id, &peer->machine_id,
-        &peer->install_id, &peer->user_id, &peer->executor_id};
-    size_t size = 0;
-    for (size_t i = 0; i < sizeof from / sizeof from[0]; i++) {
-        size += from[i] == NULL ? 0 : strlen(from[i]) + 1;
-    }
-    char *at = peer->strings = mem_alloc(size);
-    if (at == NULL) {
-        return false;
-    }
-    for (size_t i = 0; i < sizeof from / sizeof from[0]; i++) {
-        if (from[i] != NULL) {
-            size_t len = strlen(from[i]) + 1;
-            memcpy(at, from[i], len);
-            *to[i] = at;
-            at += len;
+}
+
+static void copy_texts(struct peer *peer, size_t at, const struct texts *texts)
+{
+    for (size_t i = 0; i < PEER_TEXT_COUNT; i++) {
+        struct slice text = texts->items[i];
+        if (text.at != NULL) {
+            char *copy = (char *)peer + at;
+            memcpy(copy, text.at, text.len);
+            copy[text.len] = '\0';
+            peer->texts[i] = (uint16_t)at;
+            at += text.len + 1;
         }
     }
-    return true;
+}
+
+// The peer, its backend if it has one, and its texts in one piece.
+static struct peer *peer_allocate(const struct admitted *admitted)
+{
+    struct texts texts;
+    collect_texts(admitted, &texts);
+    bool client = admitted->role == ROLE_CLIENT;
+    size_t at = sizeof(struct peer) + (client ? 0 : sizeof(struct peer_backend));
+    struct peer *peer = texts.size > TEXTS_BYTES_MAX ? NULL : mem_zalloc(at + texts.size);
+    if (peer == NULL) {
+        return NULL;
+    }
+    if (!client) {
+        peer->backend = (struct peer_backend *)(void *)(peer + 1);
+        list_init(&peer->backend->requests);
+    }
+    copy_texts(peer, at, &texts);
+    return peer;
 }
 
 // Limiter keys carry the workspace, so that equal client ids of two tenants do not share one (spec
@@ -421,15 +492,15 @@ static bool hold_rates(struct peer *peer)
 {
     struct shard *shard = peer->shard;
     uint64_t now_ns = worker_now(shard->worker);
-    struct slice workspace = slice_str(peer->workspace_id);
+    struct slice workspace = slice_str(peer_text(peer, PEER_WORKSPACE));
     if (peer->role != ROLE_CLIENT) {
-        bucket_init(&peer->invalid,
+        bucket_init(&peer->backend->invalid,
             (double)shard->relay->config->daemon_runtime_rate_per_minute, now_ns);
         peer->own_rate = limiter_hold(&shard->daemon, workspace, now_ns);
         return peer->own_rate != NULL;
     }
     char key[300];
-    struct slice client = slice_str(peer->client_id);
+    struct slice client = slice_str(peer_text(peer, PEER_CLIENT));
     memcpy(key, workspace.at, workspace.len + 1); // with its NUL
     memcpy(key + workspace.len + 1, client.at, client.len);
     peer->own_rate = limiter_hold(
@@ -438,36 +509,15 @@ static bool hold_rates(struct peer *peer)
     return peer->own_rate != NULL && peer->workspace_rate != NULL;
 }
 
-static void on_expiry(struct timer *timer)
-{
-    ws_close(&container_of(timer, struct peer, expiry)->ws, &close_CREDENTIAL_EXPIRED);
-}
-
-// Spec section 4.4: optionally not longer than the token lives.
-static void watch_expiry(struct peer *peer, const struct claims *claims)
-{
-    uint64_t grace_ms = peer->shard->relay->config->expiry_grace_ms;
-    if (grace_ms == 0 || !claims->has_expiry || claims->expiry_s <= 0) {
-        return;
-    }
-    uint64_t end_ms = (uint64_t)claims->expiry_s * 1000 + grace_ms;
-    uint64_t now_ms = sys_wall_ms();
-    worker_arm_in(peer->shard->worker, &peer->expiry,
-        time_from_ms(end_ms > now_ms ? end_ms - now_ms : 0));
-}
-
 static struct peer *peer_new(struct shard *shard, const struct admitted *admitted)
 {
-    struct peer *peer = mem_zalloc(sizeof *peer);
+    struct peer *peer = peer_allocate(admitted);
     if (peer == NULL) {
         return NULL;
     }
-    struct list *links[] = {&peer->node, &peer->cell_node, &peer->owned, &peer->subscriptions,
-        &peer->blocked, &peer->blocked_on, &peer->requests};
-    for (size_t i = 0; i < sizeof links / sizeof links[0]; i++) {
-        list_init(links[i]);
-    }
-    timer_init(&peer->expiry, on_expiry);
+    list_init(&peer->node);
+    list_init(&peer->cell_node);
+    list_init(&peer->owned);
     peer->shard = shard;
     peer->role = (uint8_t)admitted->role;
     peer->scope = (uint8_t)admitted->claims->scope;
@@ -475,15 +525,13 @@ static struct peer *peer_new(struct shard *shard, const struct admitted *admitte
     peer->ip = admitted->ip;
     list_push_back(&shard->peers, &peer->node);
     shard->peer_count++;
-    bool ok = copy_strings(peer, admitted);
-    if (ok && admitted->claims->session_channel_count > 0 &&
+    if (admitted->claims->session_channel_count > 0 &&
         admitted->claims->scope == SCOPE_SESSION_EVENTS) {
         peer->channels = channel_list_new(admitted->claims);
-        ok = peer->channels != NULL;
-    }
-    if (!ok) {
-        peer_free(peer);
-        return NULL;
+        if (peer->channels == NULL) {
+            peer_free(peer);
+            return NULL;
+        }
     }
     return peer;
 }
@@ -515,11 +563,10 @@ enum weir_result peer_open(struct shard *shard, struct admitted *admitted)
         reject(peer, rejection);
         return WEIR_OK;
     }
-    if (!hold_rates(peer)) {
+    if (!hold_rates(peer) || !watch_expiry(peer, claims)) {
         ws_close(&peer->ws, &close_NO_MEMORY);
         return WEIR_OK;
     }
-    watch_expiry(peer, claims);
     struct slice target = claims->runtime_target_id != NULL ? slice_str(claims->runtime_target_id)
                                                             : admitted->target;
     if (peer->role == ROLE_WORKER) {

@@ -9,41 +9,56 @@
 struct channel_list; // the channels a session-events client may see
 struct peer_flow;    // what slows a peer down; see flow.h
 struct takeover;     // of a daemon that came back; see takeover.h
+struct peer_expiry;  // the end of its token's life
 
+// What a claim says, kept behind the peer.
+enum peer_text {
+    PEER_WORKSPACE,
+    PEER_CLIENT,
+    PEER_MACHINE,
+    PEER_INSTALL,
+    PEER_USER,
+    PEER_EXECUTOR,
+    PEER_TEXT_COUNT,
+};
+
+// What daemons and workers have, and clients, of which there are many more, do not.
+struct peer_backend {
+    struct bucket invalid; // what invalid frames of this connection may cost
+    struct list requests;  // of a worker, under way
+    unsigned request_count;
+};
+
+// Most peers are clients at rest: what only some need at some time is allocated then.
 struct peer {
     struct ws ws;
-    struct shard *shard; // borrowed, outlives the peer
-    struct cell *cell;   // NULL for workers, and before registration
-    struct list node;          // in shard->peers
-    struct list cell_node;     // in cell->clients
-    struct list owned;         // entries of the cell's tables
-    struct list subscriptions; // see channels.h
-    struct list blocked;       // peers that wait for this one to read; flow.h
-    struct list blocked_on;
-    struct list requests;      // of a worker, under way
+    struct shard *shard;   // borrowed, outlives the peer
+    struct cell *cell;     // NULL for workers, and before registration
+    struct list node;      // in shard->peers
+    struct list cell_node; // in cell->clients
+    struct list owned;     // entries of the cell's tables
     struct limiter_key *own_rate;       // client: its own; daemon, worker: the workspace's
     struct limiter_key *workspace_rate; // client only
-    struct bucket invalid;              // what invalid frames of this connection may cost
+    struct peer_backend *backend;       // behind the peer; NULL for a client
     struct peer_flow *flow;             // owned; NULL until needed
     struct channel_list *channels;      // owned; session-events clients only
     struct takeover *takeover;          // owned; of a candidate
-    char *strings;                      // owned; the next six point into it
-    const char *workspace_id;
-    const char *client_id;
-    const char *machine_id; // NULL: not claimed, as the rest
-    const char *install_id;
-    const char *user_id;
-    const char *executor_id;
-    struct timer expiry;
+    struct peer_expiry *expiry;         // owned; NULL: no end is set
     uint64_t connected_wall_ms;
     uint64_t frames_in;
     struct ip ip;
-    uint16_t request_count;
-    uint8_t role;    // enum role
-    uint8_t scope;   // enum scope
-    uint8_t profile; // enum frame_profile
-    bool registered; // counted as opened
+    uint16_t texts[PEER_TEXT_COUNT]; // bytes from the peer on; 0: not claimed
+    uint8_t role;                    // enum role
+    uint8_t scope;                   // enum scope
+    uint8_t profile;                 // enum frame_profile
+    bool registered;                 // counted as opened
 };
+
+// NULL when it was not claimed; workspace and client are always there.
+static inline const char *peer_text(const struct peer *peer, enum peer_text text)
+{
+    return peer->texts[text] == 0 ? NULL : (const char *)peer + peer->texts[text];
+}
 
 // The policy all peers of a relay share.
 void peer_policy_init(struct ws_policy *policy, const struct relay_config *config);

@@ -441,9 +441,9 @@ static void write_text_or_null(struct json_writer *json, const char *key, const 
 static void write_daemon(struct json_writer *json, const struct peer *daemon)
 {
     jsonw_object_begin(json, NULL);
-    write_text_or_null(json, "installId", daemon->install_id);
+    write_text_or_null(json, "installId", peer_text(daemon, PEER_INSTALL));
     jsonw_string(json, "runtimeTargetId", daemon->cell->target);
-    write_text_or_null(json, "machineId", daemon->machine_id);
+    write_text_or_null(json, "machineId", peer_text(daemon, PEER_MACHINE));
     write_iso(json, "connectedAt", daemon->connected_wall_ms);
     jsonw_u64(json, "framesIn", daemon->frames_in);
     jsonw_u64(json, "framesOut", daemon->ws.frames_sent);
@@ -462,7 +462,8 @@ static void write_cell(struct json_writer *json, const struct cell *cell, bool c
     if (client_ids) {
         jsonw_array_begin(json, "clientIds");
         list_for_each(node, &cell->clients) {
-            jsonw_text(json, NULL, container_of(node, struct peer, cell_node)->client_id);
+            const struct peer *client = container_of(node, struct peer, cell_node);
+            jsonw_text(json, NULL, peer_text(client, PEER_CLIENT));
         }
         jsonw_array_end(json);
     }

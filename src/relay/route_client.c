@@ -122,7 +122,8 @@ static bool charge_window(
     char key[512];
     char ip[IP_TEXT_SIZE];
     ip_to_text(&client->ip, ip);
-    int len = snprintf(key, sizeof key, "%s:%s:%s", client->workspace_id, client->client_id, ip);
+    int len = snprintf(key, sizeof key, "%s:%s:%s", peer_text(client, PEER_WORKSPACE),
+        peer_text(client, PEER_CLIENT), ip);
     if (limiter_count(limiter, slice_of(key, (size_t)len < sizeof key ? (size_t)len : sizeof key),
             worker_now(client->shard->worker))) {
         return true;

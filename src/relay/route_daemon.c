@@ -132,7 +132,7 @@ static void refuse(struct peer *daemon)
     double capacity = (double)daemon->shard->relay->config->daemon_runtime_rate_per_minute;
     route_invalid(daemon, LOG_DAEMON_FRAME_REJECTED, METRIC_FRAMES_DAEMON_REJECTED,
         "invalid_daemon_frame");
-    if (!bucket_take(&daemon->invalid, capacity, worker_now(daemon->shard->worker))) {
+    if (!bucket_take(&daemon->backend->invalid, capacity, worker_now(daemon->shard->worker))) {
         count(daemon, over_rate.metric);
         peer_log_frame(daemon, over_rate.log_event, over_rate.log_reason);
         ws_close(&daemon->ws, over_rate.close);

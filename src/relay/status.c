@@ -34,7 +34,7 @@ static void begin_code(
     begin(status, "relay_status");
     jsonw_text(&status->json, "code", code);
     jsonw_text(&status->json, "message", message);
-    jsonw_text(&status->json, "workspaceId", peer->workspace_id);
+    jsonw_text(&status->json, "workspaceId", peer_text(peer, PEER_WORKSPACE));
 }
 
 void status_send_daemon_unavailable(struct peer *client)
@@ -46,8 +46,8 @@ void status_send_daemon_unavailable(struct peer *client)
     if (client->cell->target.len > 0) {
         jsonw_string(&status.json, "runtimeTargetId", client->cell->target);
     }
-    if (client->machine_id != NULL) {
-        jsonw_text(&status.json, "machineId", client->machine_id);
+    if (peer_text(client, PEER_MACHINE) != NULL) {
+        jsonw_text(&status.json, "machineId", peer_text(client, PEER_MACHINE));
     }
     finish(&status, client);
 }
@@ -107,6 +107,6 @@ void status_send_denied(struct peer *client, const char *type, const struct json
     begin(&status, type);
     jsonw_string(&status.json, "channel", name);
     jsonw_text(&status.json, "reason", "CHANNEL_NOT_AUTHORIZED");
-    jsonw_text(&status.json, "workspaceId", client->workspace_id);
+    jsonw_text(&status.json, "workspaceId", peer_text(client, PEER_WORKSPACE));
     finish(&status, client);
 }

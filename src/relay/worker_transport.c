@@ -17,7 +17,7 @@
 #define HEADER_LINE_MAX 8192
 
 struct request {
-    struct list node; // in worker->requests
+    struct list node; // in worker->backend->requests
     struct peer *worker;
     struct http_call *call;
     char *id; // owned
@@ -155,7 +155,7 @@ static void answer_reason(
 static void request_free(struct request *request)
 {
     list_remove(&request->node);
-    request->worker->request_count--;
+    request->worker->backend->request_count--;
     mem_free(request->id);
     mem_free(request);
 }
@@ -180,7 +180,10 @@ static void on_done(void *arg, const struct http_call_result *result)
 
 void worker_transport_end(struct peer *worker)
 {
-    list_for_each_safe(node, &worker->requests) {
+    if (worker->backend == NULL) {
+        return;
+    }
+    list_for_each_safe(node, &worker->backend->requests) {
         struct request *request = container_of(node, struct request, node);
         http_call_cancel(request->call);
         request_free(request);
@@ -309,8 +312,8 @@ static bool forward(
     request->id = mem_copy(id.at, id.len);
     request->id_len = id.len;
     list_init(&request->node);
-    list_push_back(&worker->requests, &request->node);
-    worker->request_count++;
+    list_push_back(&worker->backend->requests, &request->node);
+    worker->backend->request_count++;
     bool ok = request->id != NULL && collect_headers(frame, &lines) &&
               start(request, frame, path, &lines);
     free_lines(&lines);
@@ -333,14 +336,15 @@ void worker_transport_request(struct peer *worker, const struct frame *frame)
         return;
     }
     if (!frame_text(&frame->path, path_scratch, sizeof path_scratch, &path) ||
-        path.len > PATH_BYTES_MAX || worker->executor_id == NULL ||
-        !worker_transport_path_allowed(path, worker->workspace_id, worker->executor_id)) {
+        path.len > PATH_BYTES_MAX || peer_text(worker, PEER_EXECUTOR) == NULL ||
+        !worker_transport_path_allowed(
+            path, peer_text(worker, PEER_WORKSPACE), peer_text(worker, PEER_EXECUTOR))) {
         metrics_count(metrics, METRIC_WORKER_TRANSPORT_REJECTED);
         peer_log_frame(worker, LOG_WORKER_TRANSPORT_REJECTED, "WORKER_TRANSPORT_PATH_DENIED");
         answer_reason(worker, id, 403, "WORKER_TRANSPORT_PATH_DENIED");
         return;
     }
-    if (worker->request_count >= worker->shard->relay->config->worker_max_inflight) {
+    if (worker->backend->request_count >= worker->shard->relay->config->worker_max_inflight) {
         metrics_count(metrics, METRIC_WORKER_TRANSPORT_REJECTED);
         answer_reason(worker, id, 429, "WORKER_TRANSPORT_TOO_MANY_REQUESTS");
         return;
@@ -360,7 +364,7 @@ void route_worker_message(struct peer *worker, struct ws_message *message)
         double capacity = (double)worker->shard->relay->config->daemon_runtime_rate_per_minute;
         route_invalid(worker, LOG_WORKER_FRAME_REJECTED, METRIC_FRAMES_DAEMON_REJECTED,
             "invalid_worker_transport_frame");
-        if (!bucket_take(&worker->invalid, capacity, worker_now(worker->shard->worker))) {
+        if (!bucket_take(&worker->backend->invalid, capacity, worker_now(worker->shard->worker))) {
             ws_close(&worker->ws, over_rate.close);
         }
         return;

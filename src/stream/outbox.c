@@ -64,20 +64,44 @@ static void account(struct ws *ws, size_t before)
 {
     struct worker *worker = ws->stream.worker;
     struct outbox *outbox = outbox_of(worker);
-    outbox->queued_bytes = outbox->queued_bytes - before + ws->queue.len;
+    outbox->queued_bytes = outbox->queued_bytes - before + ws_queued(ws);
     metrics_add(worker->metrics, METRIC_OUTBOUND_QUEUE_BYTES,
-        (int64_t)ws->queue.len - (int64_t)before);
+        (int64_t)ws_queued(ws) - (int64_t)before);
+}
+
+static enum weir_result make_queue(struct ws *ws)
+{
+    const struct ws_policy *policy = ws->policy;
+    if (ws->queue == NULL) {
+        ws->queue = mem_alloc(sizeof *ws->queue);
+        if (ws->queue == NULL) {
+            return WEIR_MEMORY;
+        }
+        // One frame may overshoot the bound that is looked at before each send, and a close frame
+        // too.
+        buf_init(ws->queue, policy->queue_max + policy->message_max + 2 * WS_HEADER_MAX + 256);
+    }
+    return WEIR_OK;
+}
+
+static void drop_queue(struct ws *ws)
+{
+    if (ws->queue != NULL) {
+        buf_reset(ws->queue);
+        mem_free(ws->queue);
+        ws->queue = NULL;
+    }
 }
 
 static void enqueue(struct ws *ws, const struct iovec *parts, size_t count)
 {
-    size_t before = ws->queue.len;
-    enum weir_result result = WEIR_OK;
+    size_t before = ws_queued(ws);
+    enum weir_result result = make_queue(ws);
     for (size_t i = 0; i < count && result == WEIR_OK; i++) {
-        result = buf_append(&ws->queue, parts[i].iov_base, parts[i].iov_len);
+        result = buf_append(ws->queue, parts[i].iov_base, parts[i].iov_len);
     }
     account(ws, before);
-    ws->was_high = ws->was_high || ws->queue.len > ws->policy->queue_high;
+    ws->was_high = ws->was_high || ws_queued(ws) > ws->policy->queue_high;
     if (result != WEIR_OK) {
         ws_fail(ws, result == WEIR_FULL ? &close_OVERFLOW : &close_NO_MEMORY);
     }
@@ -131,7 +155,7 @@ void outbox_send(struct ws *ws, struct iovec *parts, size_t count)
     if (ws->state == WS_DEAD) {
         return;
     }
-    if (ws->queue.len > 0) {
+    if (ws_queued(ws) > 0) {
         enqueue(ws, parts, count);
     } else {
         write_now(ws, parts, count);
@@ -184,8 +208,8 @@ void outbox_forget(struct ws *ws)
 
 void outbox_release_queue(struct ws *ws)
 {
-    size_t before = ws->queue.len;
-    buf_reset(&ws->queue);
+    size_t before = ws_queued(ws);
+    drop_queue(ws);
     account(ws, before);
 }
 
@@ -209,7 +233,7 @@ static void note_part(struct ws *ws, char *at, size_t len)
         if (ws->state != WS_OPEN) {
             return;
         }
-        if (ws->queue.len > 0) {
+        if (ws_queued(ws) > 0) {
             enqueue(ws, &(struct iovec){at, len}, 1);
             return;
         }
@@ -231,11 +255,11 @@ static void note_part(struct ws *ws, char *at, size_t len)
 static bool has_room(struct ws *ws, size_t len)
 {
     struct outbox *outbox = outbox_of(ws->stream.worker);
-    if (ws->queue.len > ws->policy->queue_max) {
+    if (ws_queued(ws) > ws->policy->queue_max) {
         ws_close(ws, &close_OVERFLOW);
         return false;
     }
-    if (ws->queue.len > 0 && outbox->queued_bytes + len > outbox->queued_max) {
+    if (ws_queued(ws) > 0 && outbox->queued_bytes + len > outbox->queued_max) {
         struct log_line line;
         metrics_count(ws->stream.worker->metrics, METRIC_BUDGET_EXCEEDED);
         log_begin(&line, LOG_BUDGET_EXCEEDED);
@@ -255,7 +279,7 @@ bool ws_forward(struct ws *to, struct ws_message *message)
     }
     char *at = ws_header_write_before(message->bytes, message->len, WS_TEXT);
     size_t len = (size_t)(message->bytes - at) + message->len;
-    if (to->queue.len > 0) {
+    if (ws_queued(to) > 0) {
         enqueue(to, &(struct iovec){at, len}, 1);
     } else {
         note_part(to, at, len);
@@ -267,8 +291,8 @@ bool ws_forward(struct ws *to, struct ws_message *message)
 
 void outbox_on_writable(struct ws *ws)
 {
-    while (ws->queue.len > 0) {
-        struct slice waiting = buf_slice(&ws->queue);
+    while (ws_queued(ws) > 0) {
+        struct slice waiting = buf_slice(ws->queue);
         struct iovec part = {(char *)(uintptr_t)waiting.at, waiting.len};
         size_t written = 0;
         enum weir_result result = stream_write(&ws->stream, &part, 1, &written);
@@ -279,15 +303,17 @@ void outbox_on_writable(struct ws *ws)
             ws_fail(ws, &close_PEER_RESET);
             return;
         }
-        size_t before = ws->queue.len;
-        buf_consume(&ws->queue, written);
-        account(ws, before);
+        buf_consume(ws->queue, written);
+        account(ws, waiting.len);
         if (written < waiting.len) {
             break;
         }
     }
+    if (ws_queued(ws) == 0) {
+        drop_queue(ws);
+    }
     ws_update_interest(ws);
-    if (ws->was_high && ws->queue.len <= ws->policy->queue_low) {
+    if (ws->was_high && ws_queued(ws) <= ws->policy->queue_low) {
         ws->was_high = false;
         if (ws->state == WS_OPEN) {
             ws->policy->events->drained(ws);
@@ -298,5 +324,5 @@ void outbox_on_writable(struct ws *ws)
 
 bool ws_is_backlogged(const struct ws *ws)
 {
-    return ws->queue.len > ws->policy->queue_high;
+    return ws_queued(ws) > ws->policy->queue_high;
 }

@@ -71,7 +71,7 @@ static void look_for_buffered(struct stream *stream)
 
 void stream_want(struct stream *stream, unsigned events)
 {
-    stream->wanted = events;
+    stream->wanted = (uint8_t)events;
     watch_want(&stream->watch, events | (stream->tls_write_blocked ? (unsigned)WATCH_WRITE : 0));
     look_for_buffered(stream);
 }

@@ -21,11 +21,13 @@ struct stream {
     struct watch watch;
     struct worker *worker; // borrowed
     SSL *ssl;              // owned; NULL for plain TCP
-    stream_fn *ready;
-    stream_closed_fn *closed;
-    struct job again;       // deferred: TLS holds bytes that the socket will not announce
-    int fd;                 // owned; -1 when closed
-    unsigned wanted;        // what the owner waits for
+    union {
+        stream_fn *ready;
+        stream_closed_fn *closed; // while closing
+    };
+    struct job again; // deferred: TLS holds bytes that the socket will not announce
+    int fd;           // owned; -1 when closed
+    uint8_t wanted;   // enum watch_event; what the owner waits for
     bool tls_write_blocked; // a TLS read needs the socket to be writable
     bool ended;             // we have sent our end
     bool closing;

@@ -64,7 +64,7 @@ void ws_update_interest(struct ws *ws)
     }
     bool input_waits = ws->paused || list_linked(&ws->resume.node);
     unsigned events = ws->state != WS_LINGER && input_waits ? WATCH_NONE : WATCH_READ;
-    if (ws->queue.len > 0) {
+    if (ws_queued(ws) > 0) {
         events |= WATCH_WRITE;
     }
     stream_want(&ws->stream, events);
@@ -94,7 +94,7 @@ static void send_close(struct ws *ws, uint16_t code, struct slice text)
 
 void ws_finish_when_done(struct ws *ws)
 {
-    if (ws->state == WS_CLOSING && ws->close_sent && ws->close_received && ws->queue.len == 0) {
+    if (ws->state == WS_CLOSING && ws->close_sent && ws->close_received && ws_queued(ws) == 0) {
         stream_finish(&ws->stream);
         enter(ws, WS_LINGER, LINGER_TIMEOUT_NS);
         ws_update_interest(ws);
@@ -293,8 +293,6 @@ enum weir_result ws_open(struct ws *ws, struct worker *worker, struct stream_sta
     const struct ws_policy *policy, struct slice preface, struct slice unread)
 {
     *ws = (struct ws){.policy = policy};
-    // One frame may overshoot the bound that is looked at before each send, and a close frame too.
-    buf_init(&ws->queue, policy->queue_max + policy->message_max + 2 * WS_HEADER_MAX + 256);
     timer_init(&ws->timer, on_timer);
     list_init(&ws->resume.node);
     enum weir_result result = stream_open(&ws->stream, worker, state->fd, state->ssl, on_ready);

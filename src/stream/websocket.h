@@ -73,7 +73,7 @@ struct ws {
     struct stream stream;
     const struct ws_policy *policy; // borrowed, outlives the connection
     const struct close_reason *reason;
-    struct buf queue;
+    struct buf *queue;          // owned; what the kernel did not take, NULL when it took all
     struct ws_partial *partial; // owned
     struct ws_gather *gather;   // owned
     struct timer timer;

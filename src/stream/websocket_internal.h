@@ -34,6 +34,11 @@ enum weir_result ws_stash(struct ws *ws, const char *bytes, size_t len);
 void ws_drop_input(struct ws *ws);
 
 // ---- outbox.c
+// Bytes that wait for the kernel.
+static inline size_t ws_queued(const struct ws *ws)
+{
+    return ws->queue == NULL ? 0 : ws->queue->len;
+}
 // Bytes of `ws` that wait in the outbox go to the kernel or to the queue.
 void outbox_flush_one(struct ws *ws);
 void outbox_flush(struct worker *worker);
