@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine's life. Draining, on each worker (spec section 2.4):
+//
+//   drain ─► no newcomers, exchanges come to their end ─► streams have gone, or GRACE_NS
+//         ─► agents: close_notify and FIN (no CloseTunnelRsp: that would be for good)
+//         ─► all have gone, or PARTING_NS ─► drained; what is left is cut when the worker stops
+#include "engine/engine.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "engine/control.h"
+#include "engine/dial.h"
+#include "engine/edge.h"
+#include "engine/engine_tls.h"
+#include "engine/feed.h"
+#include "engine/gate.h"
+#include "engine/metrics_page.h"
+#include "engine/parting.h"
+#include "engine/raw_stream.h"
+#include "engine/redirect.h"
+#include "engine/shard.h"
+#include "engine/visitor_raw.h"
+#include "engine/watch.h"
+#include "obs/log.h"
+#include "sys/entropy.h"
+
+#define GRACE_NS (5 * NS_PER_S)
+#define PARTING_NS NS_PER_S
+#define STOP_ROUNDS 8 // of cutting, until nothing begets anything any more
+
+// ---- Process-wide
+
+enum weir_result engine_init(
+    struct engine *engine, struct crew *crew, const struct engine_config *config)
+{
+    *engine = (struct engine){.crew = crew, .metrics_fd = -1};
+    engine->config = config;
+    enum weir_result result = sys_entropy(engine->ticket_keys, sizeof engine->ticket_keys);
+    if (result != WEIR_OK) {
+        return result;
+    }
+    engine->notices = mem_zalloc(crew->count * sizeof *engine->notices);
+    engine->metrics = engine_metrics_new(crew->count);
+    engine->feed = feed_new(crew);
+    engine->directory = engine->feed == NULL ? NULL : directory_new(engine->feed);
+    bool ok = engine->notices != NULL && engine->metrics != NULL && engine->directory != NULL;
+    return ok ? WEIR_OK : WEIR_MEMORY;
+}
+
+static void close_all(int *fds, unsigned count)
+{
+    for (unsigned i = 0; fds != NULL && i < count; i++) {
+        if (fds[i] >= 0) {
+            sys_close(fds[i]);
+        }
+    }
+    mem_free(fds);
+}
+
+void engine_fini(struct engine *engine)
+{
+    if (engine->crew == NULL) {
+        return;
+    }
+    close_all(engine->listen_fds, engine->crew->count);
+    close_all(engine->redirect_fds, engine->crew->count);
+    if (engine->metrics_fd >= 0) {
+        sys_close(engine->metrics_fd);
+    }
+    if (engine->directory != NULL) {
+        directory_free(engine->directory);
+    }
+    if (engine->feed != NULL) {
+        feed_free(engine->feed);
+    }
+    engine_metrics_free(engine->metrics);
+    mem_free(engine->notices);
+    *engine = (struct engine){.metrics_fd = -1};
+}
+
+static enum weir_result listen_many(const struct conf_listen *listen, unsigned count,
+    struct sys_address *ret_address, int **ret_fds)
+{
+    enum weir_result result = sys_address_parse(listen->host, (uint16_t)listen->port, ret_address);
+    int *fds = mem_alloc(count * sizeof *fds);
+    *ret_fds = fds;
+    for (unsigned i = 0; fds != NULL && i < count; i++) {
+        fds[i] = -1;
+        if (result == WEIR_OK) {
+            result = sys_listen(ret_address, &fds[i]);
+        }
+    }
+    return fds == NULL ? WEIR_MEMORY : result;
+}
+
+static enum weir_result explain(
+    enum weir_result result, const struct conf_listen *listen, char *problem, size_t size)
+{
+    if (result != WEIR_OK) {
+        snprintf(problem, size, "cannot listen on %s port %llu: %s", listen->host,
+            (unsigned long long)listen->port, weir_result_text(result));
+    }
+    return result;
+}
+
+enum weir_result engine_listen(struct engine *engine, char *problem, size_t size)
+{
+    const struct engine_config *config = engine->config;
+    unsigned count = engine->crew->count;
+    enum weir_result result =
+        explain(listen_many(&config->tls_listen, count, &engine->address, &engine->listen_fds),
+            &config->tls_listen, problem, size);
+    if (result == WEIR_OK && config->http_enabled) {
+        result = explain(listen_many(&config->http_listen, count, &engine->redirect_address,
+                             &engine->redirect_fds),
+            &config->http_listen, problem, size);
+    }
+    if (result == WEIR_OK && config->metrics_enabled) {
+        const struct conf_listen *listen = &config->metrics_listen;
+        result = sys_address_parse(listen->host, (uint16_t)listen->port, &engine->metrics_address);
+        if (result == WEIR_OK) {
+            result = sys_listen(&engine->metrics_address, &engine->metrics_fd);
+        }
+        result = explain(result, listen, problem, size);
+    }
+    return result;
+}
+
+// ---- Draining
+
+static bool has_streams(const struct engine_shard *shard)
+{
+    return !list_empty(&shard->raws) || !list_empty(&shard->raw_visitors) ||
+           !list_empty(&shard->dials) || !list_empty(&shard->h1_conns) ||
+           !list_empty(&shard->h2_conns);
+}
+
+static void shard_done(struct engine_shard *shard)
+{
+    struct engine *engine = shard->engine;
+    if (shard->drained) {
+        return;
+    }
+    shard->drained = true;
+    timer_cancel(&shard->drain_timer);
+    if (atomic_fetch_sub(&engine->shards_busy, 1) == 1) {
+        engine->drained(engine->drained_arg);
+    }
+}
+
+static void part_from_agents(struct engine_shard *shard)
+{
+    shard->parted = true;
+    controls_drain(shard);
+    worker_arm_in(shard->worker, &shard->drain_timer, PARTING_NS);
+}
+
+void engine_note_departure(struct engine_shard *shard)
+{
+    if (!shard->draining || shard->drained || shard->stopping || has_streams(shard)) {
+        return;
+    }
+    if (!shard->parted) {
+        part_from_agents(shard);
+    }
+    if (shard->channels.count == 0 && list_empty(&shard->partings)) {
+        shard_done(shard);
+    }
+}
+
+static void on_drain_timer(struct timer *timer)
+{
+    struct engine_shard *shard = container_of(timer, struct engine_shard, drain_timer);
+    if (!shard->parted) {
+        part_from_agents(shard);
+    } else {
+        shard_done(shard);
+    }
+}
+
+static void drain_on_worker(struct worker *worker, struct job *job)
+{
+    struct engine_shard *shard = engine_shard_of(worker);
+    (void)job;
+    if (shard == NULL) {
+        return; // it could not start, which ends the crew anyway
+    }
+    shard->draining = true;
+    gate_stop_listening(shard);
+    edge_h1_drain(shard);
+    edge_h2_drain(shard);
+    watch_drain(shard);
+    worker_arm_in(worker, &shard->drain_timer, GRACE_NS);
+    engine_note_departure(shard);
+}
+
+void engine_drain(struct engine *engine, void (*drained)(void *arg), void *arg)
+{
+    if (atomic_exchange(&engine->draining, true)) {
+        return;
+    }
+    engine->drained = drained;
+    engine->drained_arg = arg;
+    atomic_store(&engine->shards_busy, engine->crew->count);
+    for (unsigned i = 0; i < engine->crew->count; i++) {
+        worker_post(&engine->crew->workers[i], &engine->notices[i].drain, drain_on_worker);
+    }
+}
+
+// ---- Reloading
+
+static void load_pages(struct engine_shard *shard)
+{
+    const char *path;
+    struct log_line line;
+    if (pages_load(&shard->pages, shard->engine->config, &path) != WEIR_OK &&
+        shard->worker->index == 0) {
+        log_begin(&line, LOG_CONFIG_WARNING);
+        log_text(&line, "warning", "a page cannot be read");
+        log_text(&line, "path", path);
+        log_end(&line);
+    }
+}
+
+static void reload_on_worker(struct worker *worker, struct job *job)
+{
+    struct engine_shard *shard = engine_shard_of(worker);
+    atomic_store(&container_of(job, struct engine_notice, reload)->reload_posted, false);
+    if (shard != NULL && !shard->draining) {
+        engine_reload_certificate(shard);
+        load_pages(shard);
+    }
+}
+
+void engine_reload(struct engine *engine, const struct engine_config *config)
+{
+    engine->config = config;
+    for (unsigned i = 0; i < engine->crew->count; i++) {
+        struct engine_notice *notice = &engine->notices[i];
+        if (!atomic_exchange(&notice->reload_posted, true)) {
+            worker_post(&engine->crew->workers[i], &notice->reload, reload_on_worker);
+        }
+    }
+}
+
+// ---- A shard
+
+static void shard_init(struct engine_shard *shard, struct engine *engine, struct worker *worker)
+{
+    struct list *lists[] = {&shard->gate_conns, &shard->partings, &shard->probes, &shard->holding,
+        &shard->dials, &shard->raw_visitors, &shard->raws, &shard->h1_conns, &shard->h2_conns,
+        &shard->upstreams, &shard->watchers};
+    shard->engine = engine;
+    shard->worker = worker;
+    shard->metrics = &engine->metrics[worker->index];
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
+        list_init(lists[i]);
+    }
+    map_init(&shard->channels, &worker->seed);
+    map_init(&shard->proxied, &worker->seed);
+    blocks_init(&shard->blocks);
+    host_cache_init(&shard->host_cache, engine->directory, worker);
+    timer_init(&shard->drain_timer, on_drain_timer);
+}
+
+static int take_fd(int *fds, unsigned index)
+{
+    int fd = fds[index];
+    fds[index] = -1;
+    return fd;
+}
+
+static enum weir_result open_listeners(struct engine_shard *shard, char *problem, size_t size)
+{
+    struct engine *engine = shard->engine;
+    unsigned index = shard->worker->index;
+    enum weir_result result = engine_load_certificate(shard, problem, size);
+    if (result == WEIR_OK) {
+        result = gate_open(shard, take_fd(engine->listen_fds, index));
+    }
+    if (result == WEIR_OK && engine->redirect_fds != NULL) {
+        result = redirect_open(shard, take_fd(engine->redirect_fds, index));
+    }
+    if (result == WEIR_OK && index == 0 && engine->metrics_fd >= 0) {
+        result = engine_metrics_serve(shard, take_fd(&engine->metrics_fd, 0));
+    }
+    return result;
+}
+
+enum weir_result engine_worker_start(
+    struct engine *engine, struct worker *worker, char *problem, size_t size)
+{
+    struct engine_shard *shard = mem_zalloc(sizeof *shard);
+    snprintf(problem, size, "out of memory");
+    if (shard == NULL) {
+        return WEIR_MEMORY;
+    }
+    shard_init(shard, engine, worker);
+    worker->rooms[ROOM_ENGINE] = shard;
+    load_pages(shard);
+    watch_attach(shard);
+    return open_listeners(shard, problem, size);
+}
+
+static void cut_all(struct engine_shard *shard)
+{
+    gate_close(shard);
+    edge_h1_close(shard);
+    edge_h2_close(shard);
+    visitors_raw_cut(shard);
+    dials_cut(shard);
+    raw_streams_cut(shard);
+    controls_drain(shard);
+    control_probes_cut(shard);
+    partings_cut(shard);
+}
+
+void engine_worker_stop(struct worker *worker)
+{
+    struct engine_shard *shard = engine_shard_of(worker);
+    if (shard == NULL) {
+        return;
+    }
+    shard->draining = shard->parted = shard->drained = shard->stopping = true;
+    timer_cancel(&shard->drain_timer);
+    http_server_close(&shard->redirect);
+    http_server_close(&shard->metrics_server);
+    for (unsigned i = 0; i < STOP_ROUNDS; i++) {
+        cut_all(shard);
+        worker_settle(worker);
+    }
+    weir_assert(list_empty(&shard->raws) && list_empty(&shard->holding));
+    weir_assert(shard->channels.count == 0 && shard->proxied.count == 0);
+    worker->rooms[ROOM_ENGINE] = NULL;
+    map_fini(&shard->channels);
+    map_fini(&shard->proxied);
+    host_cache_fini(&shard->host_cache);
+    blocks_fini(&shard->blocks);
+    pages_fini(&shard->pages);
+    tls_server_fini(&shard->tls);
+    mem_free(shard);
+}
