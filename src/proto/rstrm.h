@@ -30,7 +30,7 @@
 // refused; honest ones need about four times their length.
 #define RSTRM_ARENA_BYTES_MAX 262144
 // Labels, or elements of one list; a frame with more is refused.
-#define RSTRM_ITEMS_MAX 256
+#define RSTRM_ITEMS_MAX 1024
 
 enum rstrm_kind {
     RSTRM_NONE = 0, // an empty message, or a member we do not know: to be ignored

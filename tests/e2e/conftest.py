@@ -10,7 +10,8 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 # pylint: disable=wrong-import-position
-from lib import certs, weir, ws  # noqa: E402
+from lib import certs, tls, weir, ws  # noqa: E402
+from lib.engine import Engine  # noqa: E402
 from lib.platform import StubPlatform  # noqa: E402
 from lib.world import World  # noqa: E402
 
@@ -64,9 +65,20 @@ def authority(tmp_path_factory):
     return certs.Authority(tmp_path_factory.mktemp("authority"))
 
 
+@pytest.fixture(scope="module")
+def engine(request, authority, tmp_path_factory):
+    """One engine per module, configured by the module's ENGINE_SETTINGS and WORKERS."""
+    settings = getattr(request.module, "ENGINE_SETTINGS", {})
+    workers = getattr(request.module, "WORKERS", 2)
+    running = Engine(authority, tmp_path_factory.mktemp("engine"), settings, workers)
+    yield running
+    running.stop()
+
+
 @pytest.fixture(autouse=True)
 def books():
     yield
     ws.close_all()
+    tls.close_all()
     for running in list(weir.live):
         running.check_books()

@@ -17,7 +17,7 @@ class Authority:
         self.path = directory / "ca.crt"
         self.path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
 
-    def _sign(self, name, public_key, ca=False):
+    def _sign(self, name, public_key, ca=False, hosts=()):
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         issuer = subject if ca else self.certificate.subject
         now = datetime.datetime.utcnow()
@@ -33,13 +33,14 @@ class Authority:
         )
         if not ca:
             names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+            names += [x509.DNSName(host) for host in hosts]
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(self.key, hashes.SHA256())
 
-    def issue(self, name, stem=None):
-        """Paths of a new certificate and its key. The common name is `name`."""
+    def issue(self, name, stem=None, hosts=()):
+        """Paths of a new certificate and its key. The common name is `name`; it is also for hosts."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(name, key.public_key())
+        certificate = self._sign(name, key.public_key(), hosts=hosts)
         cert_path = self.directory / f"{stem or name}.crt"
         key_path = self.directory / f"{stem or name}.key"
         key_path.write_bytes(
