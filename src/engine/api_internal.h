@@ -48,7 +48,7 @@ struct api_request {
 };
 
 // ---- api.c
-// The whole answer, for a request that nobody is the back of yet. headers: up to 2 more.
+// The whole answer, for a request that nobody is the back of yet.
 void api_answer(
     struct api_request *request, unsigned status, const char *content_type, struct slice body);
 // {"error": "..."}.

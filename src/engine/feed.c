@@ -266,6 +266,15 @@ uint64_t feed_newest(const struct feed *feed)
     return feed->newest;
 }
 
+size_t feed_subscribers(const struct feed *feed)
+{
+    size_t count = 0;
+    for (unsigned i = 0; i < feed->count; i++) {
+        count += atomic_load(&feed->inboxes[i].subscribers);
+    }
+    return count;
+}
+
 void feed_unsubscribe(struct feed *feed, struct worker *worker)
 {
     atomic_fetch_sub(&feed->inboxes[worker->index].subscribers, 1);

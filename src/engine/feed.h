@@ -60,6 +60,8 @@ uint64_t feed_newest(const struct feed *feed);
 
 // ---- Any time.
 
+// Watchers on all workers.
+size_t feed_subscribers(const struct feed *feed);
 void feed_unsubscribe(struct feed *feed, struct worker *worker);
 struct feed_event *feed_event_ref(struct feed_event *event);
 void feed_event_unref(struct feed_event *event);

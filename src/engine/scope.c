@@ -265,7 +265,7 @@ static bool leaf_allows(const struct scope *leaf, enum scope_action action,
 {
     const struct reach *reach = &leaf->reaches[action];
     return reach->allowed && (reach->path == NULL || path_fits(reach->path, path)) &&
-           filter_passes_tunnel(reach->filter, tunnel);
+           (tunnel == NULL ? reach->filter == NULL : filter_passes_tunnel(reach->filter, tunnel));
 }
 
 bool scope_allows(const struct scope *scope, enum scope_action action, const struct tunnel *tunnel,

@@ -51,6 +51,7 @@ struct engine_shard {
     struct http_server redirect; // the plain HTTP listener, when enabled
     struct http_options redirect_options;
     struct http_server metrics_server;
+    struct http_options metrics_options;
 
     struct timer drain_timer;
     bool draining; // no newcomers

@@ -242,6 +242,11 @@ bool token_reaches(const struct token *token, enum scope_action action, const st
     return scope_allows(token->scope, action, tunnel, (struct slice){NULL, 0});
 }
 
+bool token_lists_clients(const struct token *token)
+{
+    return scope_allows(token->scope, SCOPE_LIST, NULL, (struct slice){NULL, 0});
+}
+
 bool token_opens_path(const struct token *token, const struct tunnel *tunnel, struct slice path)
 {
     bool may = token_permits(token, TOKEN_DIAL) || scope_names(token->scope, SCOPE_CONNECT);

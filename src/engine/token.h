@@ -47,6 +47,8 @@ bool token_permits(const struct token *token, enum token_permission permission);
 // The scopes of "resources" (spec section 7.5). The tunnel need not be registered.
 bool token_reaches(
     const struct token *token, enum scope_action action, const struct tunnel *tunnel);
+// Clients are listed by who may list every tunnel: they have nothing a scope could tell apart.
+bool token_lists_clients(const struct token *token);
 // What a visitor of a token_auth tunnel needs for a path without query (spec section 5.8): the
 // permission to dial, or a connect scope of its own; and no connect scope that excludes it.
 bool token_opens_path(const struct token *token, const struct tunnel *tunnel, struct slice path);
