@@ -33,7 +33,7 @@ const struct api_route api_routes[API_ROUTE_COUNT] = {
 
 // The codes of ENGINE_API_REQUESTS_*, in the order of their rows.
 static const unsigned counted_codes[] = {101, 200, 400, 401, 403, 404, 405, 429, 500, 503};
-#define CODE_COUNT (sizeof counted_codes / sizeof counted_codes[0])
+#define CODE_COUNT (unsigned)(sizeof counted_codes / sizeof counted_codes[0])
 
 void api_count(const struct api_request *request, unsigned status)
 {
@@ -136,8 +136,7 @@ static bool read_token(struct api_request *request, struct slice text)
 {
     const struct engine_config *config = request->exchange->visitor->shard->engine->config;
     const char *reason;
-    request->token =
-        token_read(text, slice_str(config->jwt_secret), sys_wall_ms(), &reason);
+    request->token = token_read(text, slice_str(config->jwt_secret), sys_wall_ms(), &reason);
     if (request->token == NULL) {
         log_refused(request, reason);
         api_error(request, 401, "A valid token is needed.");
@@ -153,9 +152,8 @@ static bool admit(struct api_request *request)
     struct slice text = header_token(request->head);
     char query_token[TOKEN_SIZE] = "";
     size_t len = 0;
-    if ((flags & API_WATCH) != 0 &&
-        http1_query_value(request->query, SLICE("rstream.token"), query_token, sizeof query_token,
-            &len) != WEIR_NOT_FOUND) {
+    if ((flags & API_WATCH) != 0 && http1_query_value(request->query, SLICE("rstream.token"),
+                                        query_token, sizeof query_token, &len) != WEIR_NOT_FOUND) {
         if (text.len > 0) {
             api_error(request, 400, "Give the token in the header or in the query, not in both.");
             return false;
@@ -172,8 +170,7 @@ static bool admit(struct api_request *request)
     return true;
 }
 
-bool api_params(
-    struct api_request *request, char text[API_PARAMS_SIZE], struct slice *ret_text)
+bool api_params(struct api_request *request, char text[API_PARAMS_SIZE], struct slice *ret_text)
 {
     size_t len = 0;
     enum weir_result result =

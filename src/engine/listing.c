@@ -11,8 +11,8 @@
 #include "engine/directory.h"
 #include "engine/shard.h"
 
-#define PIECE_LEN (32u * 1024)      // more are not begun
-#define PIECE_BYTES_MAX (1u << 20)  // the last object of it may be this large
+#define PIECE_LEN (32u * 1024)     // more are not begun
+#define PIECE_BYTES_MAX (1u << 20) // the last object of it may be this large
 #define PIECES_PER_TURN 4
 
 struct listing {
@@ -161,10 +161,8 @@ static void begin_stream(struct api_request *request, struct listing *listing, s
         {SLICE("content-type"), SLICE(API_TYPE_JSON)},
         {SLICE("cache-control"), SLICE("no-store")},
     };
-    struct answer_head head = {.status = 200,
-        .fields = fields,
-        .field_count = 2,
-        .has_body = !exchange->head_only};
+    struct answer_head head = {
+        .status = 200, .fields = fields, .field_count = 2, .has_body = !exchange->head_only};
     api_count(request, 200);
     if (!head.has_body) {
         free_listing(listing);
@@ -184,8 +182,8 @@ static void begin_stream(struct api_request *request, struct listing *listing, s
 }
 
 // False: it has been answered.
-static bool read_params(struct api_request *request, enum filter_kind kind,
-    struct list_params *ret_params)
+static bool read_params(
+    struct api_request *request, enum filter_kind kind, struct list_params *ret_params)
 {
     char text[API_PARAMS_SIZE];
     char problem[PARAMS_PROBLEM_SIZE];
@@ -215,10 +213,8 @@ void listing_start(struct api_request *request, enum filter_kind kind)
         api_error(request, 500, "The engine has run out of memory.");
         return;
     }
-    *listing = (struct listing){.exchange = request->exchange,
-        .params = params,
-        .kind = kind,
-        .token = request->token};
+    *listing = (struct listing){
+        .exchange = request->exchange, .params = params, .kind = kind, .token = request->token};
     request->token = NULL;
     list_init(&listing->job.node);
     struct buf piece = BUF_INIT(PIECE_BYTES_MAX);

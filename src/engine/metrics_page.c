@@ -31,8 +31,8 @@ static void tunnel_label(const struct tunnel *tunnel, char label[LABEL_SIZE])
     } else if (tunnel->published) {
         snprintf(label, LABEL_SIZE, "%s", tunnel->hostname);
     } else {
-        snprintf(label, LABEL_SIZE, "private:%s",
-            tunnel->name[0] == '\0' ? tunnel->id : tunnel->name);
+        snprintf(
+            label, LABEL_SIZE, "private:%s", tunnel->name[0] == '\0' ? tunnel->id : tunnel->name);
     }
 }
 
@@ -75,21 +75,19 @@ static void answer_page(struct http_request *request, const struct engine *engin
 {
     const struct engine_config *config = engine->config;
     const struct http1_header *accept = http1_find(request->head, SLICE("accept"));
-    enum exposition exposition =
-        prometheus_choose(accept == NULL ? SLICE_EMPTY : accept->value);
+    enum exposition exposition = prometheus_choose(accept == NULL ? SLICE_EMPTY : accept->value);
     struct buf page = BUF_INIT(PAGE_BYTES_MAX);
-    engine_metrics_write(engine->metrics, engine->crew->count, engine->crew->started_wall_ms,
-        exposition, &page);
+    engine_metrics_write(
+        engine->metrics, engine->crew->count, engine->crew->started_wall_ms, exposition, &page);
     write_tunnels(engine, config->metrics_tunnel_labels, exposition, &page);
     prometheus_end(&page, exposition);
     if (page.failed) {
         answer(request->conn, 500, NULL, "The page is too large.\n");
     } else {
-        http_answer(request->conn,
-            &(struct http_answer){.status = 200,
-                .content_type = prometheus_content_type(exposition),
-                .headers = "Cache-Control: no-store\r\n",
-                .body = buf_slice(&page)});
+        http_answer(request->conn, &(struct http_answer){.status = 200,
+                                       .content_type = prometheus_content_type(exposition),
+                                       .headers = "Cache-Control: no-store\r\n",
+                                       .body = buf_slice(&page)});
     }
     buf_reset(&page);
 }

@@ -74,7 +74,8 @@ static const struct field tunnel_fields[] = {
 };
 
 #define EVENT_SCHEMA                                                                               \
-    "{\"type\":\"object\",\"required\":[\"id\",\"type\",\"created_at\",\"object\"],\"properties\":{" \
+    "{\"type\":\"object\",\"required\":[\"id\",\"type\",\"created_at\",\"object\"],"               \
+    "\"properties\":{"                                                                             \
     "\"id\":{\"type\":\"string\"},\"type\":{\"type\":\"string\",\"enum\":[\"state.initial\","      \
     "\"client.created\",\"client.updated\",\"client.deleted\",\"tunnel.created\","                 \
     "\"tunnel.updated\",\"tunnel.deleted\"]},"                                                     \

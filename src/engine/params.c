@@ -53,7 +53,8 @@ enum weir_result params_read_list(
     json_t *value;
     *ret_params = (struct list_params){.limit = UINT64_MAX};
     enum weir_result result = read_object(text, &object, problem);
-    json_object_foreach (object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         if (result == WEIR_OK) {
             result = read_list_member(ret_params, key, value, kind, problem);
         }
@@ -95,7 +96,8 @@ enum weir_result params_read_watch(
     json_t *value;
     *ret_params = (struct watch_params){0};
     enum weir_result result = read_object(text, &object, problem);
-    json_object_foreach (object, key, value) {
+    json_object_foreach(object, key, value)
+    {
         if (result == WEIR_OK) {
             result = read_watch_member(ret_params, key, value, problem);
         }

@@ -27,8 +27,8 @@ enum weir_result scope_new(const json_t *resources, struct scope **ret_scope) WE
 // NULL is fine.
 void scope_free(struct scope *scope);
 
-// A NULL scope allows all. tunnel NULL: whether it allows every tunnel. path: of a visitor's request, without query; at NULL: there is none, and
-// what is bound to a path denies.
+// A NULL scope allows all. tunnel NULL: whether it allows every tunnel. path: of a visitor's
+// request, without query; at NULL: there is none, and what is bound to a path denies.
 bool scope_allows(const struct scope *scope, enum scope_action action, const struct tunnel *tunnel,
     struct slice path);
 // Some leaf says something about action.

@@ -171,8 +171,8 @@ static bool write_message(struct watcher *watcher, struct slice text, bool last)
     if (watcher->transport == WATCH_WEBSOCKET) {
         return watch_send_frame(watcher, first ? WS_TEXT : WS_CONTINUATION, last, text);
     }
-    return write_parts(watcher, first ? SLICE("data: ") : SLICE_EMPTY, text,
-        last ? SLICE("\n\n") : SLICE_EMPTY);
+    return write_parts(
+        watcher, first ? SLICE("data: ") : SLICE_EMPTY, text, last ? SLICE("\n\n") : SLICE_EMPTY);
 }
 
 // ---- Snapshots.
@@ -342,7 +342,7 @@ static void hear(struct watcher *watcher, struct feed_event *event)
 static void on_event(void *arg, struct feed_event *event)
 {
     struct engine_shard *shard = arg;
-    list_for_each(node, &shard->watchers) {
+    list_for_each (node, &shard->watchers) {
         hear(container_of(node, struct watcher, node), event);
     }
 }
@@ -415,8 +415,7 @@ static bool keep_alive(struct watcher *watcher)
         return true;
     }
     if (watcher->transport == WATCH_WEBSOCKET) {
-        return ++watcher->ticks % 2 != 0 ||
-               watch_send_frame(watcher, WS_PING, true, SLICE_EMPTY);
+        return ++watcher->ticks % 2 != 0 || watch_send_frame(watcher, WS_PING, true, SLICE_EMPTY);
     }
     return watcher->in_message || write_bytes(watcher, SLICE(": ping\n\n"));
 }
@@ -424,8 +423,7 @@ static bool keep_alive(struct watcher *watcher)
 static bool too_silent(const struct watcher *watcher, uint64_t now_ns)
 {
     bool deaf = watcher->blocked && now_ns - watcher->blocked_since_ns >= BLOCKED_NS;
-    bool dumb =
-        watcher->transport == WATCH_WEBSOCKET && now_ns - watcher->heard_ns >= SILENCE_NS;
+    bool dumb = watcher->transport == WATCH_WEBSOCKET && now_ns - watcher->heard_ns >= SILENCE_NS;
     return deaf || dumb;
 }
 
@@ -539,7 +537,7 @@ void watch_attach(struct engine_shard *shard)
 
 void watch_drain(struct engine_shard *shard)
 {
-    list_for_each_safe(node, &shard->watchers) {
+    list_for_each_safe (node, &shard->watchers) {
         close_with(container_of(node, struct watcher, node), 1001, "going away");
     }
 }
@@ -586,8 +584,8 @@ static bool read_params(struct api_request *request, struct watch_params *ret_pa
 }
 
 // Subscribed, with its snapshot. NULL without memory; token and params are taken over then, too.
-static struct watcher *new_watcher(struct api_request *request, enum watch_transport transport,
-    struct watch_params *params)
+static struct watcher *new_watcher(
+    struct api_request *request, enum watch_transport transport, struct watch_params *params)
 {
     struct engine_shard *shard = request->exchange->visitor->shard;
     struct watcher *watcher = mem_zalloc(sizeof *watcher);

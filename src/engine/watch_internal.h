@@ -42,8 +42,8 @@ struct watcher {
     size_t queue_bytes;
     bool stale; // it has missed events and wants a fresh snapshot
 
-    bool blocked; // the front takes no more
-    bool paused;  // the front was told to read no more, and is to be resumed
+    bool blocked;  // the front takes no more
+    bool paused;   // the front was told to read no more, and is to be resumed
     bool answered; // our end of the WebSocket is closed
     uint64_t blocked_since_ns;
     uint64_t heard_ns;
