@@ -23,6 +23,12 @@ struct buf {
 void buf_init(struct buf *buf, size_t len_max);
 // Gives all storage back; the bound stays. Also ends a buffer's life: there is no other state.
 void buf_reset(struct buf *buf);
+// Drops the content and keeps the storage, for what is filled again soon.
+static inline void buf_clear(struct buf *buf)
+{
+    buf->start = buf->len = 0;
+    buf->failed = false;
+}
 static inline struct slice buf_slice(const struct buf *buf)
 {
     return buf->len == 0 ? SLICE_EMPTY : slice_of(buf->at + buf->start, buf->len);

@@ -3,7 +3,9 @@
 // 1. The watch waits for what the owner wants, plus writability while a TLS read is blocked on it.
 // 2. When TLS holds decrypted bytes and the owner wants to read, `again` is queued: the socket may
 //    never become readable for them.
-// 3. After stream_close or stream_detach, `ready` is never called again.
+// 3. TLS may run inside TLS (tls_stack.h): the inner session's carrier is the outer one, and calls
+//    go to the inner one. What either of them holds counts for 2, and both are ended.
+// 4. After stream_close or stream_detach, `ready` is never called again.
 #include "stream/stream.h"
 
 #include <openssl/err.h>
@@ -61,10 +63,31 @@ enum weir_result stream_start_tls(struct stream *stream, SSL *ssl)
     return SSL_set_fd(ssl, stream->fd) == 1 ? WEIR_OK : WEIR_MEMORY;
 }
 
+// The session that this one runs inside of, or NULL when it runs on the socket.
+static SSL *session_below(SSL *ssl)
+{
+    SSL *below = NULL;
+    BIO *carrier = SSL_get_rbio(ssl);
+    if (BIO_method_type(carrier) == BIO_TYPE_SSL) {
+        BIO_get_ssl(carrier, &below);
+    }
+    return below;
+}
+
+static bool holds_bytes(SSL *ssl)
+{
+    for (; ssl != NULL; ssl = session_below(ssl)) {
+        if (SSL_pending(ssl) > 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void look_for_buffered(struct stream *stream)
 {
-    if (stream->ssl != NULL && (stream->wanted & WATCH_READ) != 0 && SSL_pending(stream->ssl) > 0 &&
-        !list_linked(&stream->again.node)) {
+    if ((stream->wanted & WATCH_READ) != 0 && !list_linked(&stream->again.node) &&
+        holds_bytes(stream->ssl)) {
         worker_defer(stream->worker, &stream->again, on_again);
     }
 }
@@ -77,9 +100,9 @@ void stream_want(struct stream *stream, unsigned events)
 }
 
 // What an OpenSSL call that did not succeed means.
-static enum weir_result tls_result(struct stream *stream, int returned)
+static enum weir_result tls_result(struct stream *stream, SSL *ssl, int returned)
 {
-    switch (SSL_get_error(stream->ssl, returned)) {
+    switch (SSL_get_error(ssl, returned)) {
     case SSL_ERROR_WANT_READ:
         return WEIR_AGAIN;
     case SSL_ERROR_WANT_WRITE:
@@ -106,7 +129,7 @@ enum weir_result stream_handshake(struct stream *stream)
     if (returned == 1) {
         return WEIR_OK;
     }
-    enum weir_result result = tls_result(stream, returned);
+    enum weir_result result = tls_result(stream, stream->ssl, returned);
     if (result == WEIR_AGAIN) {
         bool write = stream->tls_write_blocked;
         stream->tls_write_blocked = false;
@@ -129,7 +152,7 @@ static enum weir_result tls_read(
             if (returned != 1) {
                 // An end or error behind good bytes is met again by the next read.
                 *ret_len = total;
-                enum weir_result result = tls_result(stream, returned);
+                enum weir_result result = tls_result(stream, stream->ssl, returned);
                 return total > 0 ? WEIR_OK : result;
             }
             filled += len;
@@ -195,7 +218,7 @@ static enum weir_result tls_write(
         ERR_clear_error();
         int returned = SSL_write_ex(stream->ssl, record.iov_base, record.iov_len, &len);
         if (returned != 1) {
-            enum weir_result result = tls_result(stream, returned);
+            enum weir_result result = tls_result(stream, stream->ssl, returned);
             stream->tls_write_blocked = false; // writability is the owner's to want
             *ret_len = total;
             return total > 0 ? WEIR_OK : result;
@@ -224,6 +247,23 @@ void stream_finish(struct stream *stream)
     sys_shutdown_send(stream->fd);
 }
 
+// close_notify of one session of a stack.
+static enum weir_result end_session(struct stream *stream, SSL *ssl)
+{
+    if ((SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN) != 0) {
+        return WEIR_OK; // a call behind the first one would wait for the peer's
+    }
+    ERR_clear_error();
+    // 0: sent, and the peer's is not here yet.
+    int returned = SSL_shutdown(ssl);
+    if (returned >= 0) {
+        return WEIR_OK;
+    }
+    enum weir_result result = tls_result(stream, ssl, returned);
+    stream->tls_write_blocked = false; // writability is the owner's to want
+    return result;
+}
+
 enum weir_result stream_end(struct stream *stream)
 {
     if (stream->ended) {
@@ -237,22 +277,20 @@ enum weir_result stream_end(struct stream *stream)
     if (!SSL_is_init_finished(stream->ssl)) {
         return WEIR_OK; // there is nobody to tell
     }
-    ERR_clear_error();
-    // 0: sent, and the peer's is not here yet. A call behind that one would wait for it.
-    int returned = SSL_shutdown(stream->ssl);
-    stream->ended = returned >= 0;
-    if (stream->ended) {
-        return WEIR_OK;
+    for (SSL *ssl = stream->ssl; ssl != NULL; ssl = session_below(ssl)) {
+        enum weir_result result = end_session(stream, ssl);
+        if (result != WEIR_OK) {
+            return result;
+        }
     }
-    enum weir_result result = tls_result(stream, returned);
-    stream->tls_write_blocked = false; // writability is the owner's to want
-    return result;
+    stream->ended = true;
+    return WEIR_OK;
 }
 
 void stream_accept_bare_end(struct stream *stream)
 {
-    if (stream->ssl != NULL) {
-        SSL_set_options(stream->ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
+    for (SSL *ssl = stream->ssl; ssl != NULL; ssl = session_below(ssl)) {
+        SSL_set_options(ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
     }
 }
 

@@ -20,7 +20,7 @@ typedef void stream_closed_fn(struct stream *stream);
 struct stream {
     struct watch watch;
     struct worker *worker; // borrowed
-    SSL *ssl;              // owned; NULL for plain TCP
+    SSL *ssl;              // owned; NULL for plain TCP; the innermost one of a stack
     union {
         stream_fn *ready;
         stream_closed_fn *closed; // while closing
