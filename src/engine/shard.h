@@ -40,10 +40,12 @@ struct engine_shard {
     struct list raws;         // bound streams of raw bytes (raw_stream.c)
     struct list h1_conns;
     struct list h2_conns;
-    struct list upstreams;  // every upstream, pooled or busy
-    struct blocks blocks;   // blocks_init before the first visitor
-    struct pages pages;     // pages_load at the start and after a reload
-    uint64_t request_count; // for request ids
+    struct list upstreams;     // every upstream, pooled or busy
+    struct map upstream_pools; // streams at rest for any visitor, by tunnel (upstream_pool.c)
+    SSL_CTX *upstream_tls;     // owned; made when the first tunnel needs it
+    struct blocks blocks;      // blocks_init before the first visitor
+    struct pages pages;        // pages_load at the start and after a reload
+    uint64_t request_count;    // for request ids
 
     struct list watchers; // who watches events (watch.c)
     struct host_cache host_cache;

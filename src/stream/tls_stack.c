@@ -40,8 +40,8 @@ static bool prepare(SSL *inner, const char *name, struct slice alpn)
 {
     SSL_set_connect_state(inner);
     return SSL_set_tlsext_host_name(inner, name) == 1 &&
-           (alpn.len == 0 || SSL_set_alpn_protos(inner, (const unsigned char *)alpn.at,
-                                 (unsigned)alpn.len) == 0);
+           (alpn.len == 0 ||
+               SSL_set_alpn_protos(inner, (const unsigned char *)alpn.at, (unsigned)alpn.len) == 0);
 }
 
 // The joint owns the outer session from the moment it is made.

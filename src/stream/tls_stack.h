@@ -12,9 +12,9 @@
 // Client contexts, one for each worker: nothing is verified, TLS 1.2 and up. NULL on failure.
 SSL_CTX *tls_stack_context_new(OSSL_LIB_CTX *library) WEIR_MUST_CHECK;
 
-// Puts a client session on top of state's, whose handshake is done. name is the SNI; alpn is in wire
-// form (RFC 7301 section 3.1), empty for none. On failure state is as it was; on success what it
-// held belongs to the new session.
+// Puts a client session on top of state's, whose handshake is done. name is the SNI; alpn is in
+// wire form (RFC 7301 section 3.1), empty for none. On failure state is as it was; on success what
+// it held belongs to the new session.
 enum weir_result tls_stack_push(struct stream_state *state, SSL_CTX *context, const char *name,
     struct slice alpn) WEIR_MUST_CHECK;
 

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the two halves of upstream_h2 share. Nobody else includes this.
+#ifndef WEIR_ENGINE_UPSTREAM_H2_H
+#define WEIR_ENGINE_UPSTREAM_H2_H
+
+#include <nghttp2/nghttp2.h>
+
+#include "engine/upstream_internal.h"
+
+// What a service may send of one answer before we have passed it on; the front holds no more.
+#define H2_STREAM_WINDOW (256 * 1024)
+#define H2_CONNECTION_WINDOW (1024 * 1024)
+#define H2_HEADER_LIST_MAX 32768 // with 32 bytes a field (RFC 9113 section 6.5.2)
+
+struct upstream_h2 {
+    nghttp2_session *session; // owned
+    struct upstream *upstream;
+    struct list streams; // struct h2_stream
+    size_t stream_count;
+    struct buf out;   // frames, as far as the stream has not taken them
+    struct buf block; // the header block that is being received
+    size_t block_list_size;
+    size_t block_count;
+    struct job flush; // deferred: there are frames to send
+    bool inside;      // nghttp2 is on the stack: it must not be freed
+    bool refuses;     // the service takes no new requests
+    bool some_low;    // a stream may take body again
+};
+
+// An exchange on an h2 upstream.
+struct h2_stream {
+    struct list node; // in upstream_h2.streams
+    struct upstream *upstream;
+    struct exchange *exchange;      // NULL when it has been let go of
+    struct upstream_request *again; // owned; a copy for another try, until something is answered
+    struct buf body;                // what came from the front and is in no frame yet
+    struct http1_header *trailers;  // owned
+    size_t trailer_count;
+    struct timer timer;
+    size_t held_len; // of the answer, pushed while the front wanted no more
+    int32_t id;
+    unsigned interim_count;
+    bool has_body;
+    bool request_done; // the front has ended it
+    bool sleeps;       // nghttp2 waits for more of the body
+    bool front_waits;
+    bool paused;   // the front takes no more
+    bool answered; // the final head is through
+    bool repeatable;
+};
+
+// ---- upstream_h2.c
+
+// Frames have been submitted: they leave at the end of the turn.
+void upstream_h2_flush_later(struct upstream *upstream);
+// No call goes to the exchange any more, nor comes from it.
+void upstream_h2_let_go(struct h2_stream *stream);
+// Tells the service that nothing more will come or be taken.
+void upstream_h2_reset(struct h2_stream *stream, uint32_t code);
+void upstream_h2_arm(struct h2_stream *stream);
+// The stream ended before its answer was complete. unprocessed: the service has not looked at it.
+void upstream_h2_broken(struct h2_stream *stream, bool unprocessed, enum edge_error error);
+// nghttp2 has closed it.
+void upstream_h2_free_stream(struct h2_stream *stream);
+
+// ---- upstream_h2_answer.c
+
+void upstream_h2_set_callbacks(nghttp2_session_callbacks *callbacks);
+
+#endif
