@@ -20,6 +20,7 @@
 #include "engine/raw_stream.h"
 #include "engine/redirect.h"
 #include "engine/shard.h"
+#include "engine/upstream.h"
 #include "engine/visitor_raw.h"
 #include "engine/watch.h"
 #include "obs/log.h"
@@ -190,6 +191,7 @@ static void drain_on_worker(struct worker *worker, struct job *job)
     gate_stop_listening(shard);
     edge_h1_drain(shard);
     edge_h2_drain(shard);
+    upstream_drain(shard);
     watch_drain(shard);
     worker_arm_in(worker, &shard->drain_timer, GRACE_NS);
     engine_note_departure(shard);
@@ -250,7 +252,7 @@ static void shard_init(struct engine_shard *shard, struct engine *engine, struct
 {
     struct list *lists[] = {&shard->gate_conns, &shard->partings, &shard->probes, &shard->holding,
         &shard->dials, &shard->raw_visitors, &shard->raws, &shard->h1_conns, &shard->h2_conns,
-        &shard->upstreams, &shard->watchers};
+        &shard->watchers};
     shard->engine = engine;
     shard->worker = worker;
     shard->metrics = &engine->metrics[worker->index];
@@ -260,6 +262,7 @@ static void shard_init(struct engine_shard *shard, struct engine *engine, struct
     map_init(&shard->channels, &worker->seed);
     map_init(&shard->proxied, &worker->seed);
     blocks_init(&shard->blocks);
+    upstream_shard_init(shard);
     host_cache_init(&shard->host_cache, engine->directory, worker);
     timer_init(&shard->drain_timer, on_drain_timer);
 }
@@ -308,6 +311,7 @@ static void cut_all(struct engine_shard *shard)
     gate_close(shard);
     edge_h1_close(shard);
     edge_h2_close(shard);
+    upstream_close_all(shard);
     visitors_raw_cut(shard);
     dials_cut(shard);
     raw_streams_cut(shard);
@@ -336,6 +340,7 @@ void engine_worker_stop(struct worker *worker)
     map_fini(&shard->channels);
     map_fini(&shard->proxied);
     host_cache_fini(&shard->host_cache);
+    upstream_shard_fini(shard);
     blocks_fini(&shard->blocks);
     pages_fini(&shard->pages);
     tls_server_fini(&shard->tls);
