@@ -19,17 +19,23 @@
 #include "stream/stream.h"
 #include "sys/socket.h"
 
+struct census_seat;
 struct engine_shard;
 
 struct arrival {
     struct stream_state state; // ssl is NULL for passthrough, else handshaken
     struct buf unread;         // what was read behind the first frame
+    struct census_seat *seat;  // owned; NULL with TLS, whose session keeps it
     struct sys_address peer;
     char sni[TUNNEL_HOST_SIZE]; // lower case; "" without
     int tls_version;
 };
 
-// What a client asks of the TLS tunnel it came for. The tunnel is borrowed for the call.
+// Finds a place for the arrival's peer (census.h); counts when there is none.
+bool arrival_take_seat(struct engine_shard *shard, struct arrival *arrival) WEIR_MUST_CHECK;
+
+// What a client asks of the TLS tunnel it came for. The tunnel is borrowed for the call. A
+// seat that is left in the arrival afterwards is the caller's to give back.
 void visitor_raw_start(struct engine_shard *shard, struct arrival *arrival, struct tunnel *tunnel);
 void edge_h1_start(struct engine_shard *shard, struct arrival *arrival);
 void edge_h2_start(struct engine_shard *shard, struct arrival *arrival);
@@ -40,9 +46,9 @@ struct rstrm_stream_req;
 struct rstrm_proxy_req;
 void control_start(struct engine_shard *shard, struct arrival *arrival,
     const struct rstrm_open_control_channel_req *message);
-void dial_start(struct engine_shard *shard, struct arrival *arrival,
-    const struct rstrm_stream_req *message);
-void proxied_arrived(struct engine_shard *shard, struct arrival *arrival,
-    const struct rstrm_proxy_req *message);
+void dial_start(
+    struct engine_shard *shard, struct arrival *arrival, const struct rstrm_stream_req *message);
+void proxied_arrived(
+    struct engine_shard *shard, struct arrival *arrival, const struct rstrm_proxy_req *message);
 
 #endif

@@ -5,6 +5,7 @@
 #include "base/number.h"
 #include "base/time.h"
 #include "engine/arrival.h"
+#include "engine/census.h"
 #include "engine/control.h"
 #include "engine/directory.h"
 #include "engine/parting.h"
@@ -209,6 +210,7 @@ void control_start(struct engine_shard *shard, struct arrival *arrival,
         control_discard(control);
         return;
     }
+    census_vouch(control->stream.ssl);
     engine_count(shard, ENGINE_CONTROL_CHANNEL_OPENS_OK);
     log_opened(control);
     send_ok(control);

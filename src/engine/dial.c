@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "engine/arrival.h"
+#include "engine/census.h"
 #include "engine/directory.h"
 #include "engine/parting.h"
 #include "engine/proxied.h"
@@ -255,6 +256,7 @@ static void wait_for_stream(
         return;
     }
     stream_accept_bare_end(&dial->stream);
+    census_vouch(dial->stream.ssl);
     dial->shard = shard;
     dial->tunnel = tunnel_ref(tunnel);
     dial->zero_rtt = zero_rtt;

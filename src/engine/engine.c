@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "engine/census.h"
 #include "engine/control.h"
 #include "engine/dial.h"
 #include "engine/edge.h"
@@ -44,8 +45,10 @@ enum weir_result engine_init(
     engine->notices = mem_zalloc(crew->count * sizeof *engine->notices);
     engine->metrics = engine_metrics_new(crew->count);
     engine->feed = feed_new(crew);
+    engine->census = census_new(&crew->workers[0].seed);
     engine->directory = engine->feed == NULL ? NULL : directory_new(engine->feed);
-    bool ok = engine->notices != NULL && engine->metrics != NULL && engine->directory != NULL;
+    bool ok = engine->notices != NULL && engine->metrics != NULL && engine->directory != NULL &&
+              engine->census != NULL;
     return ok ? WEIR_OK : WEIR_MEMORY;
 }
 
@@ -75,6 +78,7 @@ void engine_fini(struct engine *engine)
     if (engine->feed != NULL) {
         feed_free(engine->feed);
     }
+    census_free(engine->census);
     engine_metrics_free(engine->metrics);
     mem_free(engine->notices);
     *engine = (struct engine){.metrics_fd = -1};

@@ -11,6 +11,7 @@
 #include "stream/tls_context.h"
 #include "sys/socket.h"
 
+struct census;
 struct directory;
 struct engine_metrics;
 struct feed;
@@ -27,6 +28,7 @@ struct engine {
     // twice may read two.
     const struct engine_config *_Atomic config;
     struct crew *crew;              // borrowed, outlives the engine
+    struct census *census;          // owned
     struct directory *directory;    // owned
     struct feed *feed;              // owned
     struct engine_metrics *metrics; // owned; one for each worker

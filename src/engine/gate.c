@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "engine/arrival.h"
+#include "engine/census.h"
 #include "engine/decision.h"
 #include "engine/directory.h"
 #include "engine/engine_tls.h"
@@ -63,6 +64,7 @@ static void free_conn(struct gate_conn *conn)
 {
     struct engine_shard *shard = conn->shard;
     tunnel_unref(conn->tunnel);
+    census_leave(conn->arrival.seat);
     arena_reset(&conn->arena);
     buf_reset(&conn->arrival.unread);
     mem_free(conn);
@@ -304,7 +306,13 @@ static void start_tls(struct gate_conn *conn, unsigned version_max)
     engine_refresh_certificate(conn->shard);
     SSL *ssl = SSL_new(conn->shard->tls.current);
     if (ssl == NULL || stream_start_tls(&conn->stream, ssl) != WEIR_OK ||
-        !prepare_tls(conn, ssl, version_max)) {
+        census_attach(ssl, conn->arrival.seat) != WEIR_OK) {
+        engine_count(conn->shard, ENGINE_TLS_HANDSHAKES_FAILED);
+        end_conn(conn, true);
+        return;
+    }
+    conn->arrival.seat = NULL;
+    if (!prepare_tls(conn, ssl, version_max)) {
         engine_count(conn->shard, ENGINE_TLS_HANDSHAKES_FAILED);
         end_conn(conn, true);
         return;
@@ -353,6 +361,30 @@ static void act_on_hello(struct gate_conn *conn, const struct clienthello *hello
         start_tls(conn, hello->version_max);
         break;
     }
+}
+
+bool arrival_take_seat(struct engine_shard *shard, struct arrival *arrival)
+{
+    const struct engine_config *config = shard->engine->config;
+    struct census_limits limits = {
+        config->limit_connections, config->limit_connections_per_address};
+    enum census_outcome outcome =
+        census_enter(shard->engine->census, &arrival->peer.ip, &limits, &arrival->seat);
+    if (outcome != CENSUS_SEATED) {
+        engine_count(shard, outcome == CENSUS_ADDRESS ? ENGINE_CONNECTIONS_REFUSED_ADDRESS
+                                                      : ENGINE_CONNECTIONS_REFUSED_FULL);
+    }
+    return outcome == CENSUS_SEATED;
+}
+
+// Who it is is known now.
+static bool find_seat(struct gate_conn *conn)
+{
+    if (!arrival_take_seat(conn->shard, &conn->arrival)) {
+        end_conn(conn, true);
+        return false;
+    }
+    return true;
 }
 
 // Peeked bytes stay readable: wakes up for new ones only. False when the peer has ended instead:
@@ -425,7 +457,9 @@ static void take_proxy_header(struct gate_conn *conn)
     sys_set_receive_low(conn->stream.fd, 1);
     conn->peeked = 0;
     conn->state = GATE_HELLO;
-    peek_hello(conn);
+    if (find_seat(conn)) {
+        peek_hello(conn);
+    }
 }
 
 // ---- Readiness
@@ -481,7 +515,9 @@ static void admit(
     shard->gate_conn_count++;
     engine_add(shard, ENGINE_CONNECTIONS_PENDING, 1);
     enter(conn, by_proxy ? GATE_PROXY : GATE_HELLO);
-    stream_want(&conn->stream, WATCH_READ);
+    if (by_proxy || find_seat(conn)) {
+        stream_want(&conn->stream, WATCH_READ);
+    }
 }
 
 // Newcomers wait in the kernel while all places are taken; a place that somebody keeps without

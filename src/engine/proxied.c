@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "engine/arrival.h"
+#include "engine/census.h"
 #include "engine/control.h"
 #include "engine/parting.h"
 #include "engine/proxied_internal.h"
@@ -362,6 +363,7 @@ static void meet(struct engine_shard *shard, struct transfer *transfer)
     }
     proxied->bound = transfer->arrival.state;
     proxied->unread = transfer->arrival.unread;
+    census_vouch(proxied->bound.ssl);
     sys_watch_peer(proxied->bound.fd);
     if (transfer->zero_rtt) {
         succeed(proxied);

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/time.h"
+#include "engine/census.h"
 #include "stream/pair.h"
 
 // Nobody sends a byte for so long and still means to: a shell that was forgotten over lunch does.
@@ -14,8 +15,9 @@
 struct raw {
     struct pair pair;
     struct engine_shard *shard;
-    struct list node;      // in shard->raws
-    struct tunnel *tunnel; // a reference
+    struct list node;               // in shard->raws
+    struct tunnel *tunnel;          // a reference
+    struct census_seat *front_seat; // owned
     enum proxied_kind kind;
 };
 
@@ -27,6 +29,7 @@ static void on_ended(struct pair *pair, enum pair_end end)
     list_remove(&raw->node);
     proxied_ended(shard, raw->tunnel, raw->kind);
     tunnel_unref(raw->tunnel);
+    census_leave(raw->front_seat);
     mem_free(raw);
     engine_note_departure(shard);
 }
@@ -56,12 +59,14 @@ void raw_stream_start(struct engine_shard *shard, struct raw_options *options)
         stream_state_drop(&options->back);
         buf_reset(options->front_unread);
         buf_reset(options->back_unread);
+        census_leave(options->front_seat);
         proxied_ended(shard, options->tunnel, options->kind);
         return;
     }
     raw->shard = shard;
     raw->tunnel = tunnel_ref(options->tunnel);
     raw->kind = options->kind;
+    raw->front_seat = options->front_seat;
     list_push_back(&shard->raws, &raw->node);
     pair_open(&raw->pair, shard->worker,
         &(struct pair_options){

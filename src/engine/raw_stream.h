@@ -14,7 +14,8 @@ struct raw_options {
     struct stream_state back;
     struct buf *front_unread;
     struct buf *back_unread;
-    uint64_t hold_ns; // see pair_options
+    struct census_seat *front_seat; // NULL with TLS
+    uint64_t hold_ns;               // see pair_options
 };
 
 // Never fails: what goes wrong ends the stream, and is counted as its end. Calls proxied_ended when

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "engine/arrival.h"
+#include "engine/census.h"
 #include "engine/parting.h"
 #include "engine/proxied.h"
 #include "engine/raw_stream.h"
@@ -17,6 +18,7 @@ struct raw_visitor {
     struct proxied *proxied;
     struct tunnel *tunnel; // a reference
     struct stream_state front;
+    struct census_seat *seat; // owned; NULL with TLS, whose session keeps it
     enum proxied_kind kind;
 };
 
@@ -25,6 +27,7 @@ static void free_visitor(struct raw_visitor *visitor)
     struct engine_shard *shard = visitor->shard;
     list_remove(&visitor->node);
     tunnel_unref(visitor->tunnel);
+    census_leave(visitor->seat);
     mem_free(visitor);
     engine_note_departure(shard);
 }
@@ -53,31 +56,36 @@ static void on_outcome(
                                          .back = *state,
                                          .front_unread = &nothing,
                                          .back_unread = unread,
+                                         .front_seat = visitor->seat,
                                      });
+    visitor->seat = NULL;
     free_visitor(visitor);
 }
 
-static void start(struct engine_shard *shard, struct stream_state *state,
-    const struct sys_address *peer, struct tunnel *tunnel, enum proxied_kind kind)
+static void start(struct engine_shard *shard, struct arrival *arrival, struct tunnel *tunnel,
+    enum proxied_kind kind)
 {
     const struct conf_networks *trusted = &tunnel->trusted_ips;
-    if (trusted->count > 0 && !ip_in_any(trusted->items, trusted->count, &peer->ip)) {
+    const struct ip *peer = &arrival->peer.ip;
+    if (trusted->count > 0 && !ip_in_any(trusted->items, trusted->count, peer)) {
         engine_count(shard, ENGINE_CONNECTIONS_REFUSED_UNTRUSTED);
-        turn_away(shard, state);
+        turn_away(shard, &arrival->state);
         return;
     }
     struct raw_visitor *visitor = mem_zalloc(sizeof *visitor);
     if (visitor == NULL) {
-        stream_state_drop(state);
+        stream_state_drop(&arrival->state);
         return;
     }
-    sys_watch_peer(state->fd);
+    sys_watch_peer(arrival->state.fd);
     visitor->shard = shard;
-    visitor->front = *state;
+    visitor->front = arrival->state;
+    visitor->seat = arrival->seat;
+    arrival->seat = NULL;
     visitor->kind = kind;
     visitor->tunnel = tunnel_ref(tunnel);
     list_push_back(&shard->raw_visitors, &visitor->node);
-    visitor->proxied = proxied_open(shard, tunnel, kind, &peer->ip, on_outcome, visitor);
+    visitor->proxied = proxied_open(shard, tunnel, kind, peer, on_outcome, visitor);
     if (visitor->proxied == NULL) {
         stream_state_drop(&visitor->front);
         free_visitor(visitor);
@@ -87,7 +95,7 @@ static void start(struct engine_shard *shard, struct stream_state *state,
 void visitor_raw_start(struct engine_shard *shard, struct arrival *arrival, struct tunnel *tunnel)
 {
     buf_reset(&arrival->unread);
-    start(shard, &arrival->state, &arrival->peer, tunnel, PROXIED_TLS);
+    start(shard, arrival, tunnel, PROXIED_TLS);
 }
 
 void visitors_raw_cut(struct engine_shard *shard)
@@ -111,12 +119,13 @@ struct tunnel_listener {
 static void on_accept(struct listener *listener, int fd, const struct sys_address *peer)
 {
     struct tunnel_listener *self = container_of(listener, struct tunnel_listener, listener);
-    struct stream_state state = {.fd = fd};
-    if (sys_set_nodelay(fd) != WEIR_OK) {
+    struct arrival arrival = {.state.fd = fd, .peer = *peer};
+    if (sys_set_nodelay(fd) != WEIR_OK || !arrival_take_seat(self->shard, &arrival)) {
         sys_close_hard(fd);
         return;
     }
-    start(self->shard, &state, peer, self->tunnel, PROXIED_TCP);
+    start(self->shard, &arrival, self->tunnel, PROXIED_TCP);
+    census_leave(arrival.seat);
 }
 
 struct tunnel_listener *tunnel_listener_open(struct engine_shard *shard, struct tunnel *tunnel)
