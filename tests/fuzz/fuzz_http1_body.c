@@ -49,6 +49,9 @@ static struct outcome run(struct http1_body *body, struct slice whole, size_t st
         feed(body, slice_of(whole.at + at, len), &outcome);
         at += len - outcome.left;
     } while (outcome.result == WEIR_OK && at < whole.len);
+    if (outcome.result == WEIR_OK) {
+        feed(body, SLICE_EMPTY, &outcome); // what ends in payload says so when it is asked again
+    }
     outcome.left = whole.len - at;
     weir_assert(outcome.payload_len <= whole.len);
     weir_assert((outcome.result == WEIR_CLOSED) == http1_body_done(body));
