@@ -8,7 +8,8 @@
 #include "base/list.h"
 #include "base/result.h"
 
-#define BLOCK_SIZE (32u * 1024) // a head of HTTP1_HEAD_BYTES_MAX and what the edge adds, with room
+// A head of 32 KiB with its table of fields, or two TLS records.
+#define BLOCK_SIZE (40u * 1024)
 #define BLOCKS_KEPT_MAX 32u
 
 struct blocks {
