@@ -116,6 +116,7 @@ static void conn_end(struct h2_conn *conn, bool hard)
 static void part(struct h2_conn *conn)
 {
     conn->state = H2_LINGER;
+    free_streams(conn);
     stream_finish(&conn->stream);
     worker_arm_in(conn->stream.worker, &conn->timer, VISITOR_LINGER_NS);
     stream_want(&conn->stream, WATCH_READ);
@@ -176,7 +177,8 @@ static void on_timer(struct timer *timer)
     if (conn->state == H2_OPEN) {
         uint64_t soonest = worker_now(worker) + NS_PER_S;
         uint64_t deadline = next_deadline(conn);
-        worker_arm(worker, &conn->timer, deadline > soonest ? deadline : soonest);
+        conn->armed_ns = deadline > soonest ? deadline : soonest;
+        worker_arm(worker, &conn->timer, conn->armed_ns);
         h2_settle_later(conn);
     }
 }
