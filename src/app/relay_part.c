@@ -22,7 +22,13 @@ static enum weir_result open_relay(struct part *part, struct crew *crew, char *p
     struct relay_part *self = relay_part_of(part);
     enum weir_result result =
         relay_init(&self->relay, crew, &self->config, admin_routes, admin_not_found);
-    return result != WEIR_OK ? result : relay_listen(&self->relay, problem, size);
+    if (result == WEIR_OK) {
+        result = relay_listen(&self->relay, problem, size);
+    }
+    if (result == WEIR_OK && self->config.listen_port == 0) {
+        result = relay_config_use_port(&self->config, self->relay.address.port);
+    }
+    return result;
 }
 
 static enum weir_result start_worker(

@@ -69,7 +69,8 @@ void log_summarise(struct log_summary *ret_summary);
 // {ts,level,event}. The result is the buffer's. Lines logged meanwhile are not among them.
 enum weir_result log_dump(struct buf *out, bool brief) WEIR_MUST_CHECK;
 // Since the start: events by level, whether their lines were written or not; lines not written
-// because of their event's rate; lines lost because the queue was full.
+// because of their event's rate; lines lost because the queue was full
+// or there was no memory for them.
 uint64_t log_counted(enum log_level level);
 uint64_t log_suppressed(void);
 uint64_t log_lost(void);

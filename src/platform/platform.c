@@ -47,7 +47,7 @@ static enum weir_result make_key(const char *path, OSSL_LIB_CTX *libctx, struct 
         result = auth_key_write_pem(ret_key, &pem);
     }
     if (result == WEIR_OK) {
-        result = sys_file_write_private(path, buf_slice(&pem));
+        result = sys_file_create_private(path, buf_slice(&pem));
     }
     forget(&pem);
     return result;
@@ -77,7 +77,14 @@ static enum weir_result load_key(
     result = sys_file_read(path, KEY_FILE_LEN_MAX, &pem);
     if (result == WEIR_NOT_FOUND) {
         result = make_key(path, libctx, ret_key);
-    } else if (result == WEIR_OK) {
+        if (result == WEIR_IN_USE) { // another process was faster: that key counts
+            auth_key_fini(ret_key);
+            result = sys_file_read(path, KEY_FILE_LEN_MAX, &pem);
+        } else {
+            return result;
+        }
+    }
+    if (result == WEIR_OK) {
         result = auth_key_from_pem(buf_slice(&pem), libctx, ret_key);
         if (result == WEIR_OK) {
             result = try_key(ret_key);
@@ -113,7 +120,7 @@ static enum weir_result make_secret(const char *path, struct buf *out)
     if (result == WEIR_OK) {
         result = buf_append_byte(out, '\n');
     }
-    return result == WEIR_OK ? sys_file_write_private(path, buf_slice(out)) : result;
+    return result == WEIR_OK ? sys_file_create_private(path, buf_slice(out)) : result;
 }
 
 // The secret given, or that of the file. The caller owns *ret_secret.
@@ -128,6 +135,10 @@ static enum weir_result load_secret(
         result = sys_file_read(path, SECRET_FILE_LEN_MAX, &text);
         if (result == WEIR_NOT_FOUND) {
             result = make_secret(path, &text);
+            if (result == WEIR_IN_USE) { // another process was faster
+                forget(&text);
+                result = sys_file_read(path, SECRET_FILE_LEN_MAX, &text);
+            }
         }
         secret = slice_trim(buf_slice(&text));
         if (result == WEIR_TOO_LARGE || (result == WEIR_OK && !is_secret(secret))) {

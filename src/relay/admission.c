@@ -38,6 +38,7 @@ static const enum handshake_failure failures[] = {
     [ADMISSION_DENIED] = FAILURE_ADMISSION_DENIED,
     [ADMISSION_INVALID_JSON] = FAILURE_ADMISSION_ERROR,
     [ADMISSION_INVALID_CLAIMS] = FAILURE_INVALID_CLAIMS,
+    [ADMISSION_NO_MEMORY] = FAILURE_ADMISSION_ERROR,
 };
 
 static void note_unknown(struct shard *shard, const struct claims *claims)

@@ -172,6 +172,7 @@ static bool read_channels(const json_t *value, size_t len_max, struct claims *cl
         text = json_js_trim(text);
         char *copy = mem_copy(text.at, text.len);
         if (copy == NULL) {
+            claims->no_memory = true;
             return false;
         }
         claims->session_channels[claims->session_channel_count++] = copy;
@@ -187,6 +188,7 @@ static bool keep_text(const json_t *value, size_t target, struct claims *claims)
     }
     char **field = (char **)(void *)((char *)claims + target);
     *field = mem_copy(text.at, text.len);
+    claims->no_memory = *field == NULL;
     return *field != NULL;
 }
 
@@ -295,8 +297,8 @@ static enum admission_verdict judge(
         return ADMISSION_DENIED;
     }
     if (!read_claims(json_object_get(answer, "claims"), claims)) {
-        snprintf(reason, size, "INVALID_CLAIMS");
-        return ADMISSION_INVALID_CLAIMS;
+        snprintf(reason, size, claims->no_memory ? "OUT_OF_MEMORY" : "INVALID_CLAIMS");
+        return claims->no_memory ? ADMISSION_NO_MEMORY : ADMISSION_INVALID_CLAIMS;
     }
     reason[0] = '\0';
     return ADMISSION_OK;

@@ -39,6 +39,7 @@ struct claims {
     int64_t generation;
     bool has_expiry;
     int64_t expiry_s; // seconds since 1970
+    bool no_memory;   // while they were read
     char unknown[64]; // the first claim we do not know, "" when there is none
 };
 
@@ -47,6 +48,7 @@ enum admission_verdict {
     ADMISSION_DENIED,         // ok was not true, or the status not 2xx
     ADMISSION_INVALID_JSON,
     ADMISSION_INVALID_CLAIMS,
+    ADMISSION_NO_MEMORY, // the answer may be fine, we could not read it
 };
 
 // Reads an answer of the platform. reason (a buffer of size bytes) gets the platform's reason or

@@ -31,6 +31,8 @@ struct relay_config {
     unsigned char admin_token_sha256[32]; // the token itself is wiped
     char *platform_origin;                // scheme and authority
     char *admission_url;
+    bool relay_id_derived; // from host and port, as the next one
+    bool public_url_derived;
 };
 
 // Reads everything, follows the rules of sections 2.3 and 2.4, and collects all problems; with an
@@ -38,6 +40,9 @@ struct relay_config {
 // WEIR_MEMORY, the only other result. random makes the default id.
 enum weir_result relay_config_load(const struct conf_source *source, const uint8_t random[6],
     struct relay_config *ret_config, struct conf_problems *problems) WEIR_MUST_CHECK;
+// The port the kernel chose when listen_port was 0: goes into the names that hold it. WEIR_MEMORY.
+enum weir_result relay_config_use_port(
+    struct relay_config *config, uint16_t port) WEIR_MUST_CHECK;
 void relay_config_free(struct relay_config *config);
 // Appends the manual of all variables, Markdown: docs/reference/relay-configuration.md.
 void relay_config_manual(struct buf *out);

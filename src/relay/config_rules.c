@@ -362,6 +362,7 @@ static void put_public_url(struct config_loading *loading)
     if (config->public_ws_base_url != NULL) {
         return;
     }
+    config->public_url_derived = true;
     if (config->listen_port == 7781 &&
         slice_eq(slice_str(config->tls_host), SLICE("relay.getviewport.com"))) {
         put(loading, &config->public_ws_base_url, "wss://relay.getviewport.com/ws");
@@ -372,6 +373,21 @@ static void put_public_url(struct config_loading *loading)
     }
 }
 
+enum weir_result relay_config_use_port(struct relay_config *config, uint16_t port)
+{
+    struct config_loading loading = {.config = config};
+    config->listen_port = port;
+    if (config->relay_id_derived) {
+        const char *random = strrchr(config->relay_id, ':') + 1;
+        put(&loading, &config->relay_id, "%s:%u:%s", config->listen_host, port, random);
+    }
+    if (config->public_url_derived) {
+        put(&loading, &config->public_ws_base_url, "%s://%s:%u/ws",
+            config->tls_enabled ? "wss" : "ws", config->tls_host, port);
+    }
+    return loading.out_of_memory ? WEIR_MEMORY : WEIR_OK;
+}
+
 static void derive_defaults(struct config_loading *loading)
 {
     struct relay_config *config = loading->config;
@@ -379,6 +395,7 @@ static void derive_defaults(struct config_loading *loading)
     bool dev = config->security_mode == SECURITY_MODE_DEV;
     put_public_url(loading);
     if (config->relay_id == NULL) {
+        config->relay_id_derived = true;
         put(loading, &config->relay_id, "%s:%llu:%02x%02x%02x%02x%02x%02x", config->listen_host,
             (unsigned long long)config->listen_port, random[0], random[1], random[2], random[3],
             random[4], random[5]);

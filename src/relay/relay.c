@@ -90,6 +90,18 @@ enum weir_result relay_init(struct relay *relay, struct crew *crew,
     return relay->ledger == NULL ? WEIR_MEMORY : WEIR_OK;
 }
 
+// Meant for upgrades: the old process and the new one side by side for a moment.
+static void log_shared(const struct relay *relay)
+{
+    struct log_line line;
+    log_begin(&line, LOG_LISTEN_SHARED);
+    log_text(&line, "host", relay->config->listen_host);
+    log_u64(&line, "port", relay->address.port);
+    log_text(&line, "warning",
+        "another process listens here too: the kernel spreads connections over both");
+    log_end(&line);
+}
+
 enum weir_result relay_listen(struct relay *relay, char *problem, size_t size)
 {
     const struct relay_config *config = relay->config;
@@ -99,6 +111,7 @@ enum weir_result relay_listen(struct relay *relay, char *problem, size_t size)
     if (relay->listen_fds == NULL) {
         result = WEIR_MEMORY;
     }
+    bool shared = result == WEIR_OK && sys_is_listened_on(&relay->address);
     for (unsigned i = 0; relay->listen_fds != NULL && i < relay->crew->count; i++) {
         relay->listen_fds[i] = -1;
         if (result == WEIR_OK) {
@@ -108,6 +121,8 @@ enum weir_result relay_listen(struct relay *relay, char *problem, size_t size)
     if (result != WEIR_OK) {
         snprintf(problem, size, "cannot listen on %s port %llu: %s", config->listen_host,
             (unsigned long long)config->listen_port, weir_result_text(result));
+    } else if (shared) {
+        log_shared(relay);
     }
     return result;
 }

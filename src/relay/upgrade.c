@@ -387,11 +387,25 @@ static void refuse_request(struct http_request *request, struct shard *shard,
 
 static void arrive(struct worker *worker, struct job *job);
 
+// Between two workers at the end of the process.
+static void drop_detached(struct worker *worker, struct upgrade *upgrade)
+{
+    stream_state_drop(&upgrade->state);
+    ledger_leave(upgrade->shard->relay->ledger, &upgrade->ip, upgrade->exempt);
+    metrics_failure(worker->metrics, FAILURE_ABORTED);
+    buf_reset(&upgrade->unread);
+    mem_free(upgrade);
+}
+
 // The connection may be opened on another worker now.
 static void on_detached(void *arg)
 {
     struct upgrade *upgrade = arg;
     struct relay *relay = upgrade->shard->relay;
+    if (upgrade->shard->drained) { // the owner may have stopped: nobody would take it
+        drop_detached(upgrade->shard->worker, upgrade);
+        return;
+    }
     uint64_t hash = siphash(&relay->placement, upgrade->workspace, upgrade->workspace_len);
     worker_post(&relay->crew->workers[hash % relay->crew->count], &upgrade->job, arrive);
 }
@@ -626,6 +640,10 @@ static void arrive(struct worker *worker, struct job *job)
 {
     struct upgrade *upgrade = container_of(job, struct upgrade, job);
     struct shard *shard = shard_of(worker);
+    if (shard == NULL) { // it could not start, which ends the crew
+        drop_detached(worker, upgrade);
+        return;
+    }
     upgrade->shard = shard;
     list_init(&upgrade->node);
     list_push_back(&shard->upgrades, &upgrade->node);

@@ -50,12 +50,17 @@ static size_t encode_component(const char *text, char *out, size_t size)
     return len;
 }
 
+static bool is_hex(char c)
+{
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+
 static bool is_dots(struct slice segment)
 {
     return slice_eq(segment, SLICE(".")) || slice_eq(segment, SLICE(".."));
 }
 
-// Anything that some server might read as another path: control characters, blanks, bytes beyond
+// Behind the worker's own prefix. Anything that some server might read as another path: control characters, blanks, bytes beyond
 // ASCII, backslashes, fragments, encoded dots, slashes and backslashes, empty and dot segments.
 static bool is_plain(struct slice path)
 {
@@ -84,24 +89,63 @@ static bool is_plain(struct slice path)
     return true;
 }
 
+// An id may hold slashes, backslashes and percent signs; they travel encoded. But not such that a
+// server that decodes too early, or twice, would read dot segments or an empty one out of it.
+static bool is_harmless_id(const char *id)
+{
+    struct slice part = slice_of(id, 0);
+    for (const char *at = id;; at++) {
+        if (*at == '%' && is_hex(at[1]) && is_hex(at[2])) {
+            return false;
+        }
+        if (*at != '/' && *at != '\\' && *at != '\0') {
+            part.len++;
+            continue;
+        }
+        if (part.len == 0 || is_dots(part)) {
+            return false;
+        }
+        if (*at == '\0') {
+            return true;
+        }
+        part = slice_of(at + 1, 0);
+    }
+}
+
+// The path begins with the prefix, in whose encoded bytes the case of digits means nothing.
+static bool begins_with(struct slice path, struct slice prefix)
+{
+    unsigned digits = 0;
+    for (size_t i = 0; i < prefix.len; i++) {
+        char wanted = prefix.at[i];
+        char is = i < path.len ? path.at[i] : '\0';
+        bool digit = digits > 0;
+        digits = wanted == '%' ? 2 : digits - digit;
+        if (is != wanted && !(digit && (is & ~0x20) == wanted && is_hex(is))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool worker_transport_path_allowed(
     struct slice path, const char *workspace_id, const char *executor_id)
 {
     char workspace[3 * 128 + 1];
     char executor[3 * 4 * 128 + 1];
     char prefix[PATH_BYTES_MAX];
-    if (!is_plain(path) || encode_component(workspace_id, workspace, sizeof workspace) == 0 ||
+    if (!is_harmless_id(workspace_id) || !is_harmless_id(executor_id) ||
+        encode_component(workspace_id, workspace, sizeof workspace) == 0 ||
         encode_component(executor_id, executor, sizeof executor) == 0) {
         return false;
     }
     int len = snprintf(prefix, sizeof prefix, "/api/runtime/workspaces/%s/managed-executors/%s",
         workspace, executor);
-    struct slice wanted = slice_of(prefix, (size_t)len);
-    if (!slice_starts_with(path, wanted)) {
+    if (!begins_with(path, slice_of(prefix, (size_t)len))) {
         return false;
     }
-    struct slice rest = slice_skip(path, wanted.len);
-    return rest.len == 0 || rest.at[0] == '/';
+    struct slice rest = slice_skip(path, (size_t)len);
+    return rest.len == 0 || (rest.at[0] == '/' && is_plain(rest));
 }
 
 // ---- Answers

@@ -69,7 +69,15 @@ static enum weir_result write_and_sync(const char *path, struct slice content)
     return result;
 }
 
-enum weir_result sys_file_write_private(const char *path, struct slice content)
+static enum weir_result put_in_place(const char *temporary, const char *path, bool replace)
+{
+    if ((replace ? rename(temporary, path) : link(temporary, path)) == 0) {
+        return WEIR_OK;
+    }
+    return errno == EEXIST ? WEIR_IN_USE : sys_result_of_errno(errno);
+}
+
+static enum weir_result write_private(const char *path, struct slice content, bool replace)
 {
     char temporary[PATH_SIZE];
     int len = snprintf(temporary, sizeof temporary, "%s.%d.new", path, (int)getpid());
@@ -80,13 +88,23 @@ enum weir_result sys_file_write_private(const char *path, struct slice content)
         return WEIR_IO;
     }
     enum weir_result result = write_and_sync(temporary, content);
-    if (result == WEIR_OK && rename(temporary, path) != 0) {
-        result = sys_result_of_errno(errno);
+    if (result == WEIR_OK) {
+        result = put_in_place(temporary, path, replace);
     }
-    if (result != WEIR_OK) {
+    if (result != WEIR_OK || !replace) {
         unlink(temporary);
     }
     return result;
+}
+
+enum weir_result sys_file_write_private(const char *path, struct slice content)
+{
+    return write_private(path, content, true);
+}
+
+enum weir_result sys_file_create_private(const char *path, struct slice content)
+{
+    return write_private(path, content, false);
 }
 
 static enum weir_result make_one(const char *path)

@@ -12,6 +12,8 @@
 enum weir_result sys_file_read(const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
 // Replaces the file as a whole (temporary file, fsync, rename); mode 0600.
 enum weir_result sys_file_write_private(const char *path, struct slice content) WEIR_MUST_CHECK;
+// Makes the file as a whole, or leaves the one that is there and gives WEIR_IN_USE; mode 0600.
+enum weir_result sys_file_create_private(const char *path, struct slice content) WEIR_MUST_CHECK;
 // Makes the directory and its parents, mode 0700; fine when it is there already.
 enum weir_result sys_dir_make(const char *path) WEIR_MUST_CHECK;
 bool sys_file_exists(const char *path);

@@ -152,6 +152,21 @@ enum weir_result sys_listen_alone(struct sys_address *address, int *ret_fd)
     return listen_at(address, false, ret_fd);
 }
 
+bool sys_is_listened_on(const struct sys_address *address)
+{
+    int fd;
+    if (address->port == 0 || open_tcp(address, &fd) != WEIR_OK) {
+        return false;
+    }
+    // Without SO_REUSEPORT a listener in our way shows; without listen() nobody can reach this one.
+    union any_address kernel;
+    socklen_t len = to_kernel(address, &kernel);
+    bool taken = set_listen_flags(fd, address, false) == WEIR_OK &&
+                 bind(fd, &kernel.any, len) != 0 && errno == EADDRINUSE;
+    close(fd);
+    return taken;
+}
+
 enum weir_result sys_accept(int fd, int *ret_fd, struct sys_address *ret_peer)
 {
     if (sys_fault_now()) {

@@ -55,6 +55,9 @@ enum weir_result sys_send_vector(
     int fd, struct iovec *parts, size_t count, size_t *ret_len) WEIR_MUST_CHECK;
 // We will send no more.
 void sys_shutdown_send(int fd);
+// Somebody listens there already, and may share it with us. False for port 0, and when it cannot be
+// told.
+bool sys_is_listened_on(const struct sys_address *address);
 void sys_close(int fd);
 // Closes so that the peer gets a reset and nothing stays in the kernel.
 void sys_close_hard(int fd);

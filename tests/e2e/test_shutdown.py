@@ -195,6 +195,20 @@ def test_a_signal_before_the_workers_turn_is_not_lost(number):
         assert b'"relay_stopping"' in output and b'"relay_stopped"' in output
 
 
+def test_the_second_on_a_port_says_that_it_shares_it(start):
+    first = start()
+    assert not first.relay.log.find("listen_shared")
+    second = start(RELAY_LISTEN_PORT=str(first.relay.port))
+    assert second.relay.log.find("listen_shared")["details"]["port"] == first.relay.port
+
+
+def test_names_hold_the_port_that_the_kernel_chose(start):
+    relay = start(RELAY_LISTEN_PORT="0").relay
+    details = relay.log.find("relay_started")["details"]
+    assert details["relayId"].startswith(f"127.0.0.1:{relay.port}:")
+    assert details["publicWsBaseUrl"].endswith(f":{relay.port}/ws")
+
+
 def test_start_fails_when_the_port_is_taken():
     """By somebody who does not share it; another weir may stand beside (SO_REUSEPORT)."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -158,7 +158,8 @@ static void test_families(void **state)
                               "# TYPE relay_frames_in counter\n"
                               "relay_frames_in_total{workspace_id=\"w\\\"1\"} 7\n"
                               "# HELP relay_log_lines_lost_total "
-                              "Log lines lost because standard output was not read.\n"
+                              "Log lines lost because standard output was not read, or "
+                              "memory ran out.\n"
                               "# TYPE relay_log_lines_lost_total counter\n"
                               "relay_log_lines_lost_total 8\n");
     buf_reset(&page);

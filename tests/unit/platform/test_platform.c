@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -52,6 +53,49 @@ static int teardown(void **state)
 }
 
 // ---- The state directory ------------------------------------------------------------------------
+
+#define OPENERS 4
+
+// What a process that opens the directory believes its secret and its key to be.
+static void report_beliefs(const struct state *files, int fd)
+{
+    enum weir_result result;
+    struct platform *platform = platform_open(files->dir, NULL, &result);
+    struct buf beliefs;
+    buf_init(&beliefs, 65536);
+    if (platform != NULL && buf_append_str(&beliefs, platform_internal_key(platform)) == WEIR_OK &&
+        platform_jwks(platform, &beliefs) == WEIR_OK) {
+        (void)!write(fd, beliefs.at, beliefs.len);
+    }
+    _exit(0);
+}
+
+// The first start of several processes at once: all go on with the same key and secrets.
+static void test_opened_by_several_at_once(void **state)
+{
+    static char beliefs[OPENERS][8192];
+    struct state files;
+    int pipes[OPENERS][2];
+    pid_t children[OPENERS];
+    (void)state;
+    state_make(&files);
+    for (size_t i = 0; i < OPENERS; i++) {
+        assert_int_equal(pipe(pipes[i]), 0);
+        children[i] = fork();
+        assert_true(children[i] >= 0);
+        if (children[i] == 0) {
+            report_beliefs(&files, pipes[i][1]);
+        }
+        close(pipes[i][1]);
+    }
+    for (size_t i = 0; i < OPENERS; i++) {
+        assert_int_equal(waitpid(children[i], NULL, 0), children[i]);
+        assert_true(read(pipes[i][0], beliefs[i], sizeof beliefs[i] - 1) > 100);
+        close(pipes[i][0]);
+        assert_string_equal(beliefs[i], beliefs[0]);
+    }
+    state_remove(&files);
+}
 
 static void test_files(void **state)
 {
@@ -658,6 +702,7 @@ static void test_validate_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_opened_by_several_at_once),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_second_start),
         cmocka_unit_test(test_wrong_files),

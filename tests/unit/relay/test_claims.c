@@ -119,6 +119,7 @@ static enum admission_verdict read_text(const char *answer, struct claims *claim
     const char *wanted = verdict == ADMISSION_OK               ? ""
                          : verdict == ADMISSION_INVALID_CLAIMS ? "INVALID_CLAIMS"
                          : verdict == ADMISSION_INVALID_JSON   ? "INVALID_JSON"
+                         : verdict == ADMISSION_NO_MEMORY      ? "OUT_OF_MEMORY"
                                                                : "VALIDATION_FAILED";
     assert_string_equal(reason, wanted);
     return verdict;
@@ -394,7 +395,7 @@ static void test_without_memory(void **state)
         verdict = read_members(all_members, &claims);
         mem_fail_at(0);
         if (verdict != ADMISSION_OK) {
-            assert_int_equal(verdict, ADMISSION_INVALID_CLAIMS);
+            assert_int_equal(verdict, ADMISSION_NO_MEMORY);
             assert_null(claims.client_id);
             assert_null(claims.machine_id);
             assert_int_equal(claims.session_channel_count, 0);

@@ -298,6 +298,27 @@ static void test_public_url_and_id(void **state)
     }
 }
 
+// Port 0: the kernel's choice is what others must know.
+static void test_chosen_port(void **state)
+{
+    struct fixture fixture;
+    (void)state;
+    load(&fixture, "HOST=127.0.0.1;RELAY_TLS_HOST=edge.test;PORT=0", NULL);
+    char random[13];
+    snprintf(random, sizeof random, "%s", strrchr(fixture.config.relay_id, ':') + 1);
+    assert_int_equal(relay_config_use_port(&fixture.config, 40123), WEIR_OK);
+    char id[64];
+    snprintf(id, sizeof id, "127.0.0.1:40123:%s", random);
+    assert_string_equal(fixture.config.relay_id, id);
+    assert_string_equal(fixture.config.public_ws_base_url, "ws://edge.test:40123/ws");
+    unload(&fixture);
+    load(&fixture, "PORT=0;RELAY_ID=own;RELAY_PUBLIC_WS_BASE_URL=wss://own.test:1/ws", NULL);
+    assert_int_equal(relay_config_use_port(&fixture.config, 40123), WEIR_OK);
+    assert_string_equal(fixture.config.relay_id, "own");
+    assert_string_equal(fixture.config.public_ws_base_url, "wss://own.test:1/ws");
+    unload(&fixture);
+}
+
 static void test_other_relays(void **state)
 {
     static const struct {
@@ -336,6 +357,7 @@ int main(void)
         cmocka_unit_test(test_security_mode),
         cmocka_unit_test(test_platform),
         cmocka_unit_test(test_public_url_and_id),
+        cmocka_unit_test(test_chosen_port),
         cmocka_unit_test(test_other_relays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
