@@ -97,5 +97,7 @@ struct engine_metrics_row {
 // Row number index of all tables, in the order of a page. False past the last. Rows of one name
 // follow one another.
 bool engine_metrics_row_at(size_t index, struct engine_metrics_row *ret_row);
+// Appends docs/reference/engine-metrics.md.
+void engine_metrics_manual(struct buf *out);
 
 #endif
