@@ -3,12 +3,20 @@
 #include <string.h>
 
 #include "app/command.h"
+#include "app/engine_command.h"
+#include "engine/config.h"
 #include "obs/metrics.h"
 #include "relay/config.h"
 
 #define MANUAL_BYTES_MAX (1024 * 1024)
 
-static const struct option_row options[] = {{NULL, NULL, NULL}};
+enum { OPTION_FILE, OPTION_FILE_SHORT, OPTION_COUNT };
+
+static const struct option_row options[] = {
+    [OPTION_FILE] = {"--config", "FILE", "of the engine (RSTREAM_ENGINE_CONFIG)"},
+    [OPTION_FILE_SHORT] = {"-c", "FILE", "the same"},
+    [OPTION_COUNT] = {NULL, NULL, NULL},
+};
 
 static void write_metrics(struct buf *out)
 {
@@ -24,7 +32,7 @@ static void write_metrics(struct buf *out)
     }
 }
 
-static int print_reference(void (*write)(struct buf *out))
+static int print(void (*write)(struct buf *out))
 {
     struct buf manual;
     buf_init(&manual, MANUAL_BYTES_MAX);
@@ -35,19 +43,34 @@ static int print_reference(void (*write)(struct buf *out))
     return ok ? EXIT_FINE : EXIT_FAILED;
 }
 
+static int reference_relay(const char *file)
+{
+    (void)file;
+    return print(relay_config_manual);
+}
+
+static int reference_metrics(const char *file)
+{
+    (void)file;
+    return print(write_metrics);
+}
+
+static int reference_engine(const char *file)
+{
+    (void)file;
+    return print(engine_config_manual);
+}
+
 // The relay's environment, looked at as `weir relay` would.
-static int check(void)
+static int check_relay(const char *file)
 {
     struct conf_problems problems;
     struct relay_config config;
     const uint8_t random[6] = {0};
+    (void)file;
     conf_problems_init(&problems);
     bool ok = relay_config_load(&conf_environment, random, &config, &problems) == WEIR_OK;
-    const char *warnings = buf_text(&problems.warnings);
-    const char *errors = buf_text(&problems.errors);
-    ok = ok && warnings != NULL && errors != NULL && problems.errors.len == 0;
-    fputs(warnings == NULL ? "" : warnings, stderr);
-    fputs(errors == NULL ? "" : errors, stderr);
+    ok = command_print_problems(&problems) && ok;
     if (ok) {
         puts("relay: fine");
     }
@@ -56,32 +79,48 @@ static int check(void)
     return ok ? EXIT_FINE : EXIT_CONFIG;
 }
 
+static const struct {
+    const char *verb;
+    const char *subject;
+    int (*run)(const char *file);
+} actions[] = {
+    {"reference", "relay", reference_relay},
+    {"reference", "engine", reference_engine},
+    {"reference", "metrics", reference_metrics},
+    {"check", "relay", check_relay},
+    {"check", "engine", engine_command_check},
+    {"print", "engine", engine_command_print},
+};
+#define ACTION_COUNT (sizeof actions / sizeof actions[0])
+
 static int run(const struct command *command, int argc, char **argv)
 {
-    const char *values[1] = {NULL};
+    const char *values[OPTION_COUNT] = {NULL};
     int count;
     int exit_code;
     if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
         return exit_code;
     }
-    bool relay = count == 2 && strcmp(argv[1], "relay") == 0;
-    if (relay && strcmp(argv[0], "reference") == 0) {
-        return print_reference(relay_config_manual);
+    const char *file =
+        values[OPTION_FILE] != NULL ? values[OPTION_FILE] : values[OPTION_FILE_SHORT];
+    for (size_t i = 0; count == 2 && i < ACTION_COUNT; i++) {
+        if (strcmp(argv[0], actions[i].verb) == 0 && strcmp(argv[1], actions[i].subject) == 0) {
+            return actions[i].run(file);
+        }
     }
-    if (count == 2 && strcmp(argv[0], "reference") == 0 && strcmp(argv[1], "metrics") == 0) {
-        return print_reference(write_metrics);
+    fputs("weir config: allowed:", stderr);
+    for (size_t i = 0; i < ACTION_COUNT; i++) {
+        fprintf(stderr, "%s %s %s", i == 0 ? "" : ",", actions[i].verb, actions[i].subject);
     }
-    if (relay && strcmp(argv[0], "check") == 0) {
-        return check();
-    }
-    fprintf(stderr, "weir config: allowed: reference relay, reference metrics, check relay\n");
+    fputs("\n", stderr);
     return EXIT_USAGE;
 }
 
 const struct command command_config = {
     .name = "config",
-    .summary = "Print the manual of all variables, or check the ones that are set",
-    .usage = "reference relay|metrics, check relay",
+    .summary = "Print the manual of all settings, check the ones that are set, or print what is in "
+               "effect",
+    .usage = "reference relay|engine|metrics, check relay|engine, print engine",
     .options = options,
     .run = run,
 };

@@ -63,12 +63,15 @@ static int run(const struct command *command, int argc, char **argv)
     uint64_t generation = UINT64_MAX;
     int count;
     int exit_code;
+    if (argc > 0 && strcmp(argv[0], "engine") == 0) {
+        return command_token_engine.run(&command_token_engine, argc - 1, argv + 1);
+    }
     if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
         return exit_code;
     }
     if (count != 1 || strcmp(argv[0], "relay") != 0 || values[OPTION_ROLE] == NULL ||
         values[OPTION_WORKSPACE] == NULL) {
-        fputs("weir token: needs: relay --role ROLE --workspace ID\n", stderr);
+        fputs("weir token: needs: relay --role ROLE --workspace ID, or engine\n", stderr);
         return EXIT_USAGE;
     }
     if (!read_number(values[OPTION_TTL], PLATFORM_TTL_S_MAX, &ttl_s, "--ttl") ||
@@ -104,8 +107,8 @@ static int run(const struct command *command, int argc, char **argv)
 
 const struct command command_token = {
     .name = "token",
-    .summary = "Mint a token of the embedded platform (weir up)",
-    .usage = "relay",
+    .summary = "Mint a token of the embedded platform (weir up), or of an engine",
+    .usage = "relay|engine",
     .options = options,
     .run = run,
 };

@@ -4,6 +4,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "conf/conf.h"
+
+bool command_print_problems(struct conf_problems *problems)
+{
+    const char *warnings = buf_text(&problems->warnings);
+    const char *errors = buf_text(&problems->errors);
+    fputs(warnings == NULL ? "weir: out of memory\n" : warnings, stderr);
+    fputs(errors == NULL ? "" : errors, stderr);
+    return warnings != NULL && errors != NULL && problems->errors.len == 0;
+}
+
 void command_print_help(const struct command *command)
 {
     printf("weir %s%s%s\n\n%s\n\noptions:\n", command->name, command->usage[0] == '\0' ? "" : " ",

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "app/command.h"
+#include "app/engine_command.h"
 #include "obs/crash.h"
 
 static const struct command *const commands[] = {
@@ -30,6 +31,10 @@ static bool is_one_of(const char *text, const char *a, const char *b, const char
 int main(int argc, char **argv)
 {
     crash_install();
+    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+    if (argc > 0 && strcmp(slash == NULL ? argv[0] : slash + 1, ENGINE_CE_NAME) == 0) {
+        return engine_command_ce(argc - 1, argv + 1);
+    }
     if (argc < 2 || is_one_of(argv[1], "--help", "-h", "help")) {
         print_help(argc < 2 ? stderr : stdout);
         return argc < 2 ? EXIT_USAGE : EXIT_FINE;

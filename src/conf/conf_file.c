@@ -170,7 +170,8 @@ static void require(const struct conf_file *file, const struct conf_row *row,
         conf_error(problems, "%s: is required", found->label);
     } else {
         conf_variable(file->prefix, row->name, variable);
-        conf_error(problems, "%s: is required; set it there or by %s", found->label, variable);
+        conf_error(problems, "%s: is required; set it %s %s", found->label,
+            file->document->file == NULL ? "in a file, or by" : "there, or by", variable);
     }
 }
 

@@ -4,7 +4,7 @@
 // length though auth_key wants 32 to 256 bytes; the MAC is the same.
 //
 // Nothing is looked at before the signature is right, except the header that names the algorithm.
-#include "engine/token.h"
+#include "engine/token_internal.h"
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
@@ -37,7 +37,7 @@ static const struct {
 
 // ---- The signature.
 
-static enum weir_result make_key(struct slice secret, struct auth_key *ret_key)
+enum weir_result token_make_key(struct slice secret, struct auth_key *ret_key)
 {
     uint8_t block[HMAC_BLOCK] = {0};
     if (secret.len > HMAC_BLOCK) {
@@ -58,7 +58,7 @@ static const char *check_signature(const struct jws *jws, struct slice secret)
     if (jws->alg != AUTH_HS256) {
         return "the algorithm is not HS256";
     }
-    if (secret.len == 0 || make_key(secret, &key) != WEIR_OK) {
+    if (secret.len == 0 || token_make_key(secret, &key) != WEIR_OK) {
         return "no key to check it with";
     }
     enum weir_result result = jws_verify(jws, &key);
@@ -103,6 +103,16 @@ static unsigned permission_of(const char *name)
         }
     }
     return 0; // of another product
+}
+
+bool token_permission_known(struct slice name)
+{
+    for (size_t i = 0; i < PERMISSION_COUNT; i++) {
+        if (slice_eq(name, slice_str(permission_names[i].name))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static const char *read_permissions(struct token *token, const json_t *claims)

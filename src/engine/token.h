@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/result.h"
 #include "base/slice.h"
 #include "engine/scope.h"
@@ -27,6 +28,22 @@ enum token_permission {
 };
 
 struct token;
+
+// ---- Minting, for operators (spec section 7.2).
+
+struct token_request {
+    struct slice subject;     // "sub"; empty: none
+    struct slice permissions; // names of spec section 7.4, comma-separated; at NULL: all rights
+    struct slice resources;   // "resources" as JSON; empty: not restricted
+    uint64_t ttl_s;           // 0: it never ends
+};
+
+// Appends the token. WEIR_INVALID: a permission that there is none of; WEIR_MALFORMED: resources
+// that are not JSON, so that token_read would refuse the token.
+enum weir_result token_mint(const struct token_request *request, struct slice secret,
+    uint64_t now_ms, struct buf *out) WEIR_MUST_CHECK;
+
+// ---- Reading.
 
 // The token that text is, or NULL with the reason in English (static storage). now_ms is wall
 // clock. secret is the configured one, of any length but 0; it is not kept.

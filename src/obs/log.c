@@ -71,9 +71,15 @@ static struct {
     struct rate rates[LOG_EVENT_COUNT];
 } logger = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+static atomic_uint least_level;
 static atomic_uint_fast64_t counted[LOG_LEVEL_COUNT];
 static atomic_uint_fast64_t suppressed_total;
 static atomic_uint_fast64_t lost_total;
+
+void log_set_level(enum log_level least)
+{
+    atomic_store_explicit(&least_level, least, memory_order_relaxed);
+}
 
 uint64_t log_counted(enum log_level level)
 {
@@ -151,6 +157,9 @@ bool log_take_turn(enum log_event event, uint64_t *ret_suppressed)
     uint64_t now_ns = sys_now_ns();
     bool wanted = false;
     atomic_fetch_add_explicit(&counted[row->level], 1, memory_order_relaxed);
+    if (row->level < atomic_load_explicit(&least_level, memory_order_relaxed)) {
+        return false;
+    }
     pthread_mutex_lock(&logger.lock);
     if (logger.state == RUNNING) {
         wanted = take_token(rate, row->lines_per_second, now_ns);

@@ -36,6 +36,10 @@ enum weir_result log_start(size_t ring_size, int fd) WEIR_MUST_CHECK;
 // when nobody reads; what is not written then counts as lost.
 void log_stop(void);
 
+// From now on lines below the level are counted and not written; at first all are written. Any
+// thread.
+void log_set_level(enum log_level least);
+
 // A line under construction, on the caller's stack. Details are added in order; log_end hands the
 // line over. A key whose name contains one of the words of spec section 11 gets "[redacted]". Keys
 // are literals of plain characters; values may be any bytes (invalid UTF-8 becomes U+FFFD).

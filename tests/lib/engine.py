@@ -6,6 +6,7 @@ import hmac
 import json
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -48,6 +49,13 @@ def _merged(base, changes):
     return result
 
 
+def free_port():
+    """A port that nobody had a moment ago; port 0 is no address in an engine's file."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Engine:
     """settings are merged into a configuration that works; `engine_started` says where it is."""
 
@@ -60,12 +68,14 @@ class Engine:
         self.settings = _merged(
             {
                 "engine": {"host": host, "log_level": "debug"},
-                "tls": {"enabled": True, "listen_addr": "127.0.0.1:0"},
+                "tls": {"enabled": True, "listen_addr": "127.0.0.1:18443"},
                 "certs": {
                     "static": {"enabled": True, "cert_file": str(cert), "key_file": str(key)}
                 },
                 "auth": {"jwt": {"enabled": True, "token_jwt_secret": SECRET}},
-                "metrics": {"prometheus": {"enabled": True, "listen_addr": "127.0.0.1:0"}},
+                "metrics": {
+                    "prometheus": {"enabled": True, "listen_addr": f"127.0.0.1:{free_port()}"}
+                },
                 "workers": workers,
             },
             settings or {},
@@ -73,7 +83,7 @@ class Engine:
         self.write_config()
         self.errors = []
         self.process = subprocess.Popen(
-            [weir.binary(), "engine", "-c", str(self.config)],
+            [weir.binary(), "engine", "-c", str(self.config), "--listen", "127.0.0.1:0"],
             env={**weir.base_environment(), **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -232,8 +232,8 @@ static void required_keys(void **state)
     static const struct {
         const char *yaml, *variable, *errors;
     } cases[] = {
-        {"", NULL, "f.yml: a.secret: is required; set it there or by W_A__SECRET\n"},
-        {"a: {secret: ~}", NULL, "f.yml: a.secret: is required; set it there or by W_A__SECRET\n"},
+        {"", NULL, "f.yml: a.secret: is required; set it there, or by W_A__SECRET\n"},
+        {"a: {secret: ~}", NULL, "f.yml: a.secret: is required; set it there, or by W_A__SECRET\n"},
         {"a: {secret: ''}", NULL, "f.yml:1:13: a.secret: is empty, but it is required\n"},
         {"a: {secret: x}", "W_A__SECRET=", "W_A__SECRET: is empty, but it is required\n"},
         {"a: {secret: x}", NULL, ""},

@@ -364,6 +364,33 @@ static void test_levels_have_names(void **state)
 }
 
 // A line that finds no memory is lost; the next one is not. (Only where faults are compiled in.)
+// Lines below the level are counted, and nothing else.
+static void test_least_level(void **state)
+{
+    static const enum log_event events[] = {LOG_RELAY_STARTED, LOG_CONFIG_WARNING};
+    (void)state;
+    for (enum log_level least = LOG_INFO; least <= LOG_ERROR; least++) {
+        int fd = world_open();
+        assert_int_equal(log_start(10, fd), WEIR_OK);
+        uint64_t before = log_counted(LOG_INFO);
+        uint64_t suppressed = log_suppressed();
+        log_set_level(least);
+        for (size_t i = 0; i < COUNT_OF(events); i++) {
+            struct log_line line;
+            log_begin(&line, events[i]);
+            log_end(&line);
+        }
+        log_stop();
+        log_set_level(LOG_INFO);
+        assert_int_equal(log_counted(LOG_INFO), before + 1);
+        assert_int_equal(log_suppressed(), suppressed);
+        char *text = world_take(fd);
+        assert_int_equal(strstr(text, "relay_started") != NULL, least == LOG_INFO);
+        assert_int_equal(strstr(text, "config_warning") != NULL, least <= LOG_WARN);
+        free(text);
+    }
+}
+
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -399,6 +426,7 @@ int main(void)
         cmocka_unit_test(test_not_running),
         cmocka_unit_test(test_start_twice),
         cmocka_unit_test(test_levels_have_names),
+        cmocka_unit_test(test_least_level),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
