@@ -68,7 +68,7 @@ static enum weir_result read_cert(struct config_loading *loading, const struct y
         char labels[CERT_ROWS][CONF_LABEL_SIZE];
         conf_label(&file, &cert_rows[0], labels[0]);
         conf_label(&file, &cert_rows[1], labels[1]);
-        config_certs_check(
+        engine_config_certs_check(
             cert->cert_file, labels[0], cert->key_file, labels[1], NULL, loading->problems);
     }
     return result;
@@ -126,7 +126,7 @@ static enum weir_result read_everything(struct config_loading *loading)
     conf_refuse_unknown(engine_config_table, ROW_COUNT, lists, loading->file, loading->problems);
     result = read_certs(loading);
     if (result == WEIR_OK) {
-        config_rules_apply(loading);
+        engine_config_rules_apply(loading);
     }
     if (!loading->config->extensions_enabled) {
         release_certs(loading->config);

@@ -102,7 +102,7 @@ static void look_at_time(X509 *leaf, const char *label, struct conf_problems *pr
     }
 }
 
-void config_certs_check(const char *cert_file, const char *cert_label, const char *key_file,
+void engine_config_certs_check(const char *cert_file, const char *cert_label, const char *key_file,
     const char *key_label, const char *host, struct conf_problems *problems)
 {
     X509 *leaf = read_leaf(cert_file, cert_label, problems);

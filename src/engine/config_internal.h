@@ -23,12 +23,12 @@ struct config_loading {
 };
 
 // The rules over values and several keys; sets out_of_memory.
-void config_rules_apply(struct config_loading *loading);
+void engine_config_rules_apply(struct config_loading *loading);
 
 // Looks at a pair of PEM files: readable, a chain, a key, and belonging together. host, when not
 // NULL, is what the certificate should cover; when it does not, that is a warning, as is a
 // certificate that is out of date. The labels are what lines about the two begin with.
-void config_certs_check(const char *cert_file, const char *cert_label, const char *key_file,
+void engine_config_certs_check(const char *cert_file, const char *cert_label, const char *key_file,
     const char *key_label, const char *host, struct conf_problems *problems);
 
 #endif

@@ -200,8 +200,8 @@ static void rule_certificate(struct config_loading *loading)
     }
     conf_label(loading->file, &engine_config_table[ROW_cert_file], cert_label);
     conf_label(loading->file, &engine_config_table[ROW_key_file], key_label);
-    config_certs_check(config->cert_file, cert_label, config->key_file, key_label, config->host,
-        loading->problems);
+    engine_config_certs_check(config->cert_file, cert_label, config->key_file, key_label,
+        config->host, loading->problems);
 }
 
 static void rule_extensions(struct config_loading *loading)
@@ -229,7 +229,7 @@ static void rule_extensions(struct config_loading *loading)
     config->extension_tcp_ports = (struct conf_ports){0};
 }
 
-void config_rules_apply(struct config_loading *loading)
+void engine_config_rules_apply(struct config_loading *loading)
 {
     const struct engine_config *config = loading->config;
     rule_host(loading);
