@@ -36,6 +36,7 @@ extern const struct command command_demo;
 extern const struct command command_up;
 extern const struct command command_token;
 extern const struct command command_config;
+extern const struct command command_engine;
 extern const struct command command_token_engine; // "token engine"
 
 // Warnings and errors go to standard error; false when there are errors, or they are lost.

@@ -121,6 +121,5 @@ int engine_command_ce(int argc, char **argv)
         puts(WEIR_VERSION);
         return EXIT_FINE;
     }
-    fputs(ENGINE_CE_NAME ": allowed: check, token create, version\n", stderr);
-    return EXIT_USAGE;
+    return command_engine.run(&command_engine, argc, argv);
 }

@@ -9,13 +9,14 @@
 static const struct command *const commands[] = {
     &command_up,
     &command_relay,
+    &command_engine,
     &command_token,
     &command_config,
 };
 
 static void print_help(FILE *out)
 {
-    fprintf(out, "weir " WEIR_VERSION ": relay for end-to-end-encrypted WebSocket peers\n\n");
+    fprintf(out, "weir " WEIR_VERSION ": relay, tunnel engine and health monitor for the self-hosted edge\n\n");
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         fprintf(out, "  weir %-10s %s\n", commands[i]->name, commands[i]->summary);
     }

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <stdio.h>
+#include <string.h>
+
+#include "app/command.h"
+#include "app/engine_command.h"
+#include "app/engine_part.h"
+#include "base/mem.h"
+
+#define LOG_LINES_KEPT 1000
+
+enum {
+    OPTION_FILE, OPTION_FILE_SHORT, OPTION_WORKERS, OPTION_LISTEN, OPTION_VERSION,
+    OPTION_VERSION_SHORT, OPTION_COUNT
+};
+
+static const struct option_row options[] = {
+    [OPTION_FILE] = {"--config", "FILE", "the configuration (RSTREAM_ENGINE_CONFIG)"},
+    [OPTION_FILE_SHORT] = {"-c", "FILE", "the same"},
+    [OPTION_WORKERS] = {"--workers", "N", "threads that carry connections (workers, WEIR_WORKERS)"},
+    [OPTION_LISTEN] = {"--listen", "ADDR:PORT", "where to listen (tls.listen_addr); port 0: any"},
+    [OPTION_VERSION] = {"--version", NULL, "print the version"},
+    [OPTION_VERSION_SHORT] = {"-v", NULL, "the same"},
+    [OPTION_COUNT] = {NULL, NULL, NULL},
+};
+
+static int run_engine(const char *const *values)
+{
+    struct conf_problems problems;
+    struct engine_part *engine = mem_zalloc(sizeof *engine);
+    if (engine == NULL) {
+        fputs("weir: out of memory\n", stderr);
+        return EXIT_FAILED;
+    }
+    conf_problems_init(&problems);
+    int exit_code = engine_part_init(engine,
+        &(struct engine_part_options){
+            .source = engine_command_source(values[OPTION_FILE] != NULL ? values[OPTION_FILE]
+                                                                        : values[OPTION_FILE_SHORT]),
+            .listen = values[OPTION_LISTEN],
+            .workers = values[OPTION_WORKERS],
+        },
+        &problems);
+    if (exit_code == EXIT_FINE) {
+        exit_code = process_run(&(struct process_options){
+            .parts = (struct part *[]){&engine->part},
+            .part_count = 1,
+            .workers = engine_part_config(engine)->workers,
+            .max_logs = LOG_LINES_KEPT,
+            .problems = &problems,
+        });
+    }
+    conf_problems_fini(&problems);
+    engine_part_fini(engine);
+    mem_free(engine);
+    return exit_code;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    const char *values[OPTION_COUNT] = {NULL};
+    int count;
+    int exit_code;
+    if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
+        return exit_code;
+    }
+    if (values[OPTION_VERSION] != NULL || values[OPTION_VERSION_SHORT] != NULL) {
+        puts(WEIR_VERSION);
+        return EXIT_FINE;
+    }
+    if (count > 0) {
+        fprintf(stderr, "weir engine: \"%s\" is not understood; see weir engine --help\n", argv[0]);
+        return EXIT_USAGE;
+    }
+    return run_engine(values);
+}
+
+const struct command command_engine = {
+    .name = "engine",
+    .summary = "Run the tunnel engine. Its file and variables: weir config reference engine",
+    .usage = "",
+    .options = options,
+    .run = run,
+};
