@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// A visitor between its arrival and its stream. It is not read, and not even watched, until the
+// A visitor between its arrival and its stream:
+//
+//   arrival ─► proxied_open ─► bound ─┬─► (upstream_tls: the service's handshake) ─┬─► raw stream
+//                 │                   └────────────────────────────────────────────┘
+//                 └─► refused, late, gone: the end, without a word
+//
+// It is not read, and not even watched, until the
 // agent's connection is there: what it sends stays in the socket (of a passthrough tunnel the whole
 // hello, which was only peeked at), so that nothing has to be replayed and a visitor that floods
 // is slowed by its own kernel.
@@ -11,12 +17,14 @@
 #include "engine/parting.h"
 #include "engine/proxied.h"
 #include "engine/raw_stream.h"
+#include "engine/upstream_tls.h"
 
 struct raw_visitor {
     struct engine_shard *shard;
-    struct list node; // in shard->raw_visitors
-    struct proxied *proxied;
-    struct tunnel *tunnel; // a reference
+    struct list node;               // in shard->raw_visitors
+    struct proxied *proxied;        // while the agent is asked
+    struct upstream_tls *handshake; // then, while the service is
+    struct tunnel *tunnel;          // a reference
     struct stream_state front;
     struct census_seat *seat; // owned; NULL with TLS, whose session keeps it
     enum proxied_kind kind;
@@ -39,16 +47,15 @@ static void turn_away(struct engine_shard *shard, struct stream_state *state)
     parting_start(shard, state, &no_words);
 }
 
-static void on_outcome(
-    void *arg, enum proxied_outcome outcome, struct stream_state *state, struct buf *unread)
+static void give_up(struct raw_visitor *visitor)
 {
-    struct raw_visitor *visitor = arg;
+    turn_away(visitor->shard, &visitor->front);
+    free_visitor(visitor);
+}
+
+static void join(struct raw_visitor *visitor, struct stream_state *state, struct buf *unread)
+{
     struct buf nothing = BUF_INIT(0);
-    if (outcome != PROXIED_BOUND) {
-        turn_away(visitor->shard, &visitor->front);
-        free_visitor(visitor);
-        return;
-    }
     raw_stream_start(visitor->shard, &(struct raw_options){
                                          .tunnel = visitor->tunnel,
                                          .kind = visitor->kind,
@@ -60,6 +67,51 @@ static void on_outcome(
                                      });
     visitor->seat = NULL;
     free_visitor(visitor);
+}
+
+static void on_service(void *arg, enum weir_result result, struct stream_state *state)
+{
+    struct raw_visitor *visitor = arg;
+    struct buf nothing = BUF_INIT(0);
+    visitor->handshake = NULL;
+    if (result == WEIR_OK) {
+        join(visitor, state, &nothing);
+        return;
+    }
+    proxied_ended(visitor->shard, visitor->tunnel, visitor->kind);
+    give_up(visitor);
+}
+
+// A TLS service says nothing before its visitor does, so there is nothing unread.
+static void greet_service(
+    struct raw_visitor *visitor, struct stream_state *state, struct buf *unread)
+{
+    bool early = unread->len > 0;
+    buf_reset(unread);
+    if (early) {
+        stream_state_drop(state);
+    } else {
+        visitor->handshake = upstream_tls_start(
+            visitor->shard, visitor->tunnel, UPSTREAM_TLS_NO_ALPN, state, on_service, visitor);
+    }
+    if (visitor->handshake == NULL) {
+        proxied_ended(visitor->shard, visitor->tunnel, visitor->kind);
+        give_up(visitor);
+    }
+}
+
+static void on_outcome(
+    void *arg, enum proxied_outcome outcome, struct stream_state *state, struct buf *unread)
+{
+    struct raw_visitor *visitor = arg;
+    visitor->proxied = NULL;
+    if (outcome != PROXIED_BOUND) {
+        give_up(visitor);
+    } else if (visitor->tunnel->upstream_tls) {
+        greet_service(visitor, state, unread);
+    } else {
+        join(visitor, state, unread);
+    }
 }
 
 static void start(struct engine_shard *shard, struct arrival *arrival, struct tunnel *tunnel,
@@ -103,6 +155,10 @@ void visitors_raw_cut(struct engine_shard *shard)
     list_for_each_safe (node, &shard->raw_visitors) {
         struct raw_visitor *visitor = container_of(node, struct raw_visitor, node);
         proxied_cancel(visitor->proxied);
+        if (visitor->handshake != NULL) {
+            upstream_tls_cancel(visitor->handshake);
+            proxied_ended(shard, visitor->tunnel, visitor->kind);
+        }
         stream_state_drop(&visitor->front);
         free_visitor(visitor);
     }
