@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Invariants:
 // 1. The watch waits for what the owner wants, plus writability while a TLS read is blocked on it.
-// 2. When TLS holds decrypted bytes and the owner wants to read, `again` is queued: the socket may
-//    never become readable for them.
+// 2. When TLS holds decrypted bytes, or the end behind the last ones, and the owner wants to read,
+//    `again` is queued: the socket may never become readable for them.
 // 3. TLS may run inside TLS (tls_stack.h): the inner session's carrier is the outer one, and calls
 //    go to the inner one. What either of them holds counts for 2, and both are ended.
 // 4. After stream_close or stream_detach, `ready` is never called again.
@@ -87,7 +87,7 @@ static bool holds_bytes(SSL *ssl)
 static void look_for_buffered(struct stream *stream)
 {
     if ((stream->wanted & WATCH_READ) != 0 && !list_linked(&stream->again.node) &&
-        holds_bytes(stream->ssl)) {
+        (stream->end_waits || holds_bytes(stream->ssl))) {
         worker_defer(stream->worker, &stream->again, on_again);
     }
 }
@@ -150,9 +150,11 @@ static enum weir_result tls_read(
             ERR_clear_error();
             int returned = SSL_read_ex(stream->ssl, at, parts[i].iov_len - filled, &len);
             if (returned != 1) {
-                // An end or error behind good bytes is met again by the next read.
+                // An end or error behind good bytes is met again by the next read, which nothing
+                // else may bring about: its bytes have left the socket.
                 *ret_len = total;
                 enum weir_result result = tls_result(stream, stream->ssl, returned);
+                stream->end_waits = total > 0 && result != WEIR_AGAIN;
                 return total > 0 ? WEIR_OK : result;
             }
             filled += len;
@@ -170,6 +172,7 @@ enum weir_result stream_read(
         return count == 1 ? sys_recv(stream->fd, parts->iov_base, parts->iov_len, ret_len)
                           : sys_recv_vector(stream->fd, parts, count, ret_len);
     }
+    stream->end_waits = false;
     enum weir_result result = tls_read(stream, parts, count, ret_len);
     if (stream->tls_write_blocked) {
         stream_want(stream, stream->wanted);

@@ -29,6 +29,7 @@ struct stream {
     int fd;           // owned; -1 when closed
     uint8_t wanted;   // enum watch_event; what the owner waits for
     bool tls_write_blocked; // a TLS read needs the socket to be writable
+    bool end_waits;         // a TLS read has met the peer's end, or an error, behind good bytes
     bool ended;             // we have sent our end
     bool closing;
 };
