@@ -21,7 +21,9 @@ void command_print_help(const struct command *command)
         command->usage, command->summary);
     for (const struct option_row *row = command->options; row->name != NULL; row++) {
         char left[64];
-        snprintf(left, sizeof left, "%s%s%s", row->name, row->argument == NULL ? "" : " ",
+        bool optional = row->argument != NULL && row->argument[0] == '[';
+        snprintf(left, sizeof left, "%s%s%s", row->name,
+            row->argument == NULL || optional ? "" : " ",
             row->argument == NULL ? "" : row->argument);
         printf("  %-28s %s\n", left, row->meaning);
     }
@@ -57,12 +59,17 @@ static bool take_option(
     if (index < 0) {
         return refuse(command, "there is no option", text);
     }
-    if (command->options[index].argument == NULL) {
+    const char *argument = command->options[index].argument;
+    if (argument == NULL) {
         values[index] = "1";
         return equals == NULL || refuse(command, "no value belongs to", text);
     }
     if (equals != NULL) {
         values[index] = equals + 1;
+        return true;
+    }
+    if (argument[0] == '[') {
+        values[index] = "";
         return true;
     }
     if (*at + 1 >= argc) {
@@ -77,6 +84,12 @@ bool command_parse(const struct command *command, int argc, char **argv, const c
 {
     int count = 0;
     for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--") == 0) {
+            while (++i < argc) {
+                argv[count++] = argv[i];
+            }
+            break;
+        }
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             command_print_help(command);
             *ret_exit = EXIT_FINE;

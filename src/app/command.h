@@ -12,6 +12,7 @@ enum exit_code {
     EXIT_FAILED = 1, // the relay's specification: any startup error
     EXIT_USAGE = 64,
     EXIT_DATA = 65,
+    EXIT_NO_INPUT = 66,
     EXIT_UNAVAILABLE = 69,
     EXIT_REFUSED = 77,
     EXIT_CONFIG = 78,
@@ -19,7 +20,7 @@ enum exit_code {
 
 struct option_row {
     const char *name;     // "--workers"
-    const char *argument; // "N"; NULL: a switch
+    const char *argument; // "N"; "[=N]": only behind '=', "" without; NULL: a switch
     const char *meaning;
 };
 
@@ -36,6 +37,7 @@ extern const struct command command_demo;
 extern const struct command command_up;
 extern const struct command command_token;
 extern const struct command command_config;
+extern const struct command command_health;
 extern const struct command command_engine;
 extern const struct command command_token_engine; // "token engine"
 
@@ -47,7 +49,7 @@ void command_print_help(const struct command *command);
 
 // Reads options and positional arguments. values[i] gets the argument of options[i], "1" for a
 // switch, or stays as it is; positionals go to the front of argv, their number to *ret_count.
-// Returns false after printing what is wrong, or the help (*ret_exit says which).
+// "--" ends the options. Returns false after printing what is wrong, or the help (*ret_exit says which).
 bool command_parse(const struct command *command, int argc, char **argv, const char **values,
     int *ret_count, int *ret_exit);
 

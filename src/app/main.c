@@ -10,6 +10,7 @@ static const struct command *const commands[] = {
     &command_up,
     &command_relay,
     &command_engine,
+    &command_health,
     &command_token,
     &command_config,
 };

@@ -3,19 +3,32 @@
 // are carried to the worker's loop. A finished or cancelled call leaves the multi handle from a
 // deferred job only, never from inside a libcurl callback.
 //
+// A worker has two multi handles: one pools connections, the other makes one for each call, without
+// a limit per host, so that hosts which do not answer delay no other call.
+//
+// libcurl resolves names on threads of its own; with CURLOPT_QUICK_EXIT it does not wait for one
+// that is still asking when its call ends.
+//
 // Client certificates are read by libcurl when it connects; so that a renewed file takes effect, the
 // pool is told to open a fresh connection when a file's stamp has changed (looked at once a second).
 #include "http/client.h"
 
 #include <curl/curl.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
 #include <strings.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "base/time.h"
 #include "loop/watch.h"
+#include "sys/errors.h"
 #include "sys/file.h"
+#include "sys/socket.h"
 
 #define CONNECTIONS_MAX 64
+#define REDIRECTS_MAX 5
+#define NAMES_FRESH_S 30L
 #define HEADER_BYTES_MAX 65536
 #define STAMP_PERIOD_NS NS_PER_S
 
@@ -48,6 +61,13 @@ struct http_call {
     void *arg;
     bool keep_headers;
     bool too_large;
+    bool head_only;
+    bool cut_body;
+    bool follow_redirects;
+    bool location;   // of the head being read
+    bool had_enough; // the transfer was ended by us, with what was wanted
+    uint64_t tls_not_after_s;
+    const char *tls_problem; // OpenSSL's static text; counts only when the call failed
     char error[CURL_ERROR_SIZE];
 };
 
@@ -100,6 +120,9 @@ static size_t split_headers(
 
 static enum http_call_outcome outcome_of(const struct http_call *call, CURLcode code)
 {
+    if (call->had_enough) {
+        return HTTP_CALL_ANSWERED;
+    }
     if (call->too_large || code == CURLE_FILESIZE_EXCEEDED) {
         return HTTP_CALL_TOO_LARGE;
     }
@@ -107,6 +130,48 @@ static enum http_call_outcome outcome_of(const struct http_call *call, CURLcode 
         return HTTP_CALL_TIMEOUT;
     }
     return code == CURLE_OK ? HTTP_CALL_ANSWERED : HTTP_CALL_FAILED;
+}
+
+static enum weir_result failure_of(CURL *easy, CURLcode code)
+{
+    long error = 0;
+    // Only what happens on the wire is told apart; the rest is ours.
+    switch ((int)code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return WEIR_NOT_FOUND;
+    case CURLE_COULDNT_CONNECT:
+        curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &error);
+        return error == 0 ? WEIR_UNREACHABLE : sys_result_of_errno((int)error);
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+        return WEIR_CRYPTO;
+    case CURLE_SEND_ERROR:
+    case CURLE_RECV_ERROR:
+    case CURLE_PARTIAL_FILE:
+        return WEIR_RESET;
+    case CURLE_GOT_NOTHING:
+        return WEIR_CLOSED;
+    case CURLE_WEIRD_SERVER_REPLY:
+    case CURLE_UNSUPPORTED_PROTOCOL:
+    case CURLE_TOO_MANY_REDIRECTS:
+    case CURLE_BAD_CONTENT_ENCODING:
+        return WEIR_PROTOCOL;
+    case CURLE_OUT_OF_MEMORY:
+        return WEIR_MEMORY;
+    default:
+        return WEIR_IO;
+    }
+}
+
+static void read_timing(CURL *easy, struct http_call_timing *timing)
+{
+    curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME, &timing->name);
+    curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME, &timing->connect);
+    curl_easy_getinfo(easy, CURLINFO_APPCONNECT_TIME, &timing->tls);
+    curl_easy_getinfo(easy, CURLINFO_STARTTRANSFER_TIME, &timing->first_byte);
 }
 
 static void finish(struct http_call *call, CURLcode code)
@@ -117,8 +182,14 @@ static void finish(struct http_call *call, CURLcode code)
         .body = buf_slice(&call->answer),
         .error = call->error[0] != '\0' ? call->error : curl_easy_strerror(code),
         .headers = headers,
+        .tls_not_after_s = call->tls_not_after_s,
     };
     long status = 0;
+    if (result.outcome == HTTP_CALL_FAILED) {
+        result.failure = failure_of(call->easy, code);
+        result.tls_problem = call->tls_problem;
+    }
+    read_timing(call->easy, &result.timing);
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME, &result.seconds);
     result.status = (unsigned)status;
@@ -223,7 +294,10 @@ static int on_timer(CURLM *multi, long timeout_ms, void *arg)
     if (timeout_ms < 0) {
         timer_cancel(&client->timer);
     } else {
-        worker_arm_in(client->worker, &client->timer, time_from_ms((uint64_t)timeout_ms));
+        uint64_t delay_ns = time_from_ms((uint64_t)timeout_ms);
+        // "At once" must not wait for the wheel's next tick.
+        worker_arm(client->worker, &client->timer,
+            timeout_ms == 0 ? 0 : worker_now(client->worker) + delay_ns);
     }
     return 0;
 }
@@ -231,14 +305,41 @@ static int on_timer(CURLM *multi, long timeout_ms, void *arg)
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
     struct http_call *call = arg;
+    size_t room = call->answer.len_max - call->answer.len;
+    if (call->cut_body && size * count > room) {
+        call->had_enough = buf_append(&call->answer, bytes, room) == WEIR_OK;
+        return 0;
+    }
     enum weir_result result = buf_append(&call->answer, bytes, size * count);
     call->too_large = result == WEIR_FULL;
     return result == WEIR_OK ? size * count : 0;
 }
 
+// The empty line behind the head of the answer that counts: not an interim one, nor one that sends
+// the client elsewhere.
+static bool is_final_end(struct http_call *call, struct slice line)
+{
+    long status = 0;
+    if (slice_starts_with_nocase(line, SLICE("HTTP/"))) {
+        call->location = false;
+    } else if (slice_starts_with_nocase(line, SLICE("location:"))) {
+        call->location = true;
+    }
+    if (slice_trim(line).len > 0) {
+        return false;
+    }
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    bool elsewhere = call->follow_redirects && call->location && status >= 300 && status < 400;
+    return status >= 200 && !elsewhere;
+}
+
 static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
 {
     struct http_call *call = arg;
+    if (call->head_only && is_final_end(call, slice_of(bytes, size * count))) {
+        call->had_enough = true;
+        return 0;
+    }
     if (!call->keep_headers) {
         return size * count;
     }
@@ -247,11 +348,12 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
     return result == WEIR_OK ? size * count : 0;
 }
 
-// ---- The client of a worker
+// ---- The clients of a worker
 
-static struct http_client *client_of(struct worker *worker)
+static struct http_client *client_of(struct worker *worker, enum worker_room room)
 {
-    struct http_client *client = worker->rooms[ROOM_HTTP_CLIENT];
+    struct http_client *client = worker->rooms[room];
+    long host_max = room == ROOM_HTTP_ONCE ? 0 : (long)CONNECTIONS_MAX; // 0: no limit
     if (client != NULL) {
         return client;
     }
@@ -273,14 +375,14 @@ static struct http_client *client_of(struct worker *worker)
     curl_multi_setopt(client->multi, CURLMOPT_TIMERFUNCTION, on_timer);
     curl_multi_setopt(client->multi, CURLMOPT_TIMERDATA, client);
     curl_multi_setopt(client->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_MAX);
-    curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)CONNECTIONS_MAX);
-    worker->rooms[ROOM_HTTP_CLIENT] = client;
+    curl_multi_setopt(client->multi, CURLMOPT_MAX_HOST_CONNECTIONS, host_max);
+    worker->rooms[room] = client;
     return client;
 }
 
-void http_client_fini(struct worker *worker)
+static void client_fini(struct worker *worker, enum worker_room room)
 {
-    struct http_client *client = worker->rooms[ROOM_HTTP_CLIENT];
+    struct http_client *client = worker->rooms[room];
     if (client == NULL) {
         return;
     }
@@ -290,8 +392,14 @@ void http_client_fini(struct worker *worker)
     curl_multi_cleanup(client->multi);
     timer_cancel(&client->timer);
     list_remove(&client->reap.node);
-    worker->rooms[ROOM_HTTP_CLIENT] = NULL;
+    worker->rooms[room] = NULL;
     mem_free(client);
+}
+
+void http_client_fini(struct worker *worker)
+{
+    client_fini(worker, ROOM_HTTP_CLIENT);
+    client_fini(worker, ROOM_HTTP_ONCE);
 }
 
 static uint64_t stamp_of(const char *path)
@@ -330,6 +438,62 @@ static bool set_headers(struct http_call *call, const char *const *headers)
     return list != NULL;
 }
 
+// Judges as OpenSSL does, and remembers what it saw.
+static int on_certificate(X509_STORE_CTX *store, void *arg)
+{
+    struct http_call *call = arg;
+    int ok = X509_verify_cert(store);
+    const X509 *leaf = X509_STORE_CTX_get0_cert(store);
+    struct tm end;
+    if (leaf != NULL && ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &end) == 1) {
+        time_t seconds = timegm(&end);
+        call->tls_not_after_s = seconds < 0 ? 0 : (uint64_t)seconds;
+    }
+    if (ok <= 0) {
+        call->tls_problem = X509_verify_cert_error_string(X509_STORE_CTX_get_error(store));
+    }
+    return ok;
+}
+
+static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
+{
+    (void)easy;
+    SSL_CTX_set_cert_verify_callback(context, on_certificate, arg);
+    return CURLE_OK;
+}
+
+// libcurl would leave its sockets open in programs that we start.
+static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)arg;
+    (void)purpose;
+    int fd;
+    enum weir_result result =
+        sys_socket(address->family, address->socktype, address->protocol, &fd);
+    return result == WEIR_OK ? fd : CURL_SOCKET_BAD;
+}
+
+// Connections that serve one call.
+static void set_once(struct http_call *call)
+{
+    CURL *easy = call->easy;
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
+    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, 1L);
+    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_DNS_CACHE_TIMEOUT, NAMES_FRESH_S);
+    curl_easy_setopt(easy, CURLOPT_CAPATH, NULL); // with it, nothing is kept of the bundle
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_tls_context);
+    curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, call);
+}
+
+static void set_redirects(CURL *easy, const char *url)
+{
+    bool tls = slice_starts_with_nocase(slice_str(url), SLICE("https:"));
+    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
+    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)REDIRECTS_MAX);
+    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, tls ? "https" : "http,https");
+}
+
 static void set_tls(CURL *easy, struct http_client *client, const struct http_tls_profile *tls)
 {
     curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, tls->verify ? 1L : 0L);
@@ -353,12 +517,15 @@ static void set_tls(CURL *easy, struct http_client *client, const struct http_tl
 static void set_body(struct http_call *call, const char *method)
 {
     CURL *easy = call->easy;
-    bool get = strcmp(method, "GET") == 0;
-    if (get) {
+    struct slice body = buf_slice(&call->body);
+    if (strcmp(method, "HEAD") == 0) {
+        curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+        return;
+    }
+    if (strcmp(method, "GET") == 0 && body.len == 0) {
         curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
         return;
     }
-    struct slice body = buf_slice(&call->body);
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, method);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body.at);
@@ -381,7 +548,9 @@ static bool set_up(struct http_call *call, const struct http_call_options *optio
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(options->timeout_ns / NS_PER_MS));
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(options->timeout_ns / NS_PER_MS));
-    curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)options->response_max);
+    if (!options->cut_body && !options->head_only) {
+        curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)options->response_max);
+    }
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 16384L);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
@@ -391,7 +560,14 @@ static bool set_up(struct http_call *call, const struct http_call_options *optio
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
     set_body(call, options->method);
+    if (options->once) {
+        set_once(call);
+    }
+    if (options->follow_redirects) {
+        set_redirects(easy, options->url);
+    }
     if (options->tls != NULL) {
         set_tls(easy, call->client, options->tls);
     }
@@ -401,7 +577,8 @@ static bool set_up(struct http_call *call, const struct http_call_options *optio
 struct http_call *http_call_start(struct worker *worker, const struct http_call_options *options,
     http_call_fn *done, void *arg)
 {
-    struct http_client *client = client_of(worker);
+    struct http_client *client =
+        client_of(worker, options->once ? ROOM_HTTP_ONCE : ROOM_HTTP_CLIENT);
     struct http_call *call = client == NULL ? NULL : mem_zalloc(sizeof *call);
     if (call == NULL) {
         return NULL;
@@ -411,6 +588,9 @@ struct http_call *http_call_start(struct worker *worker, const struct http_call_
     call->done = done;
     call->arg = arg;
     call->keep_headers = options->keep_headers;
+    call->head_only = options->head_only;
+    call->cut_body = options->cut_body;
+    call->follow_redirects = options->follow_redirects;
     buf_init(&call->body, options->body.len);
     buf_init(&call->answer, options->response_max);
     buf_init(&call->answer_headers, HEADER_BYTES_MAX);

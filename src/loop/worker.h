@@ -34,6 +34,8 @@ struct job {
 enum worker_room {
     ROOM_OUTBOX,
     ROOM_HTTP_CLIENT,
+    ROOM_HTTP_ONCE,
+    ROOM_RESOLVER,
     ROOM_RELAY,
     ROOM_PLATFORM,
     ROOM_ENGINE,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two clocks cannot fail on Linux; they are no part of the fault seam.
+// The clocks cannot fail on Linux; they are no part of the fault seam.
 #include "sys/clock.h"
 
 #include <time.h>
@@ -21,4 +21,9 @@ uint64_t sys_now_ns(void)
 uint64_t sys_wall_ms(void)
 {
     return read_ns(CLOCK_REALTIME) / NS_PER_MS;
+}
+
+uint64_t sys_boot_ns(void)
+{
+    return read_ns(CLOCK_BOOTTIME);
 }

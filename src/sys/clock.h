@@ -6,6 +6,8 @@
 
 // Monotonic nanoseconds.
 uint64_t sys_now_ns(void);
+// The same, and goes on while the machine is suspended.
+uint64_t sys_boot_ns(void);
 // Milliseconds since 1970.
 uint64_t sys_wall_ms(void);
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,7 +42,7 @@ static enum weir_result read_into(int fd, size_t max, struct buf *out)
     }
 }
 
-enum weir_result sys_file_read(const char *path, size_t max, struct buf *out)
+static enum weir_result read_file(const char *path, bool shared, size_t max, struct buf *out)
 {
     if (sys_fault_now()) {
         return WEIR_IO;
@@ -50,9 +51,25 @@ enum weir_result sys_file_read(const char *path, size_t max, struct buf *out)
     if (fd < 0) {
         return sys_result_of_errno(errno);
     }
-    enum weir_result result = read_into(fd, max, out);
+    enum weir_result result = WEIR_OK;
+    if (shared && flock(fd, LOCK_SH | LOCK_NB) != 0) {
+        result = sys_result_of_errno(errno);
+    }
+    if (result == WEIR_OK) {
+        result = read_into(fd, max, out);
+    }
     close(fd);
     return result;
+}
+
+enum weir_result sys_file_read(const char *path, size_t max, struct buf *out)
+{
+    return read_file(path, false, max, out);
+}
+
+enum weir_result sys_file_read_shared(const char *path, size_t max, struct buf *out)
+{
+    return read_file(path, true, max, out);
 }
 
 static enum weir_result write_and_sync(const char *path, struct slice content)
@@ -135,6 +152,23 @@ enum weir_result sys_dir_make(const char *path)
     return make_one(partial);
 }
 
+enum weir_result sys_dir_private(const char *path)
+{
+    struct stat st;
+    if (sys_fault_now()) {
+        return WEIR_IO;
+    }
+    enum weir_result result = make_one(path);
+    if (result != WEIR_OK) {
+        return result;
+    }
+    if (lstat(path, &st) != 0) {
+        return sys_result_of_errno(errno);
+    }
+    bool ours = S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 077) == 0;
+    return ours ? WEIR_OK : WEIR_PERMISSION;
+}
+
 bool sys_file_exists(const char *path)
 {
     return access(path, F_OK) == 0;
@@ -202,8 +236,18 @@ enum weir_result sys_read_some(int fd, void *bytes, size_t len, size_t *ret_len)
     return got == 0 ? WEIR_CLOSED : WEIR_OK;
 }
 
+static bool wait_for(int fd, short events, uint64_t timeout_ns)
+{
+    struct pollfd waited = {.fd = fd, .events = events};
+    return poll(&waited, 1, (int)(timeout_ns / NS_PER_MS)) == 1;
+}
+
 bool sys_wait_writable(int fd, uint64_t timeout_ns)
 {
-    struct pollfd waited = {.fd = fd, .events = POLLOUT};
-    return poll(&waited, 1, (int)(timeout_ns / NS_PER_MS)) == 1;
+    return wait_for(fd, POLLOUT, timeout_ns);
+}
+
+bool sys_wait_readable(int fd, uint64_t timeout_ns)
+{
+    return wait_for(fd, POLLIN, timeout_ns);
 }

@@ -10,12 +10,18 @@
 
 // Appends the file's content to out; WEIR_TOO_LARGE when it holds more than max bytes.
 enum weir_result sys_file_read(const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
+// The same under a shared flock, so that a writer that locks the file is not read in the middle.
+// WEIR_AGAIN: somebody holds it exclusively right now.
+enum weir_result sys_file_read_shared(const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
 // Replaces the file as a whole (temporary file, fsync, rename); mode 0600.
 enum weir_result sys_file_write_private(const char *path, struct slice content) WEIR_MUST_CHECK;
 // Makes the file as a whole, or leaves the one that is there and gives WEIR_IN_USE; mode 0600.
 enum weir_result sys_file_create_private(const char *path, struct slice content) WEIR_MUST_CHECK;
 // Makes the directory and its parents, mode 0700; fine when it is there already.
 enum weir_result sys_dir_make(const char *path) WEIR_MUST_CHECK;
+// One directory that nobody else may look into: made with mode 0700, or there already, ours and
+// closed to others. WEIR_PERMISSION: it is somebody else's, open to others, or a link.
+enum weir_result sys_dir_private(const char *path) WEIR_MUST_CHECK;
 bool sys_file_exists(const char *path);
 // Every user of the machine may read it.
 bool sys_file_is_public(const char *path);
@@ -30,7 +36,8 @@ enum weir_result sys_write_some(
     int fd, const void *bytes, size_t len, size_t *ret_len) WEIR_MUST_CHECK;
 // One read; WEIR_CLOSED at the end.
 enum weir_result sys_read_some(int fd, void *bytes, size_t len, size_t *ret_len) WEIR_MUST_CHECK;
-// True when fd took to being writable within the time.
+// True when fd took to being writable, or readable, within the time.
 bool sys_wait_writable(int fd, uint64_t timeout_ns);
+bool sys_wait_readable(int fd, uint64_t timeout_ns);
 
 #endif

@@ -70,18 +70,22 @@ static enum weir_result set_flag(int fd, int level, int name)
     return WEIR_OK;
 }
 
-static enum weir_result open_tcp(const struct sys_address *address, int *ret_fd)
+enum weir_result sys_socket(int family, int type, int protocol, int *ret_fd)
 {
     if (sys_fault_now()) {
         return WEIR_DESCRIPTORS;
     }
-    int family = ip_is_v4(&address->ip) ? AF_INET : AF_INET6;
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
     if (fd < 0) {
         return sys_result_of_errno(errno);
     }
     *ret_fd = fd;
     return WEIR_OK;
+}
+
+static enum weir_result open_tcp(const struct sys_address *address, int *ret_fd)
+{
+    return sys_socket(ip_is_v4(&address->ip) ? AF_INET : AF_INET6, SOCK_STREAM, 0, ret_fd);
 }
 
 static enum weir_result set_listen_flags(int fd, const struct sys_address *address, bool shared)

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of `weir health` that have a file of their own.
+#ifndef WEIR_APP_CMD_HEALTH_H
+#define WEIR_APP_CMD_HEALTH_H
+
+#include <stdbool.h>
+
+struct health_setup;
+
+// what: "validate", "show" or "path". Returns the exit code.
+int cmd_health_registry(const char *what, struct health_setup *setup, bool json);
+
+#endif

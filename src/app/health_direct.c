@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// A crew of one worker for the length of one round. SIGINT and SIGTERM end it early, so that the
+// programs it has started are killed and not left alone.
+#include "app/health_direct.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "app/command.h"
+#include "http/client.h"
+#include "loop/resolver.h"
+
+static const int signal_numbers[] = {SIGINT, SIGTERM};
+#define SIGNAL_COUNT (sizeof signal_numbers / sizeof signal_numbers[0])
+
+struct direct {
+    struct crew crew;
+    struct monitor monitor;
+    struct registry *registry; // owned until the monitor has it
+    const char *ssh_dir;
+    const struct view_filter *filter;
+    void (*present)(void *arg, struct monitor *monitor);
+    void *arg;
+    uv_signal_t signals[SIGNAL_COUNT];
+    int signal; // the one that came; 0: none
+    bool done;
+};
+
+static void on_signal(uv_signal_t *handle, int number)
+{
+    struct direct *direct = handle->data;
+    direct->signal = number;
+    crew_stop(&direct->crew);
+}
+
+static void on_round_done(void *arg)
+{
+    struct direct *direct = arg;
+    direct->done = true;
+    crew_stop(&direct->crew);
+}
+
+static enum weir_result start(struct worker *worker, void *arg)
+{
+    struct direct *direct = arg;
+    struct monitor *monitor = &direct->monitor;
+    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
+        direct->signals[i].data = direct;
+        if (uv_signal_init(&worker->loop, &direct->signals[i]) != 0 ||
+            uv_signal_start(&direct->signals[i], on_signal, signal_numbers[i]) != 0) {
+            return WEIR_DESCRIPTORS;
+        }
+    }
+    struct registry *registry = direct->registry;
+    direct->registry = NULL;
+    enum weir_result result = monitor_open(monitor, worker,
+        &(struct monitor_options){
+            .ssh_dir = direct->ssh_dir,
+            .single = true,
+            .hooks = {.round_done = on_round_done, .arg = direct},
+        },
+        registry);
+    if (result != WEIR_OK) {
+        return result;
+    }
+    for (size_t i = 0; i < monitor->target_count; i++) {
+        struct target *target = monitor->targets[i];
+        target->selected = view_wants(direct->filter, slice_str(target->service->name),
+            slice_str(target->service->machine->name), state_status(&target->state));
+    }
+    monitor_check_round(monitor);
+    return WEIR_OK;
+}
+
+static void stop(struct worker *worker, void *arg)
+{
+    struct direct *direct = arg;
+    if (direct->done && direct->signal == 0) {
+        direct->present(direct->arg, &direct->monitor);
+    }
+    monitor_close(&direct->monitor);
+    resolver_fini(worker);
+    http_client_fini(worker);
+    worker_settle(worker);
+}
+
+int health_direct(struct registry *registry, const char *ssh_dir, const struct view_filter *filter,
+    void (*present)(void *arg, struct monitor *monitor), void *arg)
+{
+    struct direct direct = {.registry = registry, .ssh_dir = ssh_dir, .filter = filter,
+        .present = present, .arg = arg};
+    struct crew_hooks hooks = {start, stop, &direct};
+    signal(SIGPIPE, SIG_IGN);
+    enum weir_result result = http_client_global_init();
+    if (result == WEIR_OK) {
+        result = crew_init(&direct.crew, 1);
+        if (result == WEIR_OK) {
+            result = crew_run(&direct.crew, &hooks);
+        }
+        crew_fini(&direct.crew);
+        http_client_global_fini();
+    }
+    registry_unref(direct.registry);
+    if (result != WEIR_OK) {
+        fprintf(stderr, "weir health: %s\n", weir_result_text(result));
+        return EXIT_FAILED;
+    }
+    return direct.signal == 0 ? EXIT_FINE : 128 + direct.signal;
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the monitor knows at one moment, as everybody shows it: the API's documents, the terminal.
+// Text borrows from the monitor and the registry; a view is used at once and thrown away.
+#ifndef WEIR_HEALTH_VIEW_H
+#define WEIR_HEALTH_VIEW_H
+
+#include "base/arena.h"
+#include "health/monitor.h"
+
+#define VIEW_ISSUES_MAX 4
+#define VIEW_NONE (-1.0)
+
+struct view_issue {
+    const char *type; // "error", "warning", "info"
+    const char *message;
+};
+
+struct view_service {
+    const char *service;
+    const char *machine;
+    enum health_status status;
+    const char *reason; // word of the state, "single check" of a round
+    const char *color;
+    unsigned score;
+    struct view_issue issues[VIEW_ISSUES_MAX];
+    unsigned issue_count;
+    uint64_t last_checked_ms; // wall clock; 0: never. So are the next two
+    uint64_t last_pass_ms;
+    uint64_t last_failure_ms;
+    double uptime_s;    // VIEW_NONE: not healthy
+    double response_ms; // VIEW_NONE: never passed
+    double latency_ms;  // of the last result; VIEW_NONE: none
+    unsigned consecutive_failures;
+    const char *check_type;
+    double interval_s; // of a check that is none: 0, as the next two
+    double timeout_s;
+    unsigned failure_threshold;
+    const char *message; // of the last result; NULL: none
+    const char *problem_type; // of the last result; NULL: it passed, or there is none
+    int code;
+    bool maintenance;
+    const char *maintenance_reason; // NULL: none given
+    bool stale;
+    bool disabled;
+    const struct target *target; // NULL: from elsewhere
+};
+
+struct view_machine {
+    const char *machine;
+    enum health_status status;
+    unsigned services_count;
+    unsigned counts[HEALTH_STATUS_COUNT]; // of the counted ones
+    uint64_t last_checked_ms;             // the newest of its services; 0: never
+    const struct machine *entry;          // NULL: from elsewhere
+};
+
+struct view {
+    struct arena arena;
+    uint64_t wall_ms;
+    const char *source; // "daemon", "direct"
+    enum health_status overall;
+    unsigned score;
+    unsigned counts[HEALTH_STATUS_COUNT]; // of all services
+    struct view_service *services;
+    size_t service_count;
+    struct view_machine *machines; // those declared, and those that services name
+    size_t machine_count;
+};
+
+// Which services a view shows; empty slices: any.
+struct view_filter {
+    struct slice service;
+    struct slice machine;
+    bool statuses[HEALTH_STATUS_COUNT];
+    bool by_status;
+};
+bool view_wants(const struct view_filter *filter, struct slice service, struct slice machine,
+    enum health_status status);
+
+// Counts, score and overall are those of what the filter lets through. WEIR_MEMORY is the only
+// other result. The view wants view_fini in every case.
+enum weir_result view_of_monitor(struct view *view, const struct monitor *monitor,
+    const struct view_filter *filter) WEIR_MUST_CHECK;
+void view_fini(struct view *view);
+
+// ---- Writing (view_text.c)
+
+struct view_style {
+    bool color;
+    bool by_machine; // grouped under the machines' names
+};
+
+// One document as `weir health --json-output` prints it, without a line end (spec section 6.2).
+void view_write_json(const struct view *view, struct buf *out);
+// The bare service object.
+void view_write_service_json(const struct view_service *service, struct buf *out);
+// Head line and table.
+void view_write_table(const struct view *view, const struct view_style *style, struct buf *out);
+// One service on several lines.
+void view_write_service(
+    const struct view_service *service, const struct view_style *style, struct buf *out);
+// 0 all healthy, 1 some degraded, 2 some unhealthy, 3 some unknown and none worse; nothing: 3.
+int view_exit_code(const struct view *view);
+
+#endif

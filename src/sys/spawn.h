@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Programs in a process group of their own, with nothing of ours but what they are given: standard
+// input is /dev/null, standard output and error are one pipe, every other descriptor is closed,
+// signals are as at login.
+#ifndef WEIR_SYS_SPAWN_H
+#define WEIR_SYS_SPAWN_H
+
+#include <stdint.h>
+
+#include "base/result.h"
+
+struct sys_spawn_options {
+    const char *const *argv; // ended by NULL; argv[0] is looked up in PATH
+    const char *const *env;  // "NAME=value" lines added to our environment; NULL: none
+    const char *cwd;         // NULL: ours
+    const char *user;        // NULL: us; otherwise its ids and groups, which only root may take
+};
+
+struct sys_child {
+    int pid;    // also its process group
+    int handle; // a pidfd: readable once the program has ended
+    int output; // the read end of the pipe, non-blocking
+};
+
+// WEIR_NOT_FOUND: no such program, directory or user; WEIR_PERMISSION: it may not be run, or the
+// user not taken.
+enum weir_result sys_spawn(
+    const struct sys_spawn_options *options, struct sys_child *ret_child) WEIR_MUST_CHECK;
+// Signals the whole group.
+void sys_child_signal(const struct sys_child *child, int signal);
+
+struct sys_exit {
+    int code;   // exit status; meaningful without a signal
+    int signal; // 0: it ended by itself
+};
+// When the program has ended: kills what is left of its group and takes its exit status. WEIR_AGAIN
+// while it runs. The descriptors stay the caller's.
+enum weir_result sys_child_reap(
+    const struct sys_child *child, struct sys_exit *ret_exit) WEIR_MUST_CHECK;
+
+// ---- Looking at processes that are not ours.
+
+#define SYS_PROCESS_NAME_SIZE 64
+struct sys_process {
+    char name[SYS_PROCESS_NAME_SIZE]; // as in /proc/PID/comm
+    char state;                       // R, S, D, Z, X … as in /proc/PID/stat
+};
+// WEIR_NOT_FOUND: there is none with this id.
+enum weir_result sys_process_look(int pid, struct sys_process *ret_process) WEIR_MUST_CHECK;
+// The largest process id the kernel gives.
+int sys_pid_max(void);
+
+#endif
