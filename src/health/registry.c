@@ -109,7 +109,7 @@ void reader_note(struct reader *reader, enum note_level level, const struct yml_
                         : reader_copy(reader, slice_str(reader->document->file)),
             .path = place,
             .message = message,
-            .line = node == NULL ? 0 : node->key.at == NULL ? node->at.line : node->key_at.line,
+            .line = node == NULL ? 0 : node->key_at.line != 0 ? node->key_at.line : node->at.line,
             .level = level,
         });
     }

@@ -341,7 +341,7 @@ static void require(struct reader *reader, const struct yml_node *node, bool the
 
 static const char *here(struct reader *reader, const char *path)
 {
-    return path == NULL ? NULL : value_path(reader, path, reader->directory);
+    return path == NULL || path[0] != '~' ? path : value_path(reader, path, reader->directory);
 }
 
 static void finish_place(

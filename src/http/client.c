@@ -22,6 +22,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "loop/watch.h"
+#include "sys/clock.h"
 #include "sys/errors.h"
 #include "sys/file.h"
 #include "sys/socket.h"
@@ -66,6 +67,8 @@ struct http_call {
     bool follow_redirects;
     bool location;   // of the head being read
     bool had_enough; // the transfer was ended by us, with what was wanted
+    uint64_t started_ns;
+    uint64_t connected_ns; // when TLS began; 0: it did not
     uint64_t tls_not_after_s;
     const char *tls_problem; // OpenSSL's static text; counts only when the call failed
     char error[CURL_ERROR_SIZE];
@@ -166,12 +169,17 @@ static enum weir_result failure_of(CURL *easy, CURLcode code)
     }
 }
 
-static void read_timing(CURL *easy, struct http_call_timing *timing)
+static void read_timing(const struct http_call *call, struct http_call_timing *timing)
 {
+    CURL *easy = call->easy;
     curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME, &timing->name);
     curl_easy_getinfo(easy, CURLINFO_CONNECT_TIME, &timing->connect);
     curl_easy_getinfo(easy, CURLINFO_APPCONNECT_TIME, &timing->tls);
     curl_easy_getinfo(easy, CURLINFO_STARTTRANSFER_TIME, &timing->first_byte);
+    // libcurl sets it only when TLS is through as well.
+    if (timing->connect <= 0 && call->connected_ns != 0) {
+        timing->connect = (double)(call->connected_ns - call->started_ns) / (double)NS_PER_S;
+    }
 }
 
 static void finish(struct http_call *call, CURLcode code)
@@ -189,7 +197,7 @@ static void finish(struct http_call *call, CURLcode code)
         result.failure = failure_of(call->easy, code);
         result.tls_problem = call->tls_problem;
     }
-    read_timing(call->easy, &result.timing);
+    read_timing(call, &result.timing);
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(call->easy, CURLINFO_TOTAL_TIME, &result.seconds);
     result.status = (unsigned)status;
@@ -457,8 +465,10 @@ static int on_certificate(X509_STORE_CTX *store, void *arg)
 
 static CURLcode on_tls_context(CURL *easy, void *context, void *arg)
 {
+    struct http_call *call = arg;
     (void)easy;
-    SSL_CTX_set_cert_verify_callback(context, on_certificate, arg);
+    call->connected_ns = sys_now_ns();
+    SSL_CTX_set_cert_verify_callback(context, on_certificate, call);
     return CURLE_OK;
 }
 
@@ -588,6 +598,7 @@ struct http_call *http_call_start(struct worker *worker, const struct http_call_
     call->done = done;
     call->arg = arg;
     call->keep_headers = options->keep_headers;
+    call->started_ns = sys_now_ns();
     call->head_only = options->head_only;
     call->cut_body = options->cut_body;
     call->follow_redirects = options->follow_redirects;

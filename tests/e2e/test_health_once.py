@@ -1,0 +1,450 @@
+# SPDX-License-Identifier: Apache-2.0
+"""weir health without a monitor: every kind of check against real servers, and bad ones."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lib import targets, weir
+from lib.wait import eventually
+
+REMOTE = "198.51.100.7"  # an address that is nobody's
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("health")
+
+
+@pytest.fixture(scope="module")
+def nginx(place):
+    server = targets.nginx(place)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bad():
+    servers = []
+
+    def start(behave, tls=None):
+        servers.append(targets.BadServer(behave, tls))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+class Lab:
+    """A registry of the test's own, and weir on it."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.env = {"HOME": str(directory), "XDG_RUNTIME_DIR": str(directory / "run")}
+        (directory / "run").mkdir(mode=0o700)
+
+    def write(self, checks, hosts=None, **services):
+        """checks: health_check maps by service; services: whole entries by service."""
+        hosts = hosts or {"here": {"ip": "127.0.0.1"}}
+        first = next(iter(hosts))
+        entries = {name: {"current_host": first, "health_check": c} for name, c in checks.items()}
+        path = self.directory / "registry.yml"
+        # JSON is YAML.
+        path.write_text(json.dumps({"hosts": hosts, "services": {**entries, **services}}, indent=1))
+        return path
+
+    def run(self, *args, env=None, **kwargs):
+        registry = str(self.directory / "registry.yml")
+        return weir.run(
+            "health", *args, "--registry", registry, env={**self.env, **(env or {})}, **kwargs
+        )
+
+    def check(self, check, env=None, hosts=None):
+        """The service object of one check."""
+        self.write({"it": check}, hosts)
+        done = self.run("it", "--json-output", "--once", env=env)
+        assert done.stderr == "", done.stderr
+        return json.loads(done.stdout)
+
+    def message(self, check, **kwargs):
+        return self.check(check, **kwargs)["last_result"]["message"]
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return Lab(tmp_path)
+
+
+# ---- http
+
+
+def http(port, path="/ok", **more):
+    return {"type": "http", "url": f"http://127.0.0.1:{port}{path}", **more}
+
+
+def test_http_status(lab, nginx):
+    port = nginx.port
+    rows = [
+        (http(port), "healthy", "HTTP 200"),
+        (http(port, "/sick"), "unhealthy", "HTTP 503, expected 200"),
+        (http(port, "/sick", expected_status=[200, "500-599"]), "healthy", "HTTP 503"),
+        (http(port, "/"), "unhealthy", "HTTP 302, expected 200"),
+        (http(port, "/", expected_status="3xx"), "healthy", "HTTP 302"),
+        (http(port, "/", follow_redirects=True), "healthy", "HTTP 200"),
+        (http(port, body_contains="thanks"), "healthy", "HTTP 200"),
+        (http(port, body_contains="sorry"), "unhealthy",
+         'HTTP 200, but the body does not contain "sorry"'),
+        (http(port, body_regex="^fine, [a-z]+"), "healthy", "HTTP 200"),
+        (http(port, body_regex="^thanks"), "unhealthy",
+         'HTTP 200, but the body does not match "^thanks"'),
+        (http(port, method="HEAD"), "healthy", "HTTP 200"),
+        (http(port, method="DELETE", expected_status=200), "healthy", "HTTP 200"),
+    ]
+    lab.write({f"s{i}": check for i, (check, _, _) in enumerate(rows)})
+    document = json.loads(lab.run("--json-output", "--once").stdout)
+    for (check, status, message), seen in zip(rows, document["services"]):
+        assert (seen["status"], seen["last_result"]["message"]) == (status, message), check
+        assert seen["state_reason"] == "single check"
+    assert document["source"] == "direct"
+    assert document["overall_status"] == "unhealthy"
+    assert document["healthy"] + document["unhealthy"] == document["total_services"] == len(rows)
+
+
+def test_http_request_on_the_wire(lab, bad):
+    heard = []
+
+    def listen(connection):
+        heard.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    server = bad(listen)
+    seen = lab.check(http(server.port, "/a?b", method="POST", body="hi", headers={"X-Key": "1"}))
+    assert seen["status"] == "healthy"
+    head, body = heard[0].split(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"POST /a?b HTTP/1.1"
+    assert sorted(lines[1:]) == sorted([
+        b"Host: 127.0.0.1:%d" % server.port,
+        b"X-Key: 1",
+        b"User-Agent: portoser-health/" + weir.run("--version").stdout.strip().encode(),
+        b"Accept: */*",
+        b"Connection: close",
+        b"Content-Length: 2",
+    ])
+    assert body == b"hi"
+
+
+def test_http_answers_as_soon_as_the_head_is_there(lab, bad):
+    server = bad(targets.trickles_body)
+    begun = time.monotonic()
+    assert lab.check(http(server.port, timeout=9))["status"] == "healthy"
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("behave, message", [
+    (targets.never_answers, "timeout after 0.4 s while waiting for an answer"),
+    (targets.trickles, "timeout after 0.4 s while reading the answer"),
+    (targets.resets, "http: reset by the peer"),
+    (targets.closes, "http: closed by the peer without an answer"),
+    (targets.talks_nonsense, "http: Received HTTP/0.9 when not allowed"),
+])
+def test_http_bad_servers(lab, bad, behave, message):
+    seen = lab.check(http(bad(behave).port, timeout=0.4))
+    assert seen["last_result"]["message"] == message
+    assert seen["status"] == "unhealthy"
+    assert seen["last_result"]["latency_ms"] < 1000
+
+
+def test_http_names_and_ports(lab):
+    port = targets.free_port()
+    assert lab.message(http(port)) == "connect: refused"
+    check = {"type": "http", "url": "http://no-such-name.invalid/"}
+    assert lab.message(check) == "dns: name not found"
+    assert lab.check(http(targets.free_port()))["last_result"]["problem_type"] == \
+        "connection_refused"
+
+
+def test_http_tls(lab, place, authority, bad):
+    cert = authority.issue("localhost", stem="good")
+    server = targets.nginx(place, tls=cert)
+    try:
+        check = {"type": "http", "url": f"https://localhost:{server.port}/ok"}
+        assert lab.message(check) == "tls: unable to get local issuer certificate"
+        assert lab.message({**check, "ca_cert": str(authority.path)}) == "HTTP 200"
+        assert lab.message({**check, "verify_tls": False}) == "HTTP 200"
+    finally:
+        server.stop()
+    expired = bad(targets.never_answers, targets.expired(authority, 3))
+    check = {"type": "http", "url": f"https://localhost:{expired.port}/",
+             "ca_cert": str(authority.path), "timeout": 2}
+    seen = lab.check(check)
+    assert seen["last_result"]["message"] == "tls: certificate expired 3 days ago"
+    assert seen["last_result"]["problem_type"] == "tls"
+    silent = bad(lambda connection: time.sleep(30))
+    check = {"type": "http", "url": f"https://127.0.0.1:{silent.port}/", "timeout": 0.4}
+    assert lab.message(check) == "timeout after 0.4 s while TLS handshaking"
+
+
+# ---- tcp
+
+
+def test_tcp(lab, bad, place):
+    server = targets.redis(place)
+    silent = bad(targets.never_answers)
+    closing = bad(lambda connection: connection.close())
+    rows = [
+        ({"port": server.port}, "connected"),
+        ({"host": "localhost", "port": server.port}, "connected"),
+        ({"port": server.port, "send": "PING\r\n", "expect": "+PONG"},
+         "connected, and the answer is as expected"),
+        ({"port": silent.port, "expect": "x", "timeout": 0.3},
+         "timeout after 0.3 s while waiting for the answer"),
+        ({"port": closing.port, "expect": "x"}, 'closed by the peer before "x" arrived'),
+        ({"port": targets.free_port()}, "connect: refused"),
+        ({"host": "no-such-name.invalid", "port": 1}, "dns: name not found"),
+    ]
+    try:
+        lab.write({f"s{i}": {"type": "tcp", **check} for i, (check, _) in enumerate(rows)})
+        document = json.loads(lab.run("--json-output", "--once").stdout)
+    finally:
+        server.stop()
+    for (check, message), seen in zip(rows, document["services"]):
+        assert seen["last_result"]["message"] == message, check
+
+
+# ---- process
+
+
+def test_process(lab):
+    alive = subprocess.Popen(["sleep", "60"])
+    zombie = subprocess.Popen(["true"])
+    eventually(lambda: not targets.is_running(zombie.pid), "a zombie")
+    dead = targets.dead_pid()
+    contents = {
+        "good": f" {alive.pid}\n", "dead": str(dead), "zombie": str(zombie.pid), "text": "abc",
+        "init": "1", "long": "1" * 40, "empty": "", "negative": "-5",
+    }
+    for name, text in contents.items():
+        (lab.directory / f"{name}.pid").write_text(text)
+    no_id = "pid file does not hold a process id"
+    rows = [
+        ({"pid_file": "good.pid"}, f"pid {alive.pid} is running"),
+        ({"pid_file": "good.pid", "process_name": "sleep"}, f"pid {alive.pid} is running"),
+        ({"pid_file": "good.pid", "process_name": "nginx"},
+         f"pid {alive.pid} is sleep, expected nginx"),
+        ({"pid_file": "dead.pid"}, f"pid {dead} not running"),
+        ({"pid_file": "zombie.pid"}, f"pid {zombie.pid} is a zombie"),
+        ({"pid_file": "missing.pid"}, "pid file missing"),
+        ({"pid_file": "text.pid"}, no_id),
+        ({"pid_file": "init.pid"}, no_id),
+        ({"pid_file": "long.pid"}, no_id),
+        ({"pid_file": "empty.pid"}, no_id),
+        ({"pid_file": "negative.pid"}, no_id),
+    ]
+    lab.write({f"s{i}": {"type": "process", **check} for i, (check, _) in enumerate(rows)})
+    document = json.loads(lab.run("--json-output", "--once").stdout)
+    alive.kill()
+    alive.wait()
+    zombie.wait()
+    for (check, message), seen in zip(rows, document["services"]):
+        assert seen["last_result"]["message"] == message, check
+
+
+# ---- exec
+
+
+def test_exec(lab):
+    rows = [
+        ({"command": "echo one; echo two"}, "exit 0: two"),
+        ({"command": ["/bin/sh", "-c", "exit $0", "7"]}, "exit 7, expected 0"),
+        ({"command": "exit 7", "expected_exit": 7}, "exit 7"),
+        ({"command": "kill -SEGV $$$$"}, "killed by signal 11 (Segmentation fault)"),
+        ({"command": "echo oops >&2; false"}, "exit 1, expected 0: oops"),
+        ({"command": "pwd; echo $$GREETING", "cwd": "/usr", "env": {"GREETING": "hi"}},
+         "exit 0: hi"),
+        ({"command": ["/no/such/program"]}, "cannot run /no/such/program: not found"),
+        ({"command": "printf 'a\\033[31mb\\000c\\n'"}, "exit 0: c"),
+        ({"command": "printf 'a\\033[31mb'"}, "exit 0: a [31mb"),
+        ({"command": "yes | head -c 3000000 >&2; echo end"}, "exit 0: end"),
+        ({"command": "ls -l /proc/self/fd | wc -l"}, "exit 0: 5"),  # 0, 1, 2, the directory, total
+        ({"command": "cat"}, "exit 0"),  # standard input is empty
+        ({"command": "id -un", "user": "nobody"}, "exit 0: nobody"),
+        ({"command": "true", "user": "nobody-knows"}, "cannot run /bin/sh: not found"),
+    ]
+    lab.write({f"s{i}": {"type": "exec", **check} for i, (check, _) in enumerate(rows)})
+    document = json.loads(lab.run("--json-output", "--once").stdout)
+    for (check, message), seen in zip(rows, document["services"]):
+        assert seen["last_result"]["message"] == message, check
+
+
+def pid_in(path):
+    return int(eventually(lambda: path.exists() and path.read_text().strip(), f"a pid in {path}"))
+
+
+@pytest.mark.parametrize("script", [
+    "echo $$$$ >PIDS; sleep 60",
+    "trap '' TERM; echo $$$$ >PIDS; sleep 60; sleep 60",  # SIGTERM does not move it
+    "(trap '' TERM; sh -c 'echo $$PPID >PIDS'; sleep 60; sleep 60) & wait",  # nor its child
+])
+def test_exec_never_outlives_its_timeout(lab, script):
+    pids = lab.directory / "pids"
+    begun = time.monotonic()
+    seen = lab.check({"type": "exec", "command": script.replace("PIDS", str(pids)), "timeout": 0.3})
+    assert time.monotonic() - begun < 5
+    assert seen["last_result"]["message"] == "timeout after 0.3 s"
+    assert seen["last_result"]["problem_type"] == "timeout"
+    assert not targets.is_running(pid_in(pids))
+
+
+def test_exec_leaves_nothing_in_the_background(lab):
+    pids = lab.directory / "pids"
+    seen = lab.check({"type": "exec", "command": f"sleep 60 & echo $! >{pids}; echo done"})
+    assert seen["last_result"]["message"] == "exit 0: done"
+    eventually(lambda: not targets.is_running(pid_in(pids)), "the end of what was left")
+
+
+def test_an_interrupt_ends_what_runs(lab):
+    pids = lab.directory / "pids"
+    lab.write({"it": {"type": "exec", "command": f"echo $$$$ >{pids}; sleep 60", "timeout": 9}})
+    process = subprocess.Popen(
+        [weir.binary(), "health", "--once", "--registry", str(lab.directory / "registry.yml")],
+        env={**weir.base_environment(), **lab.env}, stdout=subprocess.PIPE,
+    )
+    pid = pid_in(pids)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10)[0] == b""
+    assert process.returncode == 130
+    assert not targets.is_running(pid)
+
+
+def test_postgres_by_pg_isready(lab, tmp_path_factory):
+    server = targets.postgres(tmp_path_factory.mktemp("pg"))
+    check = {"type": "exec", "command": f"pg_isready -h 127.0.0.1 -p {server.port}"}
+    try:
+        eventually(lambda: lab.check(check)["status"] == "healthy", "postgres is ready")
+        assert lab.message(check) == f"exit 0: 127.0.0.1:{server.port} - accepting connections"
+    finally:
+        server.stop()
+    assert lab.message(check) == \
+        f"exit 2, expected 0: 127.0.0.1:{server.port} - no response"
+
+
+# ---- ssh
+
+
+@pytest.fixture(scope="module")
+def sshd(tmp_path_factory):
+    server = targets.Sshd(tmp_path_factory.mktemp("sshd"))
+    yield server
+    server.stop()
+
+
+def far(sshd, **more):
+    return {"far": {"ip": REMOTE, "ssh_hostname": "127.0.0.1", "ssh_port": sshd.port,
+                    "ssh_user": "root", "ssh_key": str(sshd.key), **more}}
+
+
+def end_masters(lab, sshd):
+    for path in (lab.directory / "run" / "weir-ssh").glob("*"):
+        subprocess.run(["/usr/bin/ssh", "-O", "exit", "-S", path, "x"], check=False,
+                       stderr=subprocess.DEVNULL)
+
+
+def test_checks_over_ssh(lab, sshd):
+    alive = subprocess.Popen(["sleep", "60"])
+    (lab.directory / "it's.pid").write_text(f"{alive.pid}\n")
+    dead = targets.dead_pid()
+    (lab.directory / "dead.pid").write_text(f"{dead}\n")
+    here = str(lab.directory)
+    rows = [
+        ({"type": "exec", "command": "echo \"it's $$SSH_CONNECTION\" | wc -w"}, "exit 0: 5"),
+        ({"type": "exec", "command": ["printf", "%s|", "a b", "'", "$$x;`", ""]},
+         "exit 0: a b|'|$x;`||"),
+        ({"type": "exec", "command": "pwd; exit 3", "cwd": "/usr", "env": {"A": "b c"}},
+         "exit 3, expected 0: /usr"),
+        ({"type": "process", "pid_file": f"{here}/it's.pid", "process_name": "sleep"},
+         f"pid {alive.pid} is running"),
+        ({"type": "process", "pid_file": f"{here}/it's.pid", "process_name": "nginx"},
+         f"pid {alive.pid} is sleep, expected nginx"),
+        ({"type": "process", "pid_file": f"{here}/dead.pid"}, f"pid {dead} not running"),
+        ({"type": "process", "pid_file": "~/no.pid"}, "pid file missing"),
+        ({"type": "exec", "command": "echo local $$SSH_CONNECTION", "run_on": "monitor"},
+         "exit 0: local"),
+    ]
+    lab.write({f"s{i}": check for i, (check, _) in enumerate(rows)}, far(sshd))
+    env = {"PATH": f"{sshd.path}:{os.environ['PATH']}"}
+    document = json.loads(lab.run("--json-output", "--once", env=env).stdout)
+    before = sshd.logins()
+    again = json.loads(lab.run("--json-output", "--once", env=env).stdout)
+    shared = sshd.logins() == before
+    end_masters(lab, sshd)
+    alive.kill()
+    alive.wait()
+    for (check, message), seen, later in zip(rows, document["services"], again["services"]):
+        assert seen["last_result"]["message"] == message, check
+        assert later["last_result"]["message"] == message, check
+    assert shared  # the second run found the connection of the first
+
+
+def test_a_machine_that_ssh_does_not_reach(lab, sshd):
+    hosts = far(sshd)
+    hosts["far"]["ssh_port"] = targets.free_port()
+    env = {"PATH": f"{sshd.path}:{os.environ['PATH']}"}
+    seen = lab.check({"type": "exec", "command": "true"}, env=env, hosts=hosts)
+    assert seen["last_result"]["problem_type"] == "ssh_unreachable"
+    assert seen["last_result"]["message"].startswith("ssh: ")
+    assert "Connection refused" in seen["last_result"]["message"]
+
+
+def test_a_timeout_over_ssh_ends_the_command_there(lab, sshd):
+    pids = lab.directory / "pids"
+    env = {"PATH": f"{sshd.path}:{os.environ['PATH']}"}
+    check = {"type": "exec", "command": f"echo $$$$ >{pids}; exec sleep 60", "timeout": 2}
+    seen = lab.check(check, env=env, hosts=far(sshd))
+    end_masters(lab, sshd)
+    assert seen["last_result"]["message"] == "timeout after 2.0 s"
+    eventually(lambda: not targets.is_running(pid_in(pids)), "the end of the remote command")
+
+
+# ---- All together
+
+
+def test_slow_checks_hold_up_nobody(lab, bad, nginx):
+    """Fifty that hang and a hundred that do not: the whole takes as long as one timeout."""
+    server = bad(targets.never_answers)
+    checks = {f"hang{i}": http(server.port, timeout=1) for i in range(50)}
+    checks.update({f"fine{i}": http(nginx.port) for i in range(100)})
+    lab.write(checks)
+    begun = time.monotonic()
+    document = json.loads(lab.run("--json-output", "--once", timeout=30).stdout)
+    took = time.monotonic() - begun
+    assert (document["healthy"], document["unhealthy"]) == (100, 50)
+    assert took < 6
+    slowest = max(s["response_time_ms"] for s in document["services"] if s["status"] == "healthy")
+    assert slowest < 900
+
+
+def test_nothing_is_left_over_when_names_do_not_resolve(lab):
+    """A name server that never answers costs a check its timeout, and the program nothing more."""
+    lab.write({
+        "http": {"type": "http", "url": "http://weir-test.example.com/", "timeout": 0.5},
+        "tcp": {"type": "tcp", "host": "weir-test.example.com", "port": 80, "timeout": 0.5},
+    })
+    silent = targets.SilentNameServer()
+    try:
+        begun = time.monotonic()
+        done = silent.run([weir.binary(), "health", "--once", "--json-output", "--registry",
+                           str(lab.directory / "registry.yml")],
+                          {**weir.base_environment(), **lab.env}, lab.directory)
+        took = time.monotonic() - begun
+        assert silent.asked > 0
+    finally:
+        silent.stop()
+    for seen in json.loads(done.stdout)["services"]:
+        assert seen["last_result"]["message"] == \
+            "timeout after 0.5 s while resolving the name", done.stdout
+    assert took < 4
