@@ -19,9 +19,21 @@
 #define TIMEOUT_S_MAX 86400
 
 enum {
-    OPTION_REGISTRY, OPTION_MACHINE, OPTION_STATUS, OPTION_ALL, OPTION_ONCE, OPTION_TIMEOUT,
-    OPTION_JSON_OUTPUT, OPTION_JSON, OPTION_NO_COLOR, OPTION_EXIT_ZERO, OPTION_QUIET,
-    OPTION_VERBOSE, OPTION_IMPLICIT, OPTION_COMPOSE, OPTION_COUNT
+    OPTION_REGISTRY,
+    OPTION_MACHINE,
+    OPTION_STATUS,
+    OPTION_ALL,
+    OPTION_ONCE,
+    OPTION_TIMEOUT,
+    OPTION_JSON_OUTPUT,
+    OPTION_JSON,
+    OPTION_NO_COLOR,
+    OPTION_EXIT_ZERO,
+    OPTION_QUIET,
+    OPTION_VERBOSE,
+    OPTION_IMPLICIT,
+    OPTION_COMPOSE,
+    OPTION_COUNT
 };
 
 static const struct option_row options[] = {
@@ -112,16 +124,15 @@ static void write_check_all(const struct view *view, struct buf *out)
         write_verdict(row, out);
         buf_append_str(out, up ? "✓ HEALTHY\n" : "✗ UNHEALTHY\n");
     }
-    buf_append_str(out,
-        all ? "✓ All services are healthy\n" : "✗ Some services are unhealthy\n");
+    buf_append_str(out, all ? "✓ All services are healthy\n" : "✗ Some services are unhealthy\n");
 }
 
 static void write_status(const struct view_service *row, struct buf *out)
 {
     const struct service *service = row->target->service;
-    const char *status = is_up(row)                         ? "running"
+    const char *status = is_up(row)                        ? "running"
                          : row->status == HEALTH_UNHEALTHY ? "stopped"
-                                                            : "unknown";
+                                                           : "unknown";
     buf_printf(out, "Service: %s\n  Type: %s\n  Host: %s\n", service->name,
         service->deployment_type, service->machine->name);
     if (service->port != 0) {
@@ -129,8 +140,8 @@ static void write_status(const struct view_service *row, struct buf *out)
     }
     buf_printf(out, "  Hostname: %s\n  Status: %s\n", service->hostname, status);
     if (is_up(row)) {
-        buf_printf(out, "  Health: %s\n",
-            row->status == HEALTH_HEALTHY ? "✓ Healthy" : "✗ Unhealthy");
+        buf_printf(
+            out, "  Health: %s\n", row->status == HEALTH_HEALTHY ? "✓ Healthy" : "✗ Unhealthy");
     }
 }
 
@@ -222,8 +233,9 @@ static bool read_statuses(const char *text, struct view_filter *filter)
             }
         }
         if (!known) {
-            fprintf(stderr, "weir health: --status \"%.*s\" is not usable; allowed: healthy, "
-                            "degraded, unhealthy, unknown\n",
+            fprintf(stderr,
+                "weir health: --status \"%.*s\" is not usable; allowed: healthy, "
+                "degraded, unhealthy, unknown\n",
                 SLICE_ARG(word));
             return false;
         }
@@ -311,8 +323,7 @@ static int check_directly(struct ask *ask)
     // Which statuses to show is known after the checks only.
     struct view_filter selected = ask->filter;
     selected.by_status = false;
-    exit_code = health_direct(
-        registry, health_setup_ssh_dir(&ask->setup), &selected, show, ask);
+    exit_code = health_direct(registry, health_setup_ssh_dir(&ask->setup), &selected, show, ask);
     return exit_code == EXIT_FINE ? ask->exit_code : exit_code;
 }
 
@@ -370,9 +381,9 @@ static int answer(struct ask *ask, int count, char **words, bool names_only)
 {
     char problem[PROBLEM_SIZE];
     bool registry = count > 0 && !names_only && strcmp(words[0], "registry") == 0;
-    if (registry && (count != 2 || (strcmp(words[1], "validate") != 0 &&
-                                       strcmp(words[1], "show") != 0 &&
-                                       strcmp(words[1], "path") != 0))) {
+    if (registry &&
+        (count != 2 || (strcmp(words[1], "validate") != 0 && strcmp(words[1], "show") != 0 &&
+                           strcmp(words[1], "path") != 0))) {
         fputs("weir health registry: allowed: validate, show, path\n", stderr);
         return EXIT_USAGE;
     }
@@ -382,7 +393,8 @@ static int answer(struct ask *ask, int count, char **words, bool names_only)
         return EXIT_USAGE;
     }
     ask->filter.service = slice_str(ask->service);
-    ask->filter.by_status = ask->filter.by_status && ask->service == NULL; // one that is named is shown
+    ask->filter.by_status =
+        ask->filter.by_status && ask->service == NULL; // one that is named is shown
     exit_code =
         health_setup_open(&ask->setup, ask->values[OPTION_REGISTRY], problem, sizeof problem);
     ask->setup.options.implicit_checks = ask->values[OPTION_IMPLICIT] != NULL;

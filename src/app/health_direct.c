@@ -87,8 +87,8 @@ static void stop(struct worker *worker, void *arg)
 int health_direct(struct registry *registry, const char *ssh_dir, const struct view_filter *filter,
     void (*present)(void *arg, struct monitor *monitor), void *arg)
 {
-    struct direct direct = {.registry = registry, .ssh_dir = ssh_dir, .filter = filter,
-        .present = present, .arg = arg};
+    struct direct direct = {
+        .registry = registry, .ssh_dir = ssh_dir, .filter = filter, .present = present, .arg = arg};
     struct crew_hooks hooks = {start, stop, &direct};
     signal(SIGPIPE, SIG_IGN);
     enum weir_result result = http_client_global_init();

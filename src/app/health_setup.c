@@ -30,7 +30,8 @@ int health_setup_open(struct health_setup *setup, const char *option, char *prob
         return EXIT_NO_INPUT;
     }
     if (result != WEIR_OK || !sys_file_exists(setup->path)) {
-        snprintf(problem, size, "registry %s does not exist (named by %s)", setup->path, setup->why);
+        snprintf(
+            problem, size, "registry %s does not exist (named by %s)", setup->path, setup->why);
         return EXIT_NO_INPUT;
     }
     return EXIT_FINE;
@@ -62,8 +63,8 @@ const char *health_setup_ssh_dir(struct health_setup *setup)
         len = snprintf(setup->ssh_dir, sizeof setup->ssh_dir, "%s/weir-ssh", runtime);
     }
     if (len < 0 || len > CHECK_SSH_DIR_MAX) {
-        len = snprintf(setup->ssh_dir, sizeof setup->ssh_dir, "/tmp/weir-ssh-%u",
-            (unsigned)geteuid());
+        len = snprintf(
+            setup->ssh_dir, sizeof setup->ssh_dir, "/tmp/weir-ssh-%u", (unsigned)geteuid());
     }
     bool usable = len <= CHECK_SSH_DIR_MAX && sys_dir_private(setup->ssh_dir) == WEIR_OK;
     return usable ? setup->ssh_dir : NULL;

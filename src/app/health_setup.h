@@ -17,8 +17,7 @@ struct health_setup {
 
 // Finds the path. option: of --registry, or NULL. Returns an exit code; what is wrong goes to
 // problem. The setup wants health_setup_close in every case.
-int health_setup_open(
-    struct health_setup *setup, const char *option, char *problem, size_t size);
+int health_setup_open(struct health_setup *setup, const char *option, char *problem, size_t size);
 // Reads the registry; waits a moment for one that is being written. NULL without memory.
 struct registry *health_setup_read(struct health_setup *setup);
 // The directory for struct check_room; NULL: there is none to be trusted.

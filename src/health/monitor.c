@@ -62,8 +62,8 @@ static void arm_stale(struct target *target)
         timer_cancel(&target->stale);
         return;
     }
-    worker_arm_in(target->monitor->worker, &target->stale,
-        stale_ns <= now_ns ? 0 : stale_ns - now_ns);
+    worker_arm_in(
+        target->monitor->worker, &target->stale, stale_ns <= now_ns ? 0 : stale_ns - now_ns);
 }
 
 static void announce(struct target *target, const struct state_change *change)
@@ -91,7 +91,7 @@ static void on_stale(struct timer *timer)
 
 static void remember(struct target *target, const struct check_record *record, bool passed)
 {
-    enum result_kind kind = passed ? RESULT_PASS
+    enum result_kind kind = passed                               ? RESULT_PASS
                             : record->outcome == OUTCOME_TIMEOUT ? RESULT_TIMEOUT
                                                                  : RESULT_FAIL;
     target->last = *record;
@@ -128,8 +128,8 @@ static void take_record(struct target *target, const struct check_record *record
     const struct monitor_hooks *hooks = &target->monitor->options.hooks;
     bool passed = check_outcome_passed(record->outcome);
     remember(target, record, passed);
-    struct state_change change = state_result(
-        &target->state, &target->rules, passed, record->latency_ns, monitor_now_ns());
+    struct state_change change =
+        state_result(&target->state, &target->rules, passed, record->latency_ns, monitor_now_ns());
     announce(target, &change);
     if (hooks->result != NULL) {
         hooks->result(hooks->arg, target);
@@ -146,8 +146,9 @@ static void on_refused(struct worker *worker, struct job *job)
 {
     struct target *target = container_of(job, struct target, refused);
     (void)worker;
-    take_record(target, &(struct check_record){.wall_ms = sys_wall_ms(),
-        .outcome = OUTCOME_INTERNAL, .message = "out of memory"});
+    take_record(target,
+        &(struct check_record){
+            .wall_ms = sys_wall_ms(), .outcome = OUTCOME_INTERNAL, .message = "out of memory"});
 }
 
 static void start_check(void *arg, struct scheduled *item)
@@ -260,8 +261,8 @@ static struct target **match_targets(struct monitor *monitor, const struct regis
         char *key = make_key(service);
         struct map_node *node = key == NULL ? NULL : map_find(&monitor->by_key, slice_str(key));
         mem_free(key);
-        targets[i] = node != NULL ? container_of(node, struct target, node)
-                                  : target_new(monitor, service);
+        targets[i] =
+            node != NULL ? container_of(node, struct target, node) : target_new(monitor, service);
         if (targets[i] == NULL) {
             for (size_t made = 0; made < i; made++) {
                 if (targets[made]->service == &registry->services[made]) {
@@ -284,8 +285,8 @@ static void tell_life(struct target *target, enum target_life life)
     }
 }
 
-static void keep_target(struct target *target, const struct service *service,
-    struct monitor_difference *difference)
+static void keep_target(
+    struct target *target, const struct service *service, struct monitor_difference *difference)
 {
     bool same = target->service->identity == service->identity;
     target->service = service;
@@ -320,8 +321,8 @@ static void remove_old(struct monitor *monitor, const struct registry *registry,
     }
 }
 
-enum weir_result monitor_replace(struct monitor *monitor, struct registry *registry,
-    struct monitor_difference *ret_difference)
+enum weir_result monitor_replace(
+    struct monitor *monitor, struct registry *registry, struct monitor_difference *ret_difference)
 {
     struct monitor_difference difference = {0};
     struct registry *old = monitor->registry;
@@ -380,7 +381,9 @@ enum weir_result monitor_open(struct monitor *monitor, struct worker *worker,
     *monitor = (struct monitor){
         .worker = worker,
         .options = *options,
-        .scheduler = {.wheel = &worker->wheel, .now = scheduler_clock, .start = start_check,
+        .scheduler = {.wheel = &worker->wheel,
+            .now = scheduler_clock,
+            .start = start_check,
             .arg = monitor},
         .slept_ns = sys_boot_ns() - sys_now_ns(),
     };
@@ -470,8 +473,7 @@ bool target_disabled(const struct target *target)
 {
     const struct service *service = target->service;
     bool refused = service->declared && service->check.type == CHECK_NONE;
-    return service->disabled ||
-           (service->problem == NULL && (refused || !service->check.enabled));
+    return service->disabled || (service->problem == NULL && (refused || !service->check.enabled));
 }
 
 static bool holds(const struct maintenance *maintenance, uint64_t wall_ms)
@@ -485,8 +487,7 @@ bool target_in_maintenance(const struct target *target, uint64_t wall_ms)
     if (target->maintenance_set) {
         return holds(&target->maintenance, wall_ms);
     }
-    return target->service->machine->maintenance ||
-           holds(&target->service->maintenance, wall_ms);
+    return target->service->machine->maintenance || holds(&target->service->maintenance, wall_ms);
 }
 
 bool target_counted(const struct target *target, uint64_t wall_ms)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The monitor of one registry on one worker: it schedules the checks, feeds their results to the
-// states, and tells a listener what changed. What others show (API, sockets, history, terminal) they
-// read from its targets, on its worker.
+// states, and tells a listener what changed. What others show (API, sockets, history, terminal)
+// they read from its targets, on its worker.
 #ifndef WEIR_HEALTH_MONITOR_H
 #define WEIR_HEALTH_MONITOR_H
 
@@ -25,14 +25,14 @@ struct target {
     char *key;                     // owned; "service@machine"
     struct scheduled scheduled;    // counts with `planned`
     struct timer stale;
-    struct check *check; // under way; NULL: none
+    struct check *check;      // under way; NULL: none
     struct registry *checked; // what the check under way refers to
-    struct job refused; // a start that memory did not allow, on its way to being over
+    struct job refused;       // a start that memory did not allow, on its way to being over
     struct state state;
     struct state_rules rules;
-    struct check_record last; // counts with has_last
-    uint64_t last_pass_wall_ms;    // 0: never
-    uint64_t last_failure_wall_ms; // 0: never
+    struct check_record last;          // counts with has_last
+    uint64_t last_pass_wall_ms;        // 0: never
+    uint64_t last_failure_wall_ms;     // 0: never
     float pass_ms[STATE_RECENT_COUNT]; // latencies of the newest passes, a ring
     unsigned pass_count;
     unsigned pass_next;
@@ -91,8 +91,8 @@ struct monitor {
 // Takes the registry over, also on failure.
 enum weir_result monitor_open(struct monitor *monitor, struct worker *worker,
     const struct monitor_options *options, struct registry *registry) WEIR_MUST_CHECK;
-// Takes over another reading of the registry (spec section 2.8); the old one is freed. On WEIR_MEMORY
-// nothing has changed, and the new one is freed. ret_difference may be NULL.
+// Takes over another reading of the registry (spec section 2.8); the old one is freed. On
+// WEIR_MEMORY nothing has changed, and the new one is freed. ret_difference may be NULL.
 enum weir_result monitor_replace(struct monitor *monitor, struct registry *registry,
     struct monitor_difference *ret_difference) WEIR_MUST_CHECK;
 // Cancels everything. Fine for a zeroed monitor, and twice.

@@ -83,9 +83,8 @@ static void add_note(struct reader *reader, const struct registry_note *note)
                                        : reader_format(reader, "%s: %s", note->path, note->message);
     }
     registry->note_counts[note->level]++;
-    struct registry_note *kept = registry->note_count < REGISTRY_NOTES_MAX
-                                     ? reader_alloc(reader, sizeof *kept)
-                                     : NULL;
+    struct registry_note *kept =
+        registry->note_count < REGISTRY_NOTES_MAX ? reader_alloc(reader, sizeof *kept) : NULL;
     if (kept != NULL) {
         *kept = *note;
         registry->notes[registry->note_count++] = kept;
@@ -104,14 +103,16 @@ void reader_note(struct reader *reader, enum note_level level, const struct yml_
     const char *place = reader_copy(reader, slice_str(path));
     if (message != NULL && place != NULL) {
         add_note(reader, &(struct registry_note){
-            .file = reader->document->file == NULL
-                        ? reader->registry->path
-                        : reader_copy(reader, slice_str(reader->document->file)),
-            .path = place,
-            .message = message,
-            .line = node == NULL ? 0 : node->key_at.line != 0 ? node->key_at.line : node->at.line,
-            .level = level,
-        });
+                             .file = reader->document->file == NULL
+                                         ? reader->registry->path
+                                         : reader_copy(reader, slice_str(reader->document->file)),
+                             .path = place,
+                             .message = message,
+                             .line = node == NULL             ? 0
+                                     : node->key_at.line != 0 ? node->key_at.line
+                                                              : node->at.line,
+                             .level = level,
+                         });
     }
 }
 
@@ -140,8 +141,11 @@ static void take_line(
     }
     const char *message = reader_copy(reader, line);
     if (message != NULL) {
-        add_note(reader, &(struct registry_note){
-            .file = file, .path = "", .message = message, .line = (unsigned)number, .level = level});
+        add_note(reader, &(struct registry_note){.file = file,
+                             .path = "",
+                             .message = message,
+                             .line = (unsigned)number,
+                             .level = level});
     }
 }
 
@@ -186,7 +190,9 @@ void registry_print_notes(const struct registry *registry, enum note_level level
             snprintf(line, sizeof line, "%u:", note->line);
         }
         buf_printf(out, "%s:%s %s%s%s%s\n", note->file, line,
-            note->level == NOTE_ERROR ? "" : note->level == NOTE_WARNING ? "warning: " : "notice: ",
+            note->level == NOTE_ERROR     ? ""
+            : note->level == NOTE_WARNING ? "warning: "
+                                          : "notice: ",
             note->path, note->path[0] == '\0' ? "" : ": ", note->message);
     }
 }
@@ -244,10 +250,10 @@ static bool is_own_name(const char *name)
     char own[SYS_HOSTNAME_SIZE];
     sys_hostname(own);
     size_t short_len = strcspn(own, ".");
-    return own[0] != '\0' && (strcasecmp(own, name) == 0 ||
-                                 (strncasecmp(own, name, short_len) == 0 &&
-                                     (name[short_len] == '\0' || own[short_len] == '\0') &&
-                                     (name[short_len] == '\0' || name[short_len] == '.')));
+    return own[0] != '\0' &&
+           (strcasecmp(own, name) == 0 || (strncasecmp(own, name, short_len) == 0 &&
+                                              (name[short_len] == '\0' || own[short_len] == '\0') &&
+                                              (name[short_len] == '\0' || name[short_len] == '.')));
 }
 
 static bool is_local(const char *name)
@@ -279,8 +285,7 @@ static struct machine *new_machine(struct reader *reader, const char *name, bool
     return machine;
 }
 
-static void read_ssh(
-    struct reader *reader, const struct yml_node *node, struct machine *machine)
+static void read_ssh(struct reader *reader, const struct yml_node *node, struct machine *machine)
 {
     const struct yml_node *port = FIRST_OF(node, "ssh_port", "port");
     const char *key = value_plain(reader, yml_get(node, SLICE("ssh_key")));
@@ -312,8 +317,8 @@ static void read_machine(struct reader *reader, const struct yml_node *node)
         return;
     }
     if (!yml_is(node, YML_MAPPING)) {
-        reader_error(reader, node, "must be a map with ip or host, but there is %s",
-            yml_kind_text(node));
+        reader_error(
+            reader, node, "must be a map with ip or host, but there is %s", yml_kind_text(node));
         return;
     }
     machine->address = value_plain(reader, FIRST_OF(node, "ip", "host"));
@@ -341,15 +346,16 @@ static void read_machines(struct reader *reader, const struct yml_node *root)
         if (!yml_is_null(map) && !yml_is(map, YML_MAPPING)) {
             reader_error(reader, map, "must be a map of names to machines");
         }
-        yml_for_each(node, yml_is(map, YML_MAPPING) ? map : NULL) {
+        yml_for_each (node, yml_is(map, YML_MAPPING) ? map : NULL) {
             if (reader_machine(reader, node->key) == NULL) {
                 read_machine(reader, node);
             }
         }
     }
     if (!yml_is_null(hosts) && !yml_is_null(machines)) {
-        reader_warning(reader, machines, "stands beside hosts; where both name a machine, hosts "
-                                         "counts");
+        reader_warning(reader, machines,
+            "stands beside hosts; where both name a machine, hosts "
+            "counts");
     }
 }
 
@@ -369,17 +375,15 @@ static void read_maintenance(
     struct slice text;
     maintenance->on = true;
     maintenance->reason = value_plain(reader, yml_get(node, SLICE("reason")));
-    if (!yml_is_null(until) &&
-        (yml_text(until, &text) != WEIR_OK ||
-            time_from_iso(text, &maintenance->until_wall_ms) != WEIR_OK)) {
+    if (!yml_is_null(until) && (yml_text(until, &text) != WEIR_OK ||
+                                   time_from_iso(text, &maintenance->until_wall_ms) != WEIR_OK)) {
         reader_error(reader, until, "must be a time such as 2026-01-31T22:00:00Z");
     }
 }
 
 static void read_place(struct reader *reader, const struct yml_node *node, struct service *service)
 {
-    const struct yml_node *host =
-        FIRST_OF(node, "current_host", "machine", "host", "machine_name");
+    const struct yml_node *host = FIRST_OF(node, "current_host", "machine", "host", "machine_name");
     const char *name = value_plain(reader, host);
     if (name == NULL) {
         reader_warning(reader, node, "names no machine (current_host)");
@@ -403,12 +407,11 @@ static void read_properties(
     const struct yml_node *tls = yml_find(node, SLICE("tls.enabled"));
     bool enabled = true;
     service->deployment_type = type == NULL ? "docker" : type;
-    service->hostname = hostname != NULL ? hostname
-                                         : reader_format(reader, "%s.%s", service->name,
-                                               reader->registry->domain);
+    service->hostname =
+        hostname != NULL ? hostname
+                         : reader_format(reader, "%s.%s", service->name, reader->registry->domain);
     service->description = value_plain(reader, yml_get(node, SLICE("description")));
-    service->docker_compose =
-        value_plain(reader, FIRST_OF(node, "docker_compose", "compose_file"));
+    service->docker_compose = value_plain(reader, FIRST_OF(node, "docker_compose", "compose_file"));
     service->service_file = value_plain(reader, yml_get(node, SLICE("service_file")));
     service->service_name = value_plain(reader, yml_get(node, SLICE("service_name")));
     service->dependencies = value_words(
@@ -489,7 +492,7 @@ static void read_services(struct reader *reader, const struct yml_node *root)
         reader_error(reader, services, "must be a map of names to services");
         return;
     }
-    yml_for_each(node, services) {
+    yml_for_each (node, services) {
         read_service(reader, node);
     }
     reader_check_graph(reader, services);
@@ -519,8 +522,7 @@ static void read_root(struct reader *reader, const struct yml_node *root)
     struct registry *registry = reader->registry;
     const char *domain = value_plain(reader, yml_get(root, SLICE("domain")));
     registry->domain = domain == NULL ? "internal" : domain;
-    if (!yml_is(root, YML_MAPPING) ||
-        FIRST_OF(root, "services", "hosts", "machines") == NULL) {
+    if (!yml_is(root, YML_MAPPING) || FIRST_OF(root, "services", "hosts", "machines") == NULL) {
         reader_error(reader, root, "must be a map with services and hosts (or machines)");
         registry->broken = true;
         return;
@@ -562,9 +564,10 @@ static void set_directory(struct reader *reader, const char *path)
 {
     const char *slash = strrchr(path, '/');
     reader->registry->path = reader_copy(reader, slice_str(path));
-    reader->directory = slash == NULL   ? "."
-                        : slash == path ? "/"
-                                        : reader_copy(reader, slice_of(path, (size_t)(slash - path)));
+    reader->directory = slash == NULL ? "."
+                        : slash == path
+                            ? "/"
+                            : reader_copy(reader, slice_of(path, (size_t)(slash - path)));
 }
 
 static void read_text(struct reader *reader, struct slice text)
@@ -627,14 +630,15 @@ static enum weir_result unreadable(const char *path, enum weir_result why,
     if (message == NULL) {
         return WEIR_MEMORY;
     }
-    add_note(&reader, &(struct registry_note){.file = registry->path, .path = "",
-        .message = message, .level = NOTE_ERROR});
+    add_note(
+        &reader, &(struct registry_note){
+                     .file = registry->path, .path = "", .message = message, .level = NOTE_ERROR});
     registry->broken = true;
     return reader.out_of_memory ? WEIR_MEMORY : WEIR_OK;
 }
 
-enum weir_result registry_load(const char *path, const struct registry_options *options,
-    struct registry **ret_registry)
+enum weir_result registry_load(
+    const char *path, const struct registry_options *options, struct registry **ret_registry)
 {
     struct buf text = BUF_INIT(yml_limits_default.bytes_max + 1);
     *ret_registry = NULL;

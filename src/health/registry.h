@@ -14,7 +14,8 @@
 #include "conf/conf.h"
 #include "health/check_spec.h"
 
-#define REGISTRY_BYTES_MAX (64 * 1024 * 1024) // of the model; the file is bounded by the YAML reader
+#define REGISTRY_BYTES_MAX                                                                         \
+    (64 * 1024 * 1024) // of the model; the file is bounded by the YAML reader
 #define REGISTRY_NOTES_MAX 4096
 #define REGISTRY_UNKNOWN_MACHINE "unknown"
 
@@ -26,7 +27,7 @@ struct maintenance {
 
 struct machine {
     const char *name;
-    const char *address; // `ip`, else `host`; NULL: none known
+    const char *address;  // `ip`, else `host`; NULL: none known
     const char *ssh_host; // what ssh connects to; NULL: none known
     const char *ssh_user; // NULL: ssh's own choice
     const char *ssh_key;  // NULL: ssh's own choice
@@ -46,7 +47,7 @@ struct service {
     const struct machine *machine; // never NULL
     const char *deployment_type;
     const char *hostname;
-    const char *description;  // NULL: none
+    const char *description; // NULL: none
     const char *docker_compose;
     const char *service_file;
     const char *service_name;
@@ -76,7 +77,7 @@ enum note_level { NOTE_ERROR, NOTE_WARNING, NOTE_INFO };
 
 struct registry_note {
     const char *file;
-    const char *path;    // "services.web.health_check.url"; "" for the file as a whole
+    const char *path; // "services.web.health_check.url"; "" for the file as a whole
     const char *message;
     unsigned line; // 0: none
     enum note_level level;
@@ -91,8 +92,8 @@ struct registry {
     size_t machines_declared;
     struct service *services; // in the order of the file
     size_t service_count;
-    const struct registry_note **notes; // in the order of the lines, the registry's own first
-    size_t note_count;                  // of those kept: REGISTRY_NOTES_MAX at most
+    const struct registry_note **notes;   // in the order of the lines, the registry's own first
+    size_t note_count;                    // of those kept: REGISTRY_NOTES_MAX at most
     size_t note_counts[NOTE_LEVEL_COUNT]; // of all
     unsigned refs;
     bool broken; // the file as a whole cannot be used: not there, no YAML, no map

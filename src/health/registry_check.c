@@ -106,7 +106,7 @@ static void read_type(struct reader *reader, const struct yml_node *map, struct 
 static void read_defaults(struct reader *reader, struct check_spec *spec)
 {
     reader->quiet = true; // mistakes here were noted at the start
-    yml_for_each(node, reader->defaults) {
+    yml_for_each (node, reader->defaults) {
         const struct check_key *key = find_key(node->key);
         if (key != NULL && key->kind != VALUE_TYPE && applies(key, spec->type)) {
             (void)value_read(reader, key, node, spec);
@@ -118,7 +118,7 @@ static void read_defaults(struct reader *reader, struct check_spec *spec)
 void reader_check_defaults(struct reader *reader)
 {
     struct check_spec scratch = builtin;
-    yml_for_each(node, reader->defaults) {
+    yml_for_each (node, reader->defaults) {
         const struct check_key *key = find_key(node->key);
         if (key == NULL || key->kind == VALUE_TYPE) {
             warn_unknown(reader, node);
@@ -130,15 +130,15 @@ void reader_check_defaults(struct reader *reader)
 
 static void read_map(struct reader *reader, const struct yml_node *map, struct check_spec *spec)
 {
-    yml_for_each(node, map) {
+    yml_for_each (node, map) {
         const struct check_key *key = find_key(node->key);
         if (key == NULL) {
             warn_unknown(reader, node);
         } else if (key->kind == VALUE_TYPE) {
             continue; // read_type did
         } else if (!applies(key, spec->type)) {
-            reader_warning(reader, node, "does not apply to a check of type %s",
-                check_type_name(spec->type));
+            reader_warning(
+                reader, node, "does not apply to a check of type %s", check_type_name(spec->type));
         } else {
             (void)value_read(reader, key, node, spec);
         }
@@ -164,8 +164,8 @@ static const char *machine_address(const struct machine *machine)
 
 // ---- The forms
 
-static void read_canonical(struct reader *reader, const struct yml_node *node,
-    struct service *service)
+static void read_canonical(
+    struct reader *reader, const struct yml_node *node, struct service *service)
 {
     struct check_spec *spec = &service->check;
     bool wanted;
@@ -177,8 +177,7 @@ static void read_canonical(struct reader *reader, const struct yml_node *node,
         return;
     }
     if (!yml_is(node, YML_MAPPING)) {
-        reader_error(reader, node, "must be a map, or false, but there is %s",
-            yml_kind_text(node));
+        reader_error(reader, node, "must be a map, or false, but there is %s", yml_kind_text(node));
         return;
     }
     read_type(reader, node, spec);
@@ -203,8 +202,8 @@ static const char *service_url(struct reader *reader, const struct yml_node *nod
         v6 ? "[" : "", address, v6 ? "]" : "", (unsigned)port, path[0] == '/' ? "" : "/", path);
 }
 
-static void read_endpoint_form(struct reader *reader, const struct yml_node *map,
-    struct service *service)
+static void read_endpoint_form(
+    struct reader *reader, const struct yml_node *map, struct service *service)
 {
     static const struct legacy_key keys[] = {
         {"interval", "interval"},
@@ -239,8 +238,8 @@ static void read_endpoint_form(struct reader *reader, const struct yml_node *map
     }
 }
 
-static void read_url_form(struct reader *reader, const struct yml_node *map,
-    struct service *service)
+static void read_url_form(
+    struct reader *reader, const struct yml_node *map, struct service *service)
 {
     static const struct legacy_key keys[] = {
         {"url", "url"},
@@ -255,8 +254,8 @@ static void read_url_form(struct reader *reader, const struct yml_node *map,
     read_legacy(reader, map, keys, sizeof keys / sizeof keys[0], spec);
 }
 
-static void read_health_form(struct reader *reader, const struct yml_node *node,
-    struct service *service)
+static void read_health_form(
+    struct reader *reader, const struct yml_node *node, struct service *service)
 {
     if (!yml_is(node, YML_MAPPING)) {
         reader_error(reader, node, "must be a map, but there is %s", yml_kind_text(node));
@@ -267,8 +266,8 @@ static void read_health_form(struct reader *reader, const struct yml_node *node,
     }
 }
 
-static void read_plain_url_form(struct reader *reader, const struct yml_node *service_node,
-    struct service *service)
+static void read_plain_url_form(
+    struct reader *reader, const struct yml_node *service_node, struct service *service)
 {
     static const struct legacy_key keys[] = {
         {"healthcheck_url", "url"},
@@ -306,8 +305,8 @@ static bool is_localhost(struct slice host)
 }
 
 // A remote service's "localhost" is its machine (spec section 1.6).
-static void move_localhost(struct reader *reader, const struct yml_node *node,
-    struct service *service)
+static void move_localhost(
+    struct reader *reader, const struct yml_node *node, struct service *service)
 {
     struct check_spec *spec = &service->check;
     const struct machine *machine = service->machine;
@@ -331,8 +330,8 @@ static void move_localhost(struct reader *reader, const struct yml_node *node,
         http ? spec->url : spec->host);
 }
 
-static void require(struct reader *reader, const struct yml_node *node, bool there,
-    const char *what)
+static void require(
+    struct reader *reader, const struct yml_node *node, bool there, const char *what)
 {
     if (!there) {
         reader_error(reader, node, "needs %s", what);
@@ -355,7 +354,8 @@ static void finish_place(
     }
     if (service->machine->ssh_host == NULL) {
         reader_error(reader, node,
-            "runs on machine %s, which has no address to reach by ssh; run_on: monitor runs it here",
+            "runs on machine %s, which has no address to reach by ssh; run_on: monitor runs it "
+            "here",
             service->machine->name);
     }
     if (spec->user != NULL) {
@@ -364,8 +364,8 @@ static void finish_place(
     }
 }
 
-static void finish_by_type(struct reader *reader, const struct yml_node *node,
-    struct service *service)
+static void finish_by_type(
+    struct reader *reader, const struct yml_node *node, struct service *service)
 {
     struct check_spec *spec = &service->check;
     switch (spec->type) {

@@ -63,10 +63,25 @@ bool value_read(struct reader *reader, const struct check_key *key, const struct
 // ---- Keys of a check
 
 enum value_kind {
-    VALUE_TYPE, VALUE_BOOL, VALUE_DURATION, VALUE_TIMEOUT, VALUE_SPAN, VALUE_COUNT,
+    VALUE_TYPE,
+    VALUE_BOOL,
+    VALUE_DURATION,
+    VALUE_TIMEOUT,
+    VALUE_SPAN,
+    VALUE_COUNT,
     VALUE_MILLISECONDS,
-    VALUE_PLACE, VALUE_URL, VALUE_STATUS, VALUE_METHOD, VALUE_PAIRS_HEADER, VALUE_TEXT, VALUE_PATH,
-    VALUE_REGEX, VALUE_PORT, VALUE_COMMAND, VALUE_EXIT, VALUE_PAIRS_ENV,
+    VALUE_PLACE,
+    VALUE_URL,
+    VALUE_STATUS,
+    VALUE_METHOD,
+    VALUE_PAIRS_HEADER,
+    VALUE_TEXT,
+    VALUE_PATH,
+    VALUE_REGEX,
+    VALUE_PORT,
+    VALUE_COMMAND,
+    VALUE_EXIT,
+    VALUE_PAIRS_ENV,
 };
 
 struct check_key {
@@ -96,8 +111,7 @@ void reader_check(struct reader *reader, struct service *service, const struct y
 // Notes the mistakes in `defaults`, once.
 void reader_check_defaults(struct reader *reader);
 // Form E: the health check in a service file or a compose file. False: none there.
-bool reader_side_check(
-    struct reader *reader, struct service *service, struct check_spec *spec);
+bool reader_side_check(struct reader *reader, struct service *service, struct check_spec *spec);
 // The port a side file names; 0: none.
 uint16_t reader_side_port(struct reader *reader, const struct service *service);
 // What the service checks, as text: equal for equal checks. Thresholds and times left out.

@@ -279,7 +279,8 @@ static void put_service(struct buf *out, const struct service *service)
     (void)buf_append_str(out, "  ");
     put_text(out, service->name);
     (void)buf_append_str(out, ":\n");
-    if (service->machine->declared || strcmp(service->machine->name, REGISTRY_UNKNOWN_MACHINE) != 0) {
+    if (service->machine->declared ||
+        strcmp(service->machine->name, REGISTRY_UNKNOWN_MACHINE) != 0) {
         put_member(out, "    ", "current_host", service->machine->name);
     }
     put_member(out, "    ", "deployment_type", service->deployment_type);
@@ -326,8 +327,8 @@ void registry_manual(struct buf *out)
         size_t len = 0;
         for (unsigned type = CHECK_HTTP; type < CHECK_TYPE_COUNT; type++) {
             if ((key->applies & 1u << type) != 0) {
-                len += (size_t)snprintf(types + len, sizeof types - len, "%s%s",
-                    len > 0 ? " " : "", check_type_name(type));
+                len += (size_t)snprintf(types + len, sizeof types - len, "%s%s", len > 0 ? " " : "",
+                    check_type_name(type));
             }
         }
         buf_printf(out, "| `%s` | %s | %s | %s |\n", key->name, types, key->fallback, key->meaning);

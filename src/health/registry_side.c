@@ -50,8 +50,8 @@ static bool open_side(struct reader *reader, const struct service *service, cons
     return result == WEIR_OK;
 }
 
-static bool read_command(struct reader *reader, const char *name, const struct yml_node *node,
-    struct check_spec *spec)
+static bool read_command(
+    struct reader *reader, const char *name, const struct yml_node *node, struct check_spec *spec)
 {
     for (size_t i = 0; i < check_key_count; i++) {
         if (strcmp(check_keys[i].name, name) == 0) {
@@ -145,8 +145,8 @@ bool reader_side_check(struct reader *reader, struct service *service, struct ch
     return found;
 }
 
-static uint16_t port_of(struct reader *reader, const struct yml_node *root,
-    const char *const *keys, size_t count)
+static uint16_t port_of(
+    struct reader *reader, const struct yml_node *root, const char *const *keys, size_t count)
 {
     uint16_t port = 0;
     for (size_t i = 0; i < count && port == 0; i++) {
@@ -170,8 +170,8 @@ uint16_t reader_side_port(struct reader *reader, const struct service *service)
     }
     if (port == 0 && open_side(reader, service, service->docker_compose, &side)) {
         const char *name = service->service_name == NULL ? service->name : service->service_name;
-        port = port_of(reader, yml_get(yml_get(side.root, SLICE("services")), slice_str(name)),
-            &keys[1], 1);
+        port = port_of(
+            reader, yml_get(yml_get(side.root, SLICE("services")), slice_str(name)), &keys[1], 1);
         yml_close(&side);
     }
     reader->quiet = false;

@@ -35,15 +35,16 @@ static bool expand_one(
     char text[256];
     if (name.len == 0 || (rest.len > 0 && !slice_starts_with(rest, SLICE(":-"))) ||
         !slice_to_text(name, text, sizeof text)) {
-        reader_error(reader, node, "\"${%.*s}\" is not understood; allowed: ${NAME}, "
-                                   "${NAME:-default}, and $$ for a dollar sign",
+        reader_error(reader, node,
+            "\"${%.*s}\" is not understood; allowed: ${NAME}, "
+            "${NAME:-default}, and $$ for a dollar sign",
             SLICE_ARG(inside));
         return false;
     }
     const char *value = reader_environment(reader, text);
     if (value == NULL && rest.len == 0) {
-        reader_error(reader, node, "the variable %s is not set, and ${%s} has no default", text,
-            text);
+        reader_error(
+            reader, node, "the variable %s is not set, and ${%s} has no default", text, text);
         return false;
     }
     return value != NULL ? buf_append_str(out, value) == WEIR_OK
@@ -143,9 +144,8 @@ const char *value_path(struct reader *reader, const char *text, const char *dire
         home = reader_environment(reader, "HOME");
     } else {
         char name[64];
-        struct passwd *user = slice_to_text(slice_of(text + 1, len), name, sizeof name)
-                                  ? getpwnam(name)
-                                  : NULL;
+        struct passwd *user =
+            slice_to_text(slice_of(text + 1, len), name, sizeof name) ? getpwnam(name) : NULL;
         home = user == NULL ? NULL : user->pw_dir;
     }
     return home == NULL ? text : reader_format(reader, "%s%s", home, slash == NULL ? "" : slash);
@@ -166,8 +166,8 @@ static bool value_whole(struct reader *reader, const struct yml_node *node, int6
     int64_t max, int64_t *ret_value)
 {
     if (yml_int(node, ret_value) != WEIR_OK || *ret_value < min || *ret_value > max) {
-        reader_error(reader, node, "must be a whole number, %lld-%lld", (long long)min,
-            (long long)max);
+        reader_error(
+            reader, node, "must be a whole number, %lld-%lld", (long long)min, (long long)max);
         return false;
     }
     return true;
@@ -221,7 +221,9 @@ static bool value_duration(
     uint64_t ns;
     if (yml_duration(node, &ns) != WEIR_OK || ns > INTERVAL_MAX_NS || ns < min_ns) {
         reader_error(reader, node, "must be seconds or a duration such as 500ms, 5s or 1m, %s-30d",
-            min_ns == 0 ? "0" : min_ns == INTERVAL_MIN_NS ? "100ms" : "1ms");
+            min_ns == 0                 ? "0"
+            : min_ns == INTERVAL_MIN_NS ? "100ms"
+                                        : "1ms");
         return false;
     }
     *ret_ns = ns;
@@ -230,7 +232,8 @@ static bool value_duration(
 
 // ---- Lists and maps
 
-const char *const *value_words(struct reader *reader, const struct yml_node *node, size_t *ret_count)
+const char *const *value_words(
+    struct reader *reader, const struct yml_node *node, size_t *ret_count)
 {
     size_t count = yml_is(node, YML_SCALAR) ? 1 : node == NULL ? 0 : node->count;
     *ret_count = 0;
@@ -246,7 +249,7 @@ const char *const *value_words(struct reader *reader, const struct yml_node *nod
         *ret_count = words[0] != NULL;
         return words;
     }
-    yml_for_each(child, node) {
+    yml_for_each (child, node) {
         const char *word = yml_is(node, YML_MAPPING) ? reader_copy(reader, child->key)
                                                      : value_plain(reader, child);
         if (word != NULL) {
@@ -266,7 +269,7 @@ static bool value_pairs(struct reader *reader, const struct yml_node *node, cons
     const char **pairs = reader_alloc(reader, (node->count + 1) * sizeof *pairs);
     size_t count = 0;
     bool ok = pairs != NULL;
-    yml_for_each(child, node) {
+    yml_for_each (child, node) {
         const char *value;
         bool header = between[0] == ':';
         if (!ok || !value_text(reader, child, &value)) {
@@ -307,7 +310,7 @@ static bool value_command(
         *ret_command = words;
         return value_needed_text(reader, node, &words[2]);
     }
-    yml_for_each(child, node) {
+    yml_for_each (child, node) {
         if (!value_text(reader, child, &words[child->position])) {
             return false;
         }
@@ -368,7 +371,7 @@ static bool value_status(
     if (!list && !read_range(reader, node, ranges)) {
         return false;
     }
-    yml_for_each(child, list ? node : NULL) {
+    yml_for_each (child, list ? node : NULL) {
         if (!read_range(reader, child, &ranges[child->position])) {
             return false;
         }
@@ -399,7 +402,8 @@ static bool value_url(struct reader *reader, const struct yml_node *node, const 
     return true;
 }
 
-static bool value_method(struct reader *reader, const struct yml_node *node, const char **ret_method)
+static bool value_method(
+    struct reader *reader, const struct yml_node *node, const char **ret_method)
 {
     const char *text;
     if (!value_text(reader, node, &text)) {

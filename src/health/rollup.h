@@ -26,7 +26,12 @@ unsigned rollup_score(const struct rollup *rollup);
 // ---- The other roll-up: GET /api/cluster/health (spec section 3.3).
 
 enum place_status {
-    PLACE_SKIPPED, PLACE_HEALTHY, PLACE_UNKNOWN, PLACE_OFFLINE, PLACE_DEGRADED, PLACE_DOWN,
+    PLACE_SKIPPED,
+    PLACE_HEALTHY,
+    PLACE_UNKNOWN,
+    PLACE_OFFLINE,
+    PLACE_DEGRADED,
+    PLACE_DOWN,
 };
 #define PLACE_STATUS_COUNT 6
 

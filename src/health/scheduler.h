@@ -33,8 +33,8 @@ struct scheduler {
         unsigned running;
         unsigned running_max;
     } lanes[SCHEDULER_LANES];
-    uint64_t overruns;   // starts dropped because the check before still ran or waited
-    uint64_t lag_ns;     // of the newest start: how long after it was due
+    uint64_t overruns; // starts dropped because the check before still ran or waited
+    uint64_t lag_ns;   // of the newest start: how long after it was due
     uint64_t lag_max_ns;
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// k counts consecutive failures, s consecutive passes; F and S are their thresholds, I the interval.
+// k counts consecutive failures, s consecutive passes; F and S are their thresholds, I the
+// interval.
 //
 //                 first pass                      k = 1, F > 1
 //     pending ────────────────► passing ◄────────────────────────► failing
@@ -17,7 +18,8 @@
 // 1. A failure inside start_period, before the first pass, changes no variable but last_failure_ns:
 //    the service stays pending.
 // 2. A change is announced when the status differs, or when the first state leaves pending.
-// 3. was_unhealthy is set by k >= F and cleared by s >= S only, so that one pass in between does not
+// 3. was_unhealthy is set by k >= F and cleared by s >= S only, so that one pass in between does
+// not
 //    make a service healthy that must pass S times.
 #include "health/state.h"
 
@@ -119,8 +121,7 @@ static void remember(struct state *state, bool failed)
     }
 }
 
-static void count_failure(
-    struct state *state, const struct state_rules *rules, uint64_t now_ns)
+static void count_failure(struct state *state, const struct state_rules *rules, uint64_t now_ns)
 {
     state->ever_failed = true;
     state->last_failure_ns = now_ns;
@@ -185,9 +186,9 @@ unsigned state_score(const struct state *state, const struct state_rules *rules)
         return 100 - 10 * recent_failures(state) / STATE_RECENT_COUNT;
     case HEALTH_DEGRADED:
         // The closer to the threshold, the lower.
-        return 79 - (unsigned)(state->failures < 2 ? 0
-                                                   : UINT64_C(9) * (state->failures - 1) /
-                                                         (threshold - 1));
+        return 79 - (unsigned)(state->failures < 2
+                                   ? 0
+                                   : UINT64_C(9) * (state->failures - 1) / (threshold - 1));
     case HEALTH_UNHEALTHY:
         return state->failures - threshold >= 58 ? 1 : 59 - (state->failures - threshold);
     case HEALTH_UNKNOWN:

@@ -27,8 +27,8 @@ const char *state_reason_word(enum state_reason reason);
 // How results are judged; may change while the state lives, see state_judge.
 struct state_rules {
     uint64_t interval_ns;
-    uint64_t start_period_ns;  // failures in it are not counted, until the first pass; 0: none
-    uint64_t max_response_ns;  // a slower pass is degraded; 0: no limit
+    uint64_t start_period_ns;   // failures in it are not counted, until the first pass; 0: none
+    uint64_t max_response_ns;   // a slower pass is degraded; 0: no limit
     uint32_t failure_threshold; // at least 1
     uint32_t success_threshold; // at least 1
 };
@@ -38,13 +38,13 @@ struct state_rules {
 
 struct state {
     uint64_t begun_ns;
-    uint64_t last_pass_ns;    // completion; meaningful with ever_passed
-    uint64_t last_failure_ns; // completion; meaningful with ever_failed
-    uint64_t last_result_ns;  // of a counted result; meaningful with `counted`
+    uint64_t last_pass_ns;     // completion; meaningful with ever_passed
+    uint64_t last_failure_ns;  // completion; meaningful with ever_failed
+    uint64_t last_result_ns;   // of a counted result; meaningful with `counted`
     uint64_t healthy_since_ns; // meaningful while healthy
-    uint32_t failures; // consecutive: k of the specification
-    uint32_t passes;   // consecutive: s
-    uint32_t recent;   // a bit a result, newest lowest; set: failed
+    uint32_t failures;         // consecutive: k of the specification
+    uint32_t passes;           // consecutive: s
+    uint32_t recent;           // a bit a result, newest lowest; set: failed
     uint8_t recent_count;
     bool monitored;
     bool counted;
@@ -75,8 +75,7 @@ struct state_change state_judge(
 // The first moment at which a state becomes another by time alone; TIME_NEVER when none does.
 uint64_t state_stale_ns(const struct state *state, const struct state_rules *rules);
 // The last result is older than twice the interval, whatever the status (spec section 2.2, 4).
-bool state_is_stale(
-    const struct state *state, const struct state_rules *rules, uint64_t now_ns);
+bool state_is_stale(const struct state *state, const struct state_rules *rules, uint64_t now_ns);
 // 0-100: healthy 90-100, degraded 70-79, unhealthy 1-59, unknown 0.
 unsigned state_score(const struct state *state, const struct state_rules *rules);
 

@@ -39,14 +39,16 @@ static void add_cause(struct view *view, struct view_service *row, const struct 
         const struct target *other =
             monitor_find(monitor, slice_str(service->dependencies[i]), SLICE_EMPTY);
         if (other != NULL && state_status(&other->state) == HEALTH_UNHEALTHY) {
-            add_issue(row, "info", text_of(view, "caused by: %.120s on %.120s",
-                                       other->service->name, other->service->machine->name));
+            add_issue(row, "info",
+                text_of(view, "caused by: %.120s on %.120s", other->service->name,
+                    other->service->machine->name));
             return;
         }
     }
 }
 
-static void add_state_issue(struct view *view, struct view_service *row, const struct target *target)
+static void add_state_issue(
+    struct view *view, struct view_service *row, const struct target *target)
 {
     const struct state *state = &target->state;
     const char *message = target->has_last ? target->last.message : NULL;
@@ -55,8 +57,8 @@ static void add_state_issue(struct view *view, struct view_service *row, const s
         if (target->service->problem != NULL) {
             add_issue(row, "error", target->service->problem);
         } else {
-            add_issue(row, "info",
-                row->disabled ? "not checked: disabled" : "no health check declared");
+            add_issue(
+                row, "info", row->disabled ? "not checked: disabled" : "no health check declared");
         }
         break;
     case STATE_PENDING:
@@ -72,8 +74,9 @@ static void add_state_issue(struct view *view, struct view_service *row, const s
         add_issue(row, "warning", "recovering: passes again, but not yet often enough");
         break;
     case STATE_SLOW:
-        add_issue(row, "warning", text_of(view, "slow: %.0f ms, allowed %.0f ms", row->latency_ms,
-                                      (double)target->rules.max_response_ns / (double)NS_PER_MS));
+        add_issue(row, "warning",
+            text_of(view, "slow: %.0f ms, allowed %.0f ms", row->latency_ms,
+                (double)target->rules.max_response_ns / (double)NS_PER_MS));
         break;
     case STATE_STALE:
     case STATE_PASSING:
@@ -86,8 +89,8 @@ static void add_issues(struct view *view, struct view_service *row, const struct
 {
     uint64_t now_ns = monitor_now_ns();
     add_state_issue(view, row, target);
-    row->stale = !target->monitor->options.single &&
-                 state_is_stale(&target->state, &target->rules, now_ns);
+    row->stale =
+        !target->monitor->options.single && state_is_stale(&target->state, &target->rules, now_ns);
     if (row->stale) {
         add_issue(row, "warning",
             text_of(view, "stale: last result %.0f s ago, interval %g s",
@@ -149,8 +152,8 @@ static void fill_service(struct view *view, struct view_service *row, const stru
     if (row->status == HEALTH_HEALTHY && !target->monitor->options.single) {
         row->uptime_s = (double)(monitor_now_ns() - state->healthy_since_ns) / (double)NS_PER_S;
     }
-    row->maintenance_reason = target->maintenance_set ? target->maintenance.reason
-                                                      : target->service->maintenance.reason;
+    row->maintenance_reason =
+        target->maintenance_set ? target->maintenance.reason : target->service->maintenance.reason;
     fill_check(row, target);
     fill_last(row, target);
     add_issues(view, row, target);
@@ -221,8 +224,8 @@ enum weir_result view_of_monitor(
     struct view *view, const struct monitor *monitor, const struct view_filter *filter)
 {
     const struct registry *registry = monitor->registry;
-    *view = (struct view){.wall_ms = sys_wall_ms(),
-        .source = monitor->options.single ? "direct" : "daemon"};
+    *view = (struct view){
+        .wall_ms = sys_wall_ms(), .source = monitor->options.single ? "direct" : "daemon"};
     if (!make_room(view, monitor->target_count, registry->machine_count)) {
         return WEIR_MEMORY;
     }

@@ -35,7 +35,7 @@ struct view_service {
     double interval_s; // of a check that is none: 0, as the next two
     double timeout_s;
     unsigned failure_threshold;
-    const char *message; // of the last result; NULL: none
+    const char *message;      // of the last result; NULL: none
     const char *problem_type; // of the last result; NULL: it passed, or there is none
     int code;
     bool maintenance;

@@ -249,8 +249,8 @@ static void put_head(const struct view *view, const struct view_style *style, st
         "  score %u  %u healthy, %u degraded, %u unhealthy, %u unknown  "
         "(%zu services on %zu machines)  %s, %s\n",
         view->score, view->counts[HEALTH_HEALTHY], view->counts[HEALTH_DEGRADED],
-        view->counts[HEALTH_UNHEALTHY], view->counts[HEALTH_UNKNOWN], view->service_count,
-        machines, view->source, time);
+        view->counts[HEALTH_UNHEALTHY], view->counts[HEALTH_UNKNOWN], view->service_count, machines,
+        view->source, time);
 }
 
 struct widths {

@@ -4,7 +4,8 @@
 //                            └───────────────────┘
 //
 // 1. A lookup belongs to its thread until it is posted, and to the worker afterwards; `box` says,
-//    under its lock, whether there still is a worker to post to. It goes with the last who knows it.
+//    under its lock, whether there still is a worker to post to. It goes with the last who knows
+//    it.
 // 2. An entry with a lookup or with somebody waiting stays; others may go when room is needed.
 // 3. Who asks is answered from a deferred job, never from inside resolve_start.
 #include "loop/resolver.h"
@@ -120,7 +121,7 @@ static void on_home(struct worker *worker, struct job *job)
         memcpy(entry->ips, lookup->ips, sizeof entry->ips);
         entry->fresh_until_ns = worker_now(worker) + FRESH_NS;
     }
-    list_for_each_safe(node, &entry->waiting) {
+    list_for_each_safe (node, &entry->waiting) {
         answer(worker, container_of(node, struct resolve, node), lookup->result, lookup->ips,
             lookup->count);
     }
@@ -256,8 +257,7 @@ struct resolve *resolve_start(struct worker *worker, const char *name, resolve_f
         answer(worker, resolve, WEIR_OK, entry->ips, entry->count);
         return resolve;
     }
-    enum weir_result result =
-        entry->lookup != NULL ? WEIR_OK : start_lookup(resolver, entry);
+    enum weir_result result = entry->lookup != NULL ? WEIR_OK : start_lookup(resolver, entry);
     if (result != WEIR_OK) {
         answer(worker, resolve, result, NULL, 0);
         return resolve;
@@ -271,7 +271,7 @@ static void forget_lookups(struct resolver *resolver)
     struct box *box = resolver->box;
     pthread_mutex_lock(&box->lock);
     box->worker = NULL;
-    list_for_each_safe(node, &resolver->lookups) {
+    list_for_each_safe (node, &resolver->lookups) {
         struct lookup *lookup = container_of(node, struct lookup, node);
         list_remove(node);
         if (lookup->posted) {

@@ -22,7 +22,8 @@ static enum weir_result result_of(int code)
     }
 }
 
-enum weir_result sys_resolve(const char *name, struct ip ret_ips[SYS_RESOLVE_MAX], size_t *ret_count)
+enum weir_result sys_resolve(
+    const char *name, struct ip ret_ips[SYS_RESOLVE_MAX], size_t *ret_count)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
     struct addrinfo *list = NULL;

@@ -77,9 +77,8 @@ static _Noreturn void run_child(const struct child_plan *plan)
     struct child_plan moved = *plan;
     moved.report_fd = 3;
     (void)close_range(4, ~0u, 0); // an older kernel: what is close-on-exec goes anyway
-    if (identity != NULL &&
-        (setgroups((size_t)identity->group_count, identity->groups) != 0 ||
-            setgid(identity->gid) != 0 || setuid(identity->uid) != 0)) {
+    if (identity != NULL && (setgroups((size_t)identity->group_count, identity->groups) != 0 ||
+                                setgid(identity->gid) != 0 || setuid(identity->uid) != 0)) {
         fail(&moved);
     }
     if (plan->options->cwd != NULL && chdir(plan->options->cwd) != 0) {

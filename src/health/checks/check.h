@@ -35,7 +35,7 @@ struct check_record {
     enum check_outcome outcome;
     int code; // HTTP status or exit status; 0: there was none
     struct check_phases phases;
-    uint64_t tls_not_after_s; // seconds since 1970; 0: no certificate was seen
+    uint64_t tls_not_after_s;         // seconds since 1970; 0: no certificate was seen
     char message[CHECK_MESSAGE_SIZE]; // one line of valid UTF-8 without control characters
 };
 

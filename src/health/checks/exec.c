@@ -37,8 +37,8 @@ struct exec_check {
     struct check base;
     struct list node; // in room->lingering, from the end until gone
     enum exec_state state;
-    bool started;  // there is a child
-    bool remote;   // it is ssh
+    bool started; // there is a child
+    bool remote;  // it is ssh
     bool expired;
     struct sys_child child;
     struct sys_exit exit;
@@ -46,7 +46,7 @@ struct exec_check {
     struct watch output_watch;
     bool exit_watching;
     bool output_watching;
-    char line[LINE_SIZE];    // the newest line, while it comes in
+    char line[LINE_SIZE]; // the newest line, while it comes in
     size_t line_len;
     char last_line[LINE_SIZE]; // the newest whole line that is not blank
 };
@@ -209,13 +209,13 @@ static enum weir_result spawn(struct exec_check *exec)
     struct check *check = &exec->base;
     const struct check_spec *spec = check->spec;
     if (!exec->remote) {
-        return sys_spawn(&(struct sys_spawn_options){.argv = spec->command, .env = spec->env,
-                             .cwd = spec->cwd, .user = spec->user},
+        return sys_spawn(
+            &(struct sys_spawn_options){
+                .argv = spec->command, .env = spec->env, .cwd = spec->cwd, .user = spec->user},
             &exec->child);
     }
     struct remote_command command;
-    enum weir_result result =
-        remote_command_make(&command, check->service, check->room->ssh_dir);
+    enum weir_result result = remote_command_make(&command, check->service, check->room->ssh_dir);
     if (result == WEIR_OK) {
         result = sys_spawn(&(struct sys_spawn_options){.argv = command.argv}, &exec->child);
     }
@@ -297,7 +297,7 @@ void check_room_init(struct check_room *room, struct worker *worker, const char 
 
 void check_room_fini(struct check_room *room)
 {
-    list_for_each(node, &room->lingering) {
+    list_for_each (node, &room->lingering) {
         struct exec_check *exec = container_of(node, struct exec_check, node);
         if (exec->state != EXEC_ENDED) {
             kill_now(exec);

@@ -28,8 +28,8 @@ static void describe(const struct status_set *set, char text[STATUS_TEXT_SIZE])
     size_t len = 0;
     for (size_t i = 0; i < set->count && len < STATUS_TEXT_SIZE - 20; i++) {
         const struct status_range *range = &set->ranges[i];
-        len += (size_t)snprintf(text + len, STATUS_TEXT_SIZE - len, "%s%u", i == 0 ? "" : " or ",
-            range->from);
+        len += (size_t)snprintf(
+            text + len, STATUS_TEXT_SIZE - len, "%s%u", i == 0 ? "" : " or ", range->from);
         if (range->to != range->from) {
             len += (size_t)snprintf(text + len, STATUS_TEXT_SIZE - len, "-%u", range->to);
         }
@@ -171,9 +171,7 @@ static bool has_header(const char *const *headers, const char *name)
 static void collect_headers(const struct check_spec *spec, const char *lines[HEADERS_MAX])
 {
     static const char *const ours[] = {
-        "User-Agent: portoser-health/" WEIR_VERSION,
-        "Accept: */*",
-        "Connection: close",
+        "User-Agent: portoser-health/" WEIR_VERSION, "Accept: */*", "Connection: close",
         "Content-Type:", // libcurl would call every body a form
     };
     size_t count = 0;

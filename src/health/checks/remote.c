@@ -42,7 +42,8 @@ void remote_quote(struct buf *out, const char *word)
 static void put_path(struct buf *out, const char *path)
 {
     size_t len = path[0] == '~' ? strcspn(path, "/") : 0;
-    size_t plain = strspn(path, "~abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
+    size_t plain =
+        strspn(path, "~abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
     if (len > 0 && plain >= len) {
         (void)buf_append(out, path, len);
         path += len;
@@ -131,7 +132,8 @@ enum weir_result remote_command_make(
         for (size_t i = 0; i < sizeof shared / sizeof shared[0]; i++) {
             argv[count++] = shared[i];
         }
-        snprintf(command->control_path, sizeof command->control_path, "ControlPath=%s/%%C", ssh_dir);
+        snprintf(
+            command->control_path, sizeof command->control_path, "ControlPath=%s/%%C", ssh_dir);
         argv[count++] = command->control_path;
     }
     if (machine->ssh_key != NULL) {

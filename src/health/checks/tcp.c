@@ -46,8 +46,8 @@ static void look_at_answer(struct tcp_check *tcp)
     if (memmem(answer.at, answer.len, expect, strlen(expect)) != NULL) {
         check_end(check, OUTCOME_PASS, "connected, and the answer is as expected");
     } else if (answer.len == ANSWER_LEN_MAX) {
-        check_end(check, OUTCOME_ANSWER, "the first 64 KiB of the answer do not contain \"%s\"",
-            expect);
+        check_end(
+            check, OUTCOME_ANSWER, "the first 64 KiB of the answer do not contain \"%s\"", expect);
     }
 }
 
@@ -63,8 +63,8 @@ static void read_answer(struct tcp_check *tcp)
         return;
     }
     if (result == WEIR_CLOSED) {
-        check_end(check, OUTCOME_ANSWER, "closed by the peer before \"%s\" arrived",
-            check->spec->expect);
+        check_end(
+            check, OUTCOME_ANSWER, "closed by the peer before \"%s\" arrived", check->spec->expect);
         return;
     }
     if (result == WEIR_OK) {
@@ -187,8 +187,7 @@ static void connect_next(struct tcp_check *tcp)
     check_end_result(check, "connect", tcp->last);
 }
 
-static void on_resolved(
-    void *arg, enum weir_result result, const struct ip *ips, size_t count)
+static void on_resolved(void *arg, enum weir_result result, const struct ip *ips, size_t count)
 {
     struct tcp_check *tcp = arg;
     struct check *check = &tcp->base;

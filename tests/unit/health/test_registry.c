@@ -38,8 +38,8 @@ static const struct registry_options plain = {.environment = &environment};
 static struct registry *parse(const char *text, const struct registry_options *options)
 {
     struct registry *registry;
-    assert_int_equal(registry_parse(slice_str(text), "/lab/registry.yml", options, &registry),
-        WEIR_OK);
+    assert_int_equal(
+        registry_parse(slice_str(text), "/lab/registry.yml", options, &registry), WEIR_OK);
     return registry;
 }
 
@@ -108,8 +108,8 @@ static void brings_every_form_into_one(void **state)
         struct buf text;
         snprintf(path, sizeof path, "%s.yml", forms[i].name);
         read_file(path, &text);
-        assert_int_equal(registry_parse(buf_slice(&text), forms[i].path, &forms[i].options,
-                             &registry), WEIR_OK);
+        assert_int_equal(
+            registry_parse(buf_slice(&text), forms[i].path, &forms[i].options, &registry), WEIR_OK);
         buf_reset(&text);
         assert_int_equal(registry->note_counts[NOTE_ERROR], 0);
         char *seen = show(registry);
@@ -177,8 +177,12 @@ static void knows_who_is_here(void **state)
         const char *address;
         bool local;
     } rows[] = {
-        {"127.0.0.1", true}, {"127.9.9.9", true}, {"'::1'", true}, {"localhost", true},
-        {"198.51.100.7", false}, {"example.org", false},
+        {"127.0.0.1", true},
+        {"127.9.9.9", true},
+        {"'::1'", true},
+        {"localhost", true},
+        {"198.51.100.7", false},
+        {"example.org", false},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         char text[128];
@@ -239,8 +243,7 @@ static const struct {
     {"[{type: tcp}]", "4: services.s.health_check: is a list; a service has exactly one check, a "
                       "map"},
     {"up", "4: services.s.health_check: must be a map, or false, but there is text"},
-    {"{timeout: 3}",
-        "4: services.s.health_check: has no type; allowed: http, tcp, process, exec"},
+    {"{timeout: 3}", "4: services.s.health_check: has no type; allowed: http, tcp, process, exec"},
 };
 
 static void names_every_mistake(void **state)
@@ -250,7 +253,8 @@ static void names_every_mistake(void **state)
         char text[512];
         char expected[512];
         snprintf(text, sizeof text,
-            "hosts: {m: {ip: 127.0.0.1}}\nservices:\n  s: {current_host: m,\n    health_check: %s}\n"
+            "hosts: {m: {ip: 127.0.0.1}}\nservices:\n  s: {current_host: m,\n    health_check: "
+            "%s}\n"
             "  other: {current_host: m, health_check: {type: tcp, port: 1}}\n",
             mistakes[i].check);
         snprintf(expected, sizeof expected, "/lab/registry.yml:%s\n", mistakes[i].note);
@@ -275,8 +279,7 @@ static const struct {
     {"{type: tcp, port: 1, intervall: 3}",
         "4: warning: services.s.health_check.intervall: is not a known key; did you mean "
         "\"interval\"?"},
-    {"{type: tcp, port: 1, zzz: 3}",
-        "4: warning: services.s.health_check.zzz: is not a known key"},
+    {"{type: tcp, port: 1, zzz: 3}", "4: warning: services.s.health_check.zzz: is not a known key"},
     {"{type: tcp, port: 1, url: http://h}",
         "4: warning: services.s.health_check.url: does not apply to a check of type tcp"},
     {"{type: tcp, port: 1, interval: 2, timeout: 3}",
@@ -293,7 +296,8 @@ static void warns_of_what_is_odd(void **state)
         char text[512];
         char expected[512];
         snprintf(text, sizeof text,
-            "hosts: {m: {ip: 127.0.0.1}}\nservices:\n  s: {current_host: m,\n    health_check: %s}\n",
+            "hosts: {m: {ip: 127.0.0.1}}\nservices:\n  s: {current_host: m,\n    health_check: "
+            "%s}\n",
             warnings[i].check);
         snprintf(expected, sizeof expected, "/lab/registry.yml:%s\n", warnings[i].note);
         struct registry *registry = parse(text, &plain);
@@ -321,7 +325,8 @@ static const struct {
         "/lab/registry.yml:5: warning: services.s: names no machine (current_host)\n"
         "/lab/registry.yml:6: warning: services.t: names no machine (current_host)\n",
         false},
-    {"hosts: {m: {ip: 127.0.0.1}}\nmachines: {m: {ip: 10.0.0.9}, n: {ip: 10.0.0.8}}\nservices: {}\n",
+    {"hosts: {m: {ip: 127.0.0.1}}\nmachines: {m: {ip: 10.0.0.9}, n: {ip: 10.0.0.8}}\nservices: "
+     "{}\n",
         "/lab/registry.yml:2: warning: machines: stands beside hosts; where both name a machine, "
         "hosts counts\n",
         false},
@@ -369,12 +374,13 @@ static void reads_whole_files(void **state)
 static void blames_the_service_that_stands_twice(void **state)
 {
     (void)state;
-    struct registry *registry = parse("hosts: {m: {ip: 127.0.0.1}}\n"
-                                      "services:\n"
-                                      "  a: {current_host: m, health_check: {type: tcp, port: 1}}\n"
-                                      "  b: {current_host: m, health_check: {type: tcp, port: 2}}\n"
-                                      "  a: {current_host: m, health_check: {type: tcp, port: 3}}\n",
-        &plain);
+    struct registry *registry =
+        parse("hosts: {m: {ip: 127.0.0.1}}\n"
+              "services:\n"
+              "  a: {current_host: m, health_check: {type: tcp, port: 1}}\n"
+              "  b: {current_host: m, health_check: {type: tcp, port: 2}}\n"
+              "  a: {current_host: m, health_check: {type: tcp, port: 3}}\n",
+            &plain);
     assert_false(registry->broken);
     assert_int_equal(registry->note_counts[NOTE_ERROR], 1);
     for (size_t i = 0; i < registry->service_count; i++) {

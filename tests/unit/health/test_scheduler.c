@@ -62,8 +62,7 @@ static int setup(void **state)
     world.now_ns = 1000 * NS_PER_S;
     world.running = world.running_most = 0;
     wheel_init(&world.wheel, world.now_ns);
-    world.scheduler =
-        (struct scheduler){.wheel = &world.wheel, .now = clock_of, .start = on_start};
+    world.scheduler = (struct scheduler){.wheel = &world.wheel, .now = clock_of, .start = on_start};
     for (unsigned lane = 0; lane < SCHEDULER_LANES; lane++) {
         world.scheduler.lanes[lane].running_max = 512;
     }

@@ -64,8 +64,8 @@ static void edges_of_the_table(void **state)
     follow(&two, "P", "H"); // never was unhealthy
     follow(&two, "FP", "DH");
     follow(&two, "FFFPP", "DDUDH");
-    follow(&two, "FFFPFPP", "DDUDDDH"); // one pass did not make up for it
-    follow(&two, "FFFP993", "DDUDDDD"); // recovering stands above stale
+    follow(&two, "FFFPFPP", "DDUDDDH");  // one pass did not make up for it
+    follow(&two, "FFFP993", "DDUDDDD");  // recovering stands above stale
     follow(&standard, "FF993", "DDDDD"); // failures stand above stale
     follow(&standard, "P993P", "HHH?H");
 }
@@ -221,8 +221,8 @@ static enum state_reason model(
     bool unhealthy_before = false;
     const struct step *last_pass = NULL;
     for (size_t i = 0; i < count; i++) {
-        bool uncounted = !steps[i].passed && last_pass == NULL &&
-                         steps[i].at_ns < rules->start_period_ns;
+        bool uncounted =
+            !steps[i].passed && last_pass == NULL && steps[i].at_ns < rules->start_period_ns;
         if (!steps[i].is_result || uncounted) {
             continue;
         }
@@ -253,8 +253,7 @@ static void check_score(const struct state *it, const struct state_rules *rules)
 {
     static const unsigned low[] = {0, 1, 70, 90};
     static const unsigned high[] = {0, 59, 79, 100};
-    assert_in_range(
-        state_score(it, rules), low[state_status(it)], high[state_status(it)]);
+    assert_in_range(state_score(it, rules), low[state_status(it)], high[state_status(it)]);
 }
 
 static void run_history(uint64_t seed)
@@ -280,10 +279,9 @@ static void run_history(uint64_t seed)
         steps[i] = (struct step){now_ns, draw(3) > 0, draw(100) < pass_percent, S(draw(3))};
         enum health_status before = state_status(&it);
         bool was_pending = it.reason == STATE_PENDING;
-        struct state_change change =
-            steps[i].is_result
-                ? state_result(&it, &rules, steps[i].passed, steps[i].latency_ns, now_ns)
-                : state_judge(&it, &rules, now_ns);
+        struct state_change change = steps[i].is_result ? state_result(&it, &rules, steps[i].passed,
+                                                              steps[i].latency_ns, now_ns)
+                                                        : state_judge(&it, &rules, now_ns);
         enum state_reason expected = model(steps, i + 1, &rules, now_ns);
         if (it.reason != expected) {
             fail_msg("seed %llu, step %zu: %s, but the model says %s", (unsigned long long)seed, i,
