@@ -524,7 +524,7 @@ static void set_tls(CURL *easy, struct http_client *client, const struct http_tl
     }
 }
 
-static void set_body(struct http_call *call, const char *method)
+static void set_body(struct http_call *call, const char *method, bool once)
 {
     CURL *easy = call->easy;
     struct slice body = buf_slice(&call->body);
@@ -532,7 +532,7 @@ static void set_body(struct http_call *call, const char *method)
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
         return;
     }
-    if (strcmp(method, "GET") == 0 && body.len == 0) {
+    if (strcmp(method, "GET") == 0 && (body.len == 0 || !once)) {
         curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
         return;
     }
@@ -571,7 +571,7 @@ static bool set_up(struct http_call *call, const struct http_call_options *optio
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
     curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
-    set_body(call, options->method);
+    set_body(call, options->method, options->once);
     if (options->once) {
         set_once(call);
     }

@@ -23,7 +23,7 @@ struct http_call_options {
     const char *method;
     const char *url;
     const char *const *headers; // "name: value" lines, ended by NULL; "Expect:" is always removed
-    struct slice body;          // copied; not sent with HEAD
+    struct slice body;          // copied; not sent with HEAD, and with GET only by a call of `once`
     const struct http_tls_profile *tls;
     uint64_t timeout_ns; // for everything: name, connect, TLS, answer
     size_t response_max;
