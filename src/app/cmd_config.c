@@ -5,6 +5,7 @@
 #include "app/command.h"
 #include "app/engine_command.h"
 #include "engine/config.h"
+#include "engine/engine_metrics.h"
 #include "obs/metrics.h"
 #include "relay/config.h"
 
@@ -61,6 +62,12 @@ static int reference_engine(const char *file)
     return print(engine_config_manual);
 }
 
+static int reference_engine_metrics(const char *file)
+{
+    (void)file;
+    return print(engine_metrics_manual);
+}
+
 // The relay's environment, looked at as `weir relay` would.
 static int check_relay(const char *file)
 {
@@ -87,6 +94,7 @@ static const struct {
     {"reference", "relay", reference_relay},
     {"reference", "engine", reference_engine},
     {"reference", "metrics", reference_metrics},
+    {"reference", "engine-metrics", reference_engine_metrics},
     {"check", "relay", check_relay},
     {"check", "engine", engine_command_check},
     {"print", "engine", engine_command_print},
@@ -120,7 +128,7 @@ const struct command command_config = {
     .name = "config",
     .summary = "Print the manual of all settings, check the ones that are set, or print what is in "
                "effect",
-    .usage = "reference relay|engine|metrics, check relay|engine, print engine",
+    .usage = "reference relay|engine|metrics|engine-metrics, check relay|engine, print engine",
     .options = options,
     .run = run,
 };
