@@ -10,6 +10,7 @@
 
 #define LIST_BYTES_MAX 65536
 #define SIBLINGS_MAX 64 // keys of one section
+#define ROWS_MAX 128    // of a table with variables
 
 // Where a row's value stands. At most one of the two is there.
 struct found {
@@ -304,20 +305,16 @@ static void look_through(
 
 static void refuse_variable(const struct known *known, struct slice name)
 {
-    char variable[CONF_VARIABLE_SIZE];
-    const char *nearest = NULL;
-    char kept[CONF_VARIABLE_SIZE];
+    char variables[ROWS_MAX][CONF_VARIABLE_SIZE];
+    const char *names[ROWS_MAX];
     for (size_t i = 0; i < known->count; i++) {
-        conf_variable(known->file->prefix, known->rows[i].name, variable);
-        if (slice_eq(name, slice_str(variable))) {
+        conf_variable(known->file->prefix, known->rows[i].name, variables[i]);
+        names[i] = variables[i];
+        if (slice_eq(name, slice_str(variables[i]))) {
             return;
         }
-        const char *const candidate[] = {variable};
-        if (nearest == NULL && conf_nearest(name, candidate, 1) != NULL) {
-            memcpy(kept, variable, sizeof kept);
-            nearest = kept;
-        }
     }
+    const char *nearest = conf_nearest(name, names, known->count);
     conf_error(known->problems, "%.*s: there is no such variable%s%s%s", SLICE_ARG(name),
         nearest == NULL ? "" : "; is ", nearest == NULL ? "" : nearest,
         nearest == NULL ? "" : " meant?");
@@ -343,6 +340,7 @@ static void look_through_variables(const struct known *known)
 void conf_refuse_unknown(const struct conf_row *rows, size_t count, const char *const *extra,
     const struct conf_file *file, struct conf_problems *problems)
 {
+    weir_assert(count <= ROWS_MAX);
     struct known known = {rows, count, extra, file, problems};
     if (yml_is(file->root, YML_MAPPING)) {
         look_through(&known, file->root, SLICE_EMPTY);

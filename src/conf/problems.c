@@ -18,6 +18,8 @@ void conf_problems_fini(struct conf_problems *problems)
     buf_reset(&problems->warnings);
 }
 
+static void add_line(struct buf *out, const char *format, va_list args) WEIR_PRINTF(2, 0);
+
 static void add_line(struct buf *out, const char *format, va_list args)
 {
     char line[LINE_SIZE];

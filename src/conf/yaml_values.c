@@ -288,6 +288,10 @@ void yml_path(const struct yml_node *node, char text[YML_PATH_SIZE])
     memcpy(text, path + start, sizeof path - start);
 }
 
+static void write_line(char *line, size_t size, const struct yml_document *document,
+    const struct yml_node *node, struct yml_place at, const char *format, va_list args)
+    WEIR_PRINTF(6, 0);
+
 // "file:line:column: path: message"; without a node "file: message".
 static void write_line(char *line, size_t size, const struct yml_document *document,
     const struct yml_node *node, struct yml_place at, const char *format, va_list args)

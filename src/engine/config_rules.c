@@ -18,6 +18,9 @@ static void warn(struct config_loading *loading, enum engine_config_row row, con
     ...) WEIR_PRINTF(3, 4);
 
 static void write_message(char *line, size_t size, const struct config_loading *loading,
+    enum engine_config_row row, const char *format, va_list args) WEIR_PRINTF(5, 0);
+
+static void write_message(char *line, size_t size, const struct config_loading *loading,
     enum engine_config_row row, const char *format, va_list args)
 {
     char label[CONF_LABEL_SIZE];
@@ -75,6 +78,9 @@ static void rule_host(struct config_loading *loading)
             "\"%.120s\" is not usable; allowed: a host name like edge.example.com, without scheme, "
             "port and path, and no address",
             host);
+        // Nothing more is said about what it is not.
+        mem_free(loading->config->host);
+        loading->config->host = NULL;
         return;
     }
     replace(loading, &loading->config->host, name);
