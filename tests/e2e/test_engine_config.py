@@ -576,3 +576,28 @@ def test_an_address_that_is_taken_ends_the_start(file):
     assert result.returncode not in (0, 99)
     assert "192.0.2.1" in result.stderr
     assert os.path.exists(file.path)
+
+
+def test_the_example_file(tmp_path, pair):
+    """As it is shipped, but for the certificate's place and the secret in its variable."""
+    example = (weir.ROOT / "packaging/examples/engine.yml").read_text()
+    copy = tmp_path / "engine.yml"
+    copy.write_text(
+        example.replace("/etc/weir/engine.crt", str(pair[0])).replace(
+            "/etc/weir/engine.key", str(pair[1])
+        )
+    )
+    env = {"RSTREAM_ENGINE_AUTH__JWT__TOKEN_JWT_SECRET": SECRET}
+    result = weir.run("config", "check", "engine", "-c", str(copy), env=env)
+    assert (result.returncode, result.stderr) == (0, "")
+    # What it shows commented out is right, too: keys, in comments that hold nothing else.
+    shown = re.sub(r"^(\s*)# (\s*[a-z_]+:( [^ ].*)?)$", r"\1\2", copy.read_text(), flags=re.M)
+    shown = shown.replace("token_jwt_secret:\n", f"token_jwt_secret: {SECRET}\n")
+    shown = shown.replace("/var/lib/acme/challenges", str(tmp_path))
+    copy.write_text(shown)
+    copy.chmod(0o600)
+    result = weir.run("config", "print", "engine", "-c", str(copy))
+    assert (result.returncode, result.stderr) == (0, "")
+    for line in ("proxy_protocol: true", "public_port: 443", 'tcp_ports: "20000-20100"',
+                 "control_channels: 10000\n", "trusted_ips: true"):
+        assert line in result.stdout, line
