@@ -75,8 +75,6 @@ class Agent(Framed):
         self.engine = engine
         self.requests = 0
         self.lock = threading.Lock()  # serve's threads write too
-        self.streams = []
-        self.thread = None
         request = {
             "client_details": details(
                 engine.token() if token is None else token, protocol_version=version
@@ -92,7 +90,7 @@ class Agent(Framed):
         self.client_id = answer.ok.client_id
 
     def write(self, member, **fields):
-        with getattr(self, "lock", threading.Lock()):
+        with self.lock:
             super().write(member, **fields)
 
     # ---- Tunnels
@@ -178,16 +176,13 @@ class Agent(Framed):
                 except (EOFError, OSError):
                     return
                 if member == "proxy_conn_req":
-                    self.streams.append(part)
                     threading.Thread(target=one, args=(part,), daemon=True).start()
 
-        self.thread = threading.Thread(target=loop, daemon=True)
-        self.thread.start()
+        threading.Thread(target=loop, daemon=True).start()
 
 
 def dial(engine, target, token=None, zero_rtt=False, more=b"", **fields):
-    """A dial connection after its request. Without zero_rtt: (connection, StreamRsp), else with
-    None for the answer."""
+    """A dial connection after its request, whose record `more` shares. Nothing is read."""
     dialer = Framed(engine)
     envelope = rstrm.message(
         "stream_req",

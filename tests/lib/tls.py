@@ -113,14 +113,16 @@ class Pipe:
     def _open_record(self):
         """The plaintext of the record that was fed; empty for one that carries none."""
         try:
-            return self.tls.read(65536)
+            data = self.tls.read(65536)
         except ssl.SSLWantReadError:
             return b""
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
-            self.ended = "notify"
-            return b""
+        except ssl.SSLZeroReturnError:
+            data = b""
         finally:
             self._flush_quietly()
+        if not data:
+            self.ended = "notify"
+        return data
 
     def _flush_quietly(self):
         try:
