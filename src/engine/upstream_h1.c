@@ -55,7 +55,9 @@ void upstream_h1_arm(struct upstream *upstream)
         delay_ns = upstream_rest_ns(upstream);
     } else if (h1->phase == H1_LAST) {
         delay_ns = LAST_NS;
-    } else if (h1->phase == H1_HEAD && h1->interim_count == 0) {
+    } else if (h1->phase == H1_HEAD && h1->interim_count == 0 && h1->request_done &&
+               unsent(h1).len == 0) {
+        // Before that it is the request that has to move.
         delay_ns = upstream_first_byte_ns(upstream);
     }
     worker_arm_in(upstream->shard->worker, &upstream->timer, delay_ns);
