@@ -249,7 +249,7 @@ static bool take_body(struct h1_conn *conn, struct slice *bytes)
         return false;
     }
     push(conn, payload);
-    if (result == WEIR_CLOSED) {
+    if (result == WEIR_CLOSED || http1_body_done(&conn->body)) {
         end_body(conn);
     }
     return true;
