@@ -579,11 +579,7 @@ def test_metrics_of_requests(engine):
 
 
 def test_metrics_want_their_token(authority, tmp_path):
-    settings = {
-        "metrics": {
-            "prometheus": {"path": "numbers", "bearer_token": "s3cret", "listen_addr": "0.0.0.0:0"}
-        }
-    }
+    settings = {"metrics": {"prometheus": {"path": "numbers", "bearer_token": "s3cret"}}}
     engine = Engine(authority, tmp_path, settings)
     try:
         assert page(engine, "/numbers", "-H", "Authorization: Bearer s3cret")[0] == 200
