@@ -87,6 +87,10 @@ static void take_final(struct upstream *upstream, const struct http1_head *head,
     struct upstream_h1_state *h1 = &upstream->h1;
     struct exchange *exchange = h1->exchange;
     struct slice method = exchange->head_only ? SLICE("HEAD") : SLICE("GET");
+    if (exchange->connect && head->status < 300) {
+        upstream_h1_fail(upstream, EDGE_UPSTREAM_BAD); // it would look like a success of CONNECT
+        return;
+    }
     http1_body_init_response(&h1->body, head, method);
     answer->has_body = !http1_body_done(&h1->body);
     answer->has_length = head->has_content_length;

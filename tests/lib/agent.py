@@ -161,13 +161,15 @@ class Agent(Framed):
         """Gives every stream to handler(stream) in a thread of its own, until the channel ends."""
 
         def one(request):
-            stream = self.connect_back(request)
-            self.accept(request)
+            stream = None
             try:
+                stream = self.connect_back(request)
+                self.accept(request)
                 handler(stream)
             except (EOFError, OSError):
-                pass  # the visitor has gone
-            stream.close()
+                pass  # the visitor has gone, or the channel
+            if stream is not None:
+                stream.close()
 
         def loop():
             while True:
