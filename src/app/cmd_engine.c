@@ -24,6 +24,30 @@ static const struct option_row options[] = {
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
 
+// The first sentence; the manual has them all.
+static int first_sentence(const char *meaning)
+{
+    const char *end = strpbrk(meaning, ".;");
+    while (end != NULL && end[1] != ' ' && end[1] != '\0') {
+        end = strpbrk(end + 1, ".;");
+    }
+    return end == NULL ? (int)strlen(meaning) : (int)(end - meaning);
+}
+
+static void print_keys(void)
+{
+    size_t count;
+    const struct conf_row *rows = engine_config_rows(&count);
+    puts("\nkeys of the file, their defaults (*: required), and what they say; as a variable\n"
+         "tls.listen_addr is " ENGINE_VARIABLE_PREFIX "TLS__LISTEN_ADDR:");
+    for (size_t i = 0; i < count; i++) {
+        bool required = (rows[i].flags & CONF_REQUIRED) != 0;
+        const char *fallback = rows[i].fallback == NULL ? "-" : rows[i].fallback;
+        printf("  %-36s %-14s %.*s\n", rows[i].name, required ? "*" : fallback,
+            first_sentence(rows[i].meaning), rows[i].meaning);
+    }
+}
+
 static int run_engine(const char *const *values)
 {
     struct conf_problems problems;
@@ -81,4 +105,5 @@ const struct command command_engine = {
     .usage = "",
     .options = options,
     .run = run,
+    .print_more = print_keys,
 };

@@ -28,6 +28,9 @@ void command_print_help(const struct command *command)
         printf("  %-28s %s\n", left, row->meaning);
     }
     printf("  %-28s %s\n", "--help", "this text");
+    if (command->print_more != NULL) {
+        command->print_more();
+    }
 }
 
 static int find_option(const struct command *command, const char *text, size_t len)

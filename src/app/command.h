@@ -30,6 +30,7 @@ struct command {
     const char *usage; // behind "weir NAME"
     const struct option_row *options; // ended by a row without a name; --help is always there
     int (*run)(const struct command *command, int argc, char **argv);
+    void (*print_more)(void); // behind the options of --help; NULL: nothing
 };
 
 extern const struct command command_relay;

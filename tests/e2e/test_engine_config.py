@@ -400,7 +400,9 @@ def test_the_manual_names_every_key_that_is_printed(file):
     manual = weir.run("config", "reference", "engine").stdout
     committed = (weir.ROOT / "docs/reference/engine-configuration.md").read_text()
     assert manual == committed
+    usage = weir.run("engine", "--help").stdout
     for key in file.values():
+        assert f"\n  {key} " in usage, key
         assert f"| `{key}` | `RSTREAM_ENGINE_{key.upper().replace('.', '__')}`" in manual, key
 
 
