@@ -117,10 +117,10 @@ def _body(front, insecure_http1=True):
     return sample
 
 
-def _idle(programs, front, count):
+def _idle(programs, front, mode, count):
     before = edges.pss_bytes(front.pids)
     process = subprocess.Popen(
-        pinned(cores()[1], [programs.tls, "hold", "--port", front.port, "--name", front.host,
+        pinned(cores()[1], [programs.tls, mode, "--port", front.port, "--name", front.host,
                             "--server-pid", front.pids[0], "--count", count]),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
     try:
@@ -215,14 +215,17 @@ def _memory(run, kinds, results):
         for kind in (kind for kind in kinds if kind in TERMINATORS):
             with run.front(kind) as front:
                 results["idle"].setdefault(str(count), {})[kind] = _idle(
-                    run.programs, front, count)
+                    run.programs, front, "idle", count)
+    for kind in (kind for kind in kinds if kind in TERMINATORS):
+        with run.front(kind) as front:
+            results["asked"][kind] = _idle(run.programs, front, "hold", run.plan.idle[0])
 
 
 def measure(programs, kinds, plan):
     """Runs everything; returns one dictionary of raw samples."""
     begun = time.monotonic()
     results = {"plan": dataclasses.asdict(plan), "fronts": list(kinds), "cores": cores(),
-               "idle": {}, "workers": {"1": [], "2": []}}
+               "idle": {}, "asked": {}, "workers": {"1": [], "2": []}}
     for key in (*SCENARIOS, "latency", "body", "handshakes", "passthrough"):
         results[key] = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as scratch:

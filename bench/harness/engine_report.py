@@ -87,7 +87,10 @@ def _idle_rows(results):
         values = {kind: sample["bytes_per_connection"] / 1024 for kind, sample in samples.items()}
         rows.append(Row(f"{int(count):,} idle TLS connections: memory of one", "KiB", values,
                         "≤ 16 KiB", values.get("weir"), 16, f"{number(values.get('weir'))} KiB"))
-    return rows
+    asked = {kind: sample["bytes_per_connection"] / 1024
+             for kind, sample in results["asked"].items()}
+    return [*rows, Row("the same after one request (weir: and its stream to the agent)", "KiB",
+                       asked)]
 
 
 def rows_of(results):
@@ -132,8 +135,8 @@ def _method(results):
         "",
         "CPU is the processes' own clock (user and kernel). Requests by h2load; every one has to be "
         "answered 200. New connections by `weir-bench-tls connect`: full handshakes, orderly "
-        "closes. Memory is Pss before and 1.5 s after the connections, each of which has made one "
-        "request. 1 GiB is fetched by curl, which decrypts it on the same two cores, so its MB/s "
+        "closes. Memory is Pss before and 1.5 s after the connections; one that has made a request "
+        "keeps its stream to the agent, a TLS connection of its own, for http_idle_seconds. 1 GiB is fetched by curl, which decrypts it on the same two cores, so its MB/s "
         "say as much about curl. Passed through: the origin's own TLS, which nobody opens on the "
         "way; between weir and its agent it is encrypted a second time, which the others do not "
         "have to do.",

@@ -5,8 +5,8 @@
 //                  [--parallel C] [--deadline S]
 //       N full handshakes (no resumption), C at a time; each connection is closed when it stands, and
 //       counts when the server has closed its side too.
-//   weir-bench-tls hold ... the same, but each sends one request, takes the whole answer and stays
-//       until standard input ends.
+//   weir-bench-tls idle ... the same, but each stays until standard input ends.
+//   weir-bench-tls hold ... the same, and each has sent one request and taken the whole answer.
 //
 // Prints one JSON object: connections, seconds, and the server's CPU time in nanoseconds.
 #include <arpa/inet.h>
@@ -45,7 +45,8 @@ static struct {
     struct sockaddr_in address;
     SSL_CTX *context;
     int epoll;
-    bool hold;
+    bool ask;
+    bool stay;
     unsigned count;
     unsigned started;
     unsigned finished;
@@ -82,7 +83,7 @@ static void conn_finish(struct conn *conn)
 {
     conn->done = true;
     load.finished++;
-    if (!load.hold) {
+    if (!load.stay) {
         SSL_free(conn->tls);
         close(conn->fd);
     }
@@ -155,8 +156,12 @@ static void conn_go_on(struct conn *conn)
         }
         conn->shaken = true;
     }
-    if (!load.hold) {
+    if (!load.stay) {
         conn_say_goodbye(conn);
+        return;
+    }
+    if (!load.ask) {
+        conn_finish(conn);
         return;
     }
     if (!conn->asked) {
@@ -183,9 +188,11 @@ static void prepare(int argc, char **argv)
 {
     static const unsigned char alpn[] = "\x08http/1.1";
     struct rlimit files;
-    if (argc < 2 || (strcmp(argv[1], "connect") != 0 && strcmp(argv[1], "hold") != 0))
-        util_die("connect or hold?");
-    load.hold = strcmp(argv[1], "hold") == 0;
+    const char *mode = argc < 2 ? "" : argv[1];
+    load.ask = strcmp(mode, "hold") == 0;
+    load.stay = load.ask || strcmp(mode, "idle") == 0;
+    if (!load.stay && strcmp(mode, "connect") != 0)
+        util_die("connect, idle or hold?");
     load.name = option(argc, argv, "--name", NULL);
     load.count = (unsigned)atoi(option(argc, argv, "--count", NULL));
     load.address = (struct sockaddr_in){.sin_family = AF_INET,
@@ -229,7 +236,7 @@ int main(int argc, char **argv)
         (double)(util_now_ns() - begun_ns) / 1e9,
         (unsigned long long)(util_process_cpu_ns(server) - cpu_ns));
     fflush(stdout);
-    if (load.hold) {
+    if (load.stay) {
         alarm(0);
         while (getchar() != EOF)
             continue;
