@@ -154,15 +154,17 @@ class Pipe:
     def recv_exact(self, size, timeout=None):
         """So many bytes; EOFError when the peer ends before."""
         deadline = time.monotonic() + (timeout or self.timeout)
-        data = b""
-        while len(data) < size:
+        pieces = []
+        left = size
+        while left > 0:
             if not self.records and not self._fetch(deadline):
-                raise EOFError(f"{len(data)} of {size} bytes, then {self.ended}")
+                raise EOFError(f"{size - left} of {size} bytes, then {self.ended}")
             piece = self.records.pop(0)
-            data += piece
-        if len(data) > size:
-            self.records.insert(0, data[size:])
-        return data[:size]
+            if len(piece) > left:
+                self.records.insert(0, piece[left:])
+            pieces.append(piece[:left])
+            left -= len(pieces[-1])
+        return b"".join(pieces)
 
     def recv_until(self, end, timeout=None):
         """Everything up to and including `end`."""
