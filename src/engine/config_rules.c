@@ -161,7 +161,7 @@ static void rule_metrics(struct config_loading *loading)
 
 static bool same_address(const struct conf_listen *a, const struct conf_listen *b)
 {
-    return a->host != NULL && b->host != NULL && a->port == b->port && a->port != 0 &&
+    return a->host != NULL && b->host != NULL && a->port == b->port &&
            (a->host[0] == '\0' || b->host[0] == '\0' || strcmp(a->host, b->host) == 0);
 }
 
