@@ -255,6 +255,12 @@ static bool take_body(struct h1_conn *conn, struct slice *bytes)
     return true;
 }
 
+// Answers that the visitor does not take: the next request waits for him.
+static bool is_behind(const struct h1_conn *conn)
+{
+    return outgo_waiting(&conn->out) > EXCHANGE_HELD_HIGH / 2;
+}
+
 // Takes a piece off the front of bytes; false when they have to wait, or more have to come.
 static bool take(struct h1_conn *conn, struct slice *bytes)
 {
@@ -263,7 +269,7 @@ static bool take(struct h1_conn *conn, struct slice *bytes)
     }
     switch (conn->state) {
     case H1_HEAD:
-        return take_head(conn, bytes);
+        return !is_behind(conn) && take_head(conn, bytes);
     case H1_EXCHANGE:
         if (conn->exchange.upgraded && !conn->back_full) {
             push(conn, *bytes);
@@ -319,7 +325,7 @@ static size_t read_room(const struct h1_conn *conn)
 {
     switch (conn->state) {
     case H1_HEAD:
-        return READ_HEAD_MAX;
+        return is_behind(conn) && conn->in.len > 0 ? 0 : READ_HEAD_MAX;
     case H1_EXCHANGE:
         if (conn->visitor_ended || conn->back_full) {
             return 0;
@@ -496,18 +502,25 @@ static void on_silence(struct h1_conn *conn)
     }
 }
 
+static void on_head_timer(struct h1_conn *conn)
+{
+    struct slice bytes = SLICE_EMPTY;
+    if (!outgo_empty(&conn->out)) {
+        conn_end(conn, true); // he does not even take the last answer
+    } else if (conn->in.len > 0) {
+        buf_reset(&conn->in);
+        refuse(conn, &bytes, EDGE_REQUEST_TIMEOUT);
+    } else {
+        part(conn);
+    }
+}
+
 static void on_timer(struct timer *timer)
 {
     struct h1_conn *conn = container_of(timer, struct h1_conn, timer);
     switch (conn->state) {
     case H1_HEAD:
-        if (conn->in.len > 0) {
-            struct slice bytes = SLICE_EMPTY;
-            buf_reset(&conn->in);
-            refuse(conn, &bytes, EDGE_REQUEST_TIMEOUT);
-        } else {
-            part(conn);
-        }
+        on_head_timer(conn);
         break;
     case H1_EXCHANGE:
         on_silence(conn);

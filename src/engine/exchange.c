@@ -18,8 +18,6 @@
 // 2. ended is set before the call that tells the other side, so that nobody ends it twice.
 #include "engine/exchange.h"
 
-#include <stdio.h>
-
 #include "engine/api.h"
 #include "engine/config.h"
 #include "engine/directory.h"
@@ -32,6 +30,7 @@
 #include "obs/log.h"
 
 #define NO_ERROR EDGE_ERROR_COUNT
+#define FORWARDED_SYNTAX_MAX 64 // what is constant of a Forwarded field
 
 // ---- Where it goes ------------------------------------------------------------------------------
 
@@ -41,12 +40,23 @@ static void close_books(struct exchange *exchange)
     exchange->back = NULL;
 }
 
+static size_t add_to_line(struct exchange *exchange, size_t len, struct slice text)
+{
+    size_t room = sizeof exchange->line - 1 - len;
+    size_t taken = text.len < room ? text.len : room;
+    memcpy(exchange->line + len, text.at, taken);
+    return len + taken;
+}
+
 static void describe(struct exchange *exchange, const struct request_head *head)
 {
     ptrdiff_t mark = slice_find(head->target, '?'); // queries hold tokens
-    struct slice path = mark < 0 ? head->target : slice_of(head->target.at, (size_t)mark);
-    (void)snprintf(exchange->line, sizeof exchange->line, "%.*s %.*s%.*s", SLICE_ARG(head->method),
-        SLICE_ARG(head->authority), SLICE_ARG(path));
+    size_t len = add_to_line(exchange, 0, head->method);
+    len = add_to_line(exchange, len, SLICE(" "));
+    len = add_to_line(exchange, len, head->authority);
+    len = add_to_line(
+        exchange, len, mark < 0 ? head->target : slice_of(head->target.at, (size_t)mark));
+    exchange->line[len] = '\0';
 }
 
 static void begin(struct exchange *exchange, const struct request_head *head)
@@ -294,18 +304,34 @@ static void make_request_id(struct exchange *exchange)
     exchange->request_id[EXCHANGE_ID_SIZE - 1] = '\0';
 }
 
+static bool is_peers(const struct http1_header *field)
+{
+    return slice_eq_nocase(field->name, SLICE("x-forwarded-for")) && field->value.len > 0;
+}
+
 // X-Forwarded-For of a proxy that we believe, and the proxy's own address behind it.
 static void write_peers(
     const struct exchange *exchange, const struct request_head *head, struct buf *scratch)
 {
     for (size_t i = 0; i < head->field_count; i++) {
-        const struct http1_header *field = &head->fields[i];
-        if (slice_eq_nocase(field->name, SLICE("x-forwarded-for")) && field->value.len > 0) {
-            buf_append_slice(scratch, field->value);
+        if (is_peers(&head->fields[i])) {
+            buf_append_slice(scratch, head->fields[i].value);
             buf_append_str(scratch, ", ");
         }
     }
     buf_append_str(scratch, exchange->visitor->peer_text);
+}
+
+// What the two below may take.
+static size_t facts_room(const struct request_head *head)
+{
+    size_t room = 2 * IP_TEXT_SIZE + head->authority.len + FORWARDED_SYNTAX_MAX;
+    for (size_t i = 0; i < head->field_count; i++) {
+        if (is_peers(&head->fields[i])) {
+            room += head->fields[i].value.len + 2;
+        }
+    }
+    return room;
 }
 
 // RFC 7239 section 4: an IPv6 address is quoted, and so is a host that may have a port.
@@ -330,7 +356,7 @@ static bool write_facts(const struct exchange *exchange, const struct request_he
     if (!from_proxy && !config->forwarded) {
         return true;
     }
-    if (buf_reserve(scratch, BLOCK_SIZE) == NULL) {
+    if (buf_reserve(scratch, facts_room(head)) == NULL) {
         return false;
     }
     size_t start = scratch->len;

@@ -356,6 +356,19 @@ def test_a_visitor_that_does_not_read_stops_the_service(engine, publish, version
     visitor.close()
 
 
+def test_large_answers_to_pipelined_requests_wait_for_a_slow_visitor(engine, publish):
+    size = 2 * 1024 * 1024
+    publish("slow", answers(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size, b"x" * size))
+    visitor = visit(engine, "slow")
+    visitor.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
+    request = f"GET / HTTP/1.1\r\nHost: {engine.name('slow')}\r\n\r\n".encode()
+    visitor.send(request * 4)
+    assert not visitor.quiet(1)
+    for _ in range(4):
+        status, _, body = read_answer(visitor, 60)
+        assert status == 200 and body == b"x" * size
+
+
 def test_an_answer_that_is_cut_does_not_look_whole(engine, publish):
     cut = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
     publish("cut", closes_behind(cut))

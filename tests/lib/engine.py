@@ -100,7 +100,7 @@ class Engine:
             raise AssertionError(f"the engine did not start: {self.stderr()!r}") from None
         self.port = started["port"]
         self.metrics_port = started.get("metricsPort")
-        self.http_port = started.get("httpPort")
+        self.http_port = started["redirectPort"]
         self.address = ("127.0.0.1", self.port)
         weir.live.append(self)
 
