@@ -8,4 +8,5 @@ set(SOURCES
   outgo.c page.c params.c parting.c policy.c properties.c properties_make.c proxied.c raw_stream.c
   redirect.c registration.c route.c scope.c token.c token_mint.c tunnel.c tunnel_host.c upstream.c
   upstream_h1.c upstream_h1_answer.c upstream_h2.c upstream_h2_answer.c upstream_pool.c
-  upstream_request.c upstream_tls.c visitor.c visitor_raw.c watch.c watch_frames.c)
+  upstream_request.c upstream_tls.c visitor.c visitor_raw.c watch.c watch_frames.c
+  watch_snapshot.c)

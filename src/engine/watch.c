@@ -13,16 +13,12 @@
 // 5. After every call that may write, the watcher may be gone: exchange->ended says so.
 #include "engine/watch_internal.h"
 
-#include <stdio.h>
-
 #include "base/mem.h"
 #include "base/time.h"
-#include "proto/json_write.h"
 #include "sys/clock.h"
 
 #define QUEUE_EVENTS_MAX 1024
 #define QUEUE_BYTES_MAX (1u << 20)
-#define PIECE_LEN (32u * 1024)     // of a snapshot; more are not begun
 #define PIECE_BYTES_MAX (1u << 20) // the last object of it may be this large
 #define WRITES_PER_TURN 8
 #define TICK_NS (15 * NS_PER_S) // keep-alive of SSE; every other one a ping of WebSockets
@@ -177,95 +173,11 @@ static bool write_message(struct watcher *watcher, struct slice text, bool last)
 
 // ---- Snapshots.
 
-static bool shows_client(const struct watcher *watcher, const struct client *client)
-{
-    return !watcher->params.no_clients && token_lists_clients(watcher->token) &&
-           filter_passes_client(watcher->params.clients, client);
-}
-
-static bool shows_tunnel(const struct watcher *watcher, const struct tunnel *tunnel)
-{
-    return !watcher->params.no_tunnels && token_reaches(watcher->token, SCOPE_LIST, tunnel) &&
-           filter_passes_tunnel(watcher->params.tunnels, tunnel);
-}
-
-static void append_begin(struct watcher *watcher, struct buf *piece)
-{
-    char id[FEED_ID_SIZE];
-    char taken[TIME_ISO_SIZE];
-    feed_make_id(watcher->shard->engine->feed, id);
-    time_to_iso(watcher->snapshot.taken_ms, taken);
-    buf_printf(piece,
-        "{\"id\":\"%s\",\"type\":\"state.initial\",\"created_at\":\"%s\","
-        "\"object\":{\"snapshot_at\":\"%s\",\"clients\":[",
-        id, taken, taken);
-}
-
-static void append_object(struct watcher *watcher, struct slice json, struct buf *piece)
-{
-    if (watcher->need_comma) {
-        buf_append_byte(piece, ',');
-    }
-    buf_append_slice(piece, json);
-    watcher->need_comma = true;
-}
-
-static void append_clients(struct watcher *watcher, struct buf *piece)
-{
-    while (watcher->next < watcher->snapshot.client_count && piece->len < PIECE_LEN) {
-        const struct client *client = watcher->snapshot.clients[watcher->next++];
-        if (shows_client(watcher, client)) {
-            append_object(watcher, client->json, piece);
-        }
-    }
-}
-
-static void append_tunnels(struct watcher *watcher, struct buf *piece)
-{
-    while (watcher->next < watcher->snapshot.tunnel_count && piece->len < PIECE_LEN) {
-        const struct tunnel *tunnel = watcher->snapshot.tunnels[watcher->next++];
-        if (shows_tunnel(watcher, tunnel)) {
-            append_object(watcher, tunnel->json, piece);
-        }
-    }
-}
-
-static void enter(struct watcher *watcher, enum watch_phase phase)
-{
-    watcher->phase = phase;
-    watcher->next = 0;
-    watcher->need_comma = false;
-}
-
-// Appends a piece of the snapshot, and moves on to LIVE with the last.
-static void append_piece(struct watcher *watcher, struct buf *piece)
-{
-    if (watcher->phase == WATCH_BEGIN) {
-        append_begin(watcher, piece);
-        enter(watcher, WATCH_CLIENTS);
-    }
-    if (watcher->phase == WATCH_CLIENTS) {
-        append_clients(watcher, piece);
-        if (watcher->next < watcher->snapshot.client_count) {
-            return;
-        }
-        buf_append_str(piece, "],\"tunnels\":[");
-        enter(watcher, WATCH_TUNNELS);
-    }
-    append_tunnels(watcher, piece);
-    if (watcher->next < watcher->snapshot.tunnel_count) {
-        return;
-    }
-    buf_append_str(piece, "]}}");
-    enter(watcher, WATCH_LIVE);
-    snapshot_fini(&watcher->snapshot);
-}
-
 // False when the watcher is gone.
 static bool write_piece(struct watcher *watcher)
 {
     struct buf piece = BUF_INIT(PIECE_BYTES_MAX);
-    append_piece(watcher, &piece);
+    watch_append_piece(watcher, &piece);
     if (piece.failed) {
         buf_reset(&piece);
         cut(watcher, EDGE_INTERNAL);
@@ -286,7 +198,7 @@ static bool begin_again(struct watcher *watcher)
     }
     watcher->stale = false;
     watcher->number = watcher->snapshot.feed_number;
-    enter(watcher, WATCH_BEGIN);
+    watcher->phase = WATCH_BEGIN;
     return true;
 }
 
@@ -318,8 +230,8 @@ static void queue_push(struct watcher *watcher, struct feed_event *event)
 
 static bool shows(const struct watcher *watcher, const struct feed_event *event)
 {
-    return event->client != NULL ? shows_client(watcher, event->client)
-                                 : shows_tunnel(watcher, event->tunnel);
+    return event->client != NULL ? watch_shows_client(watcher, event->client)
+                                 : watch_shows_tunnel(watcher, event->tunnel);
 }
 
 static void hear(struct watcher *watcher, struct feed_event *event)

@@ -63,6 +63,12 @@ void watch_fail_with(struct watcher *watcher, uint16_t code, const char *reason)
 // The peer's close frame came. The same.
 void watch_answer_close(struct watcher *watcher, struct slice payload);
 
+// ---- watch_snapshot.c
+bool watch_shows_client(const struct watcher *watcher, const struct client *client);
+bool watch_shows_tunnel(const struct watcher *watcher, const struct tunnel *tunnel);
+// Appends a piece of the snapshot (some tens of KiB), and moves on to LIVE with the last.
+void watch_append_piece(struct watcher *watcher, struct buf *piece);
+
 // ---- watch_frames.c
 // Takes bytes of the peer. False when the watcher is gone, or parting.
 bool watch_take(struct watcher *watcher, struct slice bytes);
