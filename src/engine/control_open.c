@@ -72,7 +72,7 @@ static void refuse(struct engine_shard *shard, struct arrival *arrival,
     struct log_line line;
     char peer[IP_TEXT_SIZE];
     struct buf words = BUF_INIT(RSTRM_FRAME_MAX);
-    struct rstrm_error error = {refusal->code, slice_str(refusal->message)};
+    struct rstrm_error error = {(int32_t)refusal->code, slice_str(refusal->message)};
     struct rstrm_message message = {
         .kind = RSTRM_OPEN_CONTROL_CHANNEL_RSP, .open_control_channel_rsp.error = &error};
     ip_to_text(&arrival->peer.ip, peer);

@@ -185,7 +185,7 @@ static void refuse(struct control *control, struct slice request_id,
     const struct tunnel_refusal *refusal, bool conflict)
 {
     struct log_line line;
-    struct rstrm_error error = {refusal->code, slice_str(refusal->message)};
+    struct rstrm_error error = {(int32_t)refusal->code, slice_str(refusal->message)};
     count_refusal(control->shard, refusal->code, conflict);
     log_begin(&line, LOG_TUNNEL_REFUSED);
     log_text(&line, "clientId", control->client->id);

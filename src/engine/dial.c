@@ -62,7 +62,7 @@ static void free_dial(struct dial *dial)
 
 static void write_error(struct buf *words, enum rstrm_code code, const char *text)
 {
-    struct rstrm_error error = {code, slice_str(text)};
+    struct rstrm_error error = {(int32_t)code, slice_str(text)};
     struct rstrm_message message = {.kind = RSTRM_STREAM_RSP, .stream_rsp.error = &error};
     if (rstrm_encode(words, &message) != WEIR_OK) {
         buf_reset(words); // then the end alone must do

@@ -45,6 +45,8 @@ char *reader_copy(struct reader *reader, struct slice text)
     return copy;
 }
 
+static char *format_text(struct reader *reader, const char *format, va_list args) WEIR_PRINTF(2, 0);
+
 static char *format_text(struct reader *reader, const char *format, va_list args)
 {
     char text[2048];

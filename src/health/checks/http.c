@@ -171,7 +171,7 @@ static bool has_header(const char *const *headers, const char *name)
 static void collect_headers(const struct check_spec *spec, const char *lines[HEADERS_MAX])
 {
     static const char *const ours[] = {
-        "User-Agent: portoser-health/" WEIR_VERSION, "Accept: */*", "Connection: close",
+        ("User-Agent: portoser-health/" WEIR_VERSION), "Accept: */*", "Connection: close",
         "Content-Type:", // libcurl would call every body a form
     };
     size_t count = 0;
