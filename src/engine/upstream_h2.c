@@ -255,7 +255,8 @@ static void flush(struct upstream *upstream)
     }
     stream_want(&upstream->stream, WATCH_READ | (all ? 0 : (unsigned)WATCH_WRITE));
     if (nghttp2_session_want_read(h2->session) == 0 && h2->out.len == 0) {
-        end_all(upstream, EDGE_UPSTREAM_CLOSED);
+        // With exchanges left only after a GOAWAY of ours, to somebody who does not speak h2.
+        end_all(upstream, EDGE_UPSTREAM_BAD);
     } else if (h2->some_low) {
         wake_fronts(upstream);
     }

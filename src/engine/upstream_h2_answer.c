@@ -35,12 +35,15 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 {
     struct upstream_h2 *h2 = ((struct upstream *)arg)->h2;
     struct packed_field field = {(uint32_t)name_len, (uint32_t)value_len};
-    (void)session;
-    (void)frame;
     (void)flags;
     h2->block_list_size += name_len + value_len + 32;
     if (h2->block_list_size > H2_HEADER_LIST_MAX || ++h2->block_count > FIELDS_MAX) {
-        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+        struct h2_stream *stream =
+            nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+        if (stream != NULL) {
+            upstream_h2_broken(stream, false, EDGE_UPSTREAM_BAD);
+        }
+        return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; // resets it
     }
     buf_append(&h2->block, &field, sizeof field);
     buf_append(&h2->block, name, name_len);
