@@ -19,7 +19,7 @@ class Site:
         self.host = engine.name(label)
         self.streams = 0  # that were opened
         self.agent = Agent(engine)
-        self.agent.tunnel(
+        self.tunnel = self.agent.tunnel(
             type="bytestream", publish=True, protocol="http", hostname=label, **properties
         )
         if handler is not None:
