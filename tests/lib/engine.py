@@ -12,10 +12,18 @@ import threading
 import time
 
 from lib import tls, weir
+from lib.wait import eventually
 
 HOST = "edge.test"
 SECRET = "the-secret-of-the-engine-in-these-tests"
 STOP_TIMEOUT_S = 20
+OPEN = {  # metrics of what is open now
+    "weir_engine_control_channels",
+    "weir_engine_tunnels",
+    "weir_engine_streams_active",
+    "weir_engine_connections_pending",
+    "weir_engine_watch_subscribers",
+}
 
 
 def _b64(data):
@@ -103,6 +111,7 @@ class Engine:
         self.http_port = started["redirectPort"]
         self.address = ("127.0.0.1", self.port)
         weir.live.append(self)
+        self.baseline = self.descriptors()
 
     def write_config(self, **changes):
         self.settings = _merged(self.settings, changes)
@@ -167,8 +176,12 @@ class Engine:
     # ---- Books
 
     def metrics(self):
+        settings = self.settings["metrics"]["prometheus"]
+        path = settings.get("path", "/metrics").lstrip("/")
+        bearer = f"Authorization: Bearer {settings.get('bearer_token')}"
+        url = f"http://127.0.0.1:{self.metrics_port}/{path}"
         answer = subprocess.run(
-            ["curl", "-sf", "--noproxy", "*", f"http://127.0.0.1:{self.metrics_port}/metrics"],
+            ["curl", "-sf", "--noproxy", "*", "-H", bearer, url],
             capture_output=True,
             text=True,
             timeout=10,
@@ -182,9 +195,22 @@ class Engine:
             assert word not in text, text
         assert not self.log.bad, self.log.bad[:3]
 
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
     def check_books(self):
+        """After a test that has closed its connections: everything that was opened is gone."""
         assert self.process.poll() is None, f"the engine has ended: {self.stderr()}"
         self.check_sanitizers()
+        if self.metrics_port is None:
+            return
+
+        def settled():
+            counts = self.metrics()
+            left = {k: v for k, v in counts.items() if k.partition("{")[0] in OPEN and v != 0}
+            return not left and self.descriptors() <= self.baseline
+
+        eventually(settled, "nothing is open")
 
     # ---- End
 

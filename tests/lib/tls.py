@@ -212,13 +212,21 @@ class Pipe:
 
     def close(self):
         """Without a word in TLS, as a process that dies does."""
-        if self in live:
-            live.remove(self)
-        self.sock.close()
+        try:
+            # A thread that waits for bytes would keep the connection open behind a close.
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._forget()
 
     def reset(self):
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
+        self._forget()
+
+    def _forget(self):
+        if self in live:
+            live.remove(self)
+        self.sock.close()
 
     @property
     def protocol(self):
