@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The shipped alert rules over live scrapes of a real Prometheus (spec 3.4, 14.8)."""
+from lib import weir
+from lib.agent import Agent
+from lib.engine import Engine
 from lib.platform import Answer
 from lib.prometheus import Prometheus
 from lib.wait import eventually
@@ -34,8 +37,40 @@ def judge(world, prometheus):
 
 def test_alerts_over_a_live_scrape(start, tmp_path):
     world = start(RELAY_ADMISSION_TIMEOUT_MS="1100")
-    prometheus = Prometheus(world.relay, tmp_path)
+    target = f"{world.relay.host}:{world.relay.port}"
+    prometheus = Prometheus(tmp_path, "relay.rules.yml", target, weir.ADMIN_TOKEN)
     try:
         judge(world, prometheus)
     finally:
         prometheus.stop()
+
+
+def test_alerts_of_an_engine(authority, tmp_path):
+    settings = {"metrics": {"prometheus": {"bearer_token": "s3cret"}}}
+    engine = Engine(authority, tmp_path, settings)
+    prometheus = Prometheus(
+        tmp_path, "engine.rules.yml", f"127.0.0.1:{engine.metrics_port}", "s3cret"
+    )
+    try:
+        agents = [Agent(engine) for _ in range(5)]
+        channels = "weir_engine_control_channels"
+        eventually(lambda: prometheus.value(channels) == 5, "a scrape", SCRAPE_S)
+        rules = prometheus.rules()
+        assert len(rules) == 7
+        eventually(
+            lambda: all(rule["health"] == "ok" for rule in prometheus.rules().values()),
+            "every rule is evaluated",
+            SCRAPE_S,
+        )
+        # The test's certificate ends within days, or it does not: the alert knows.
+        left = prometheus.value("weir_engine_cert_not_after_timestamp_seconds - time()")
+        assert bool(prometheus.alerts("EngineCertificateExpires")) == (left < 7 * 86400)
+        for agent in agents:
+            agent.close()
+        pending(prometheus, "EngineAgentsLost")
+        assert not prometheus.alerts("EngineDown")
+        engine.stop()
+        assert pending(prometheus, "EngineDown")[0]["job"] == "edge"
+    finally:
+        prometheus.stop()
+        engine.kill()

@@ -14,6 +14,7 @@ import websockets
 
 from lib.agent import Agent, dial, echo, http_echo
 from lib.engine import HOST, SECRET, Engine
+from lib.h2_visitor import Visitor
 from lib.wait import eventually
 
 READ = ["tunnels.resources.read-only"]
@@ -412,6 +413,50 @@ def test_websocket(engine):
             assert two.close_code == 1000
 
     asyncio.run(run())
+
+
+def test_websocket_over_h2(engine):
+    """RFC 8441, frame by frame."""
+    visitor = Visitor(engine, engine.host)
+    stream = visitor.raw_request(
+        [
+            (":method", "CONNECT"),
+            (":protocol", "websocket"),
+            (":scheme", "https"),
+            (":authority", engine.host),
+            (":path", "/api/websocket"),
+            ("authorization", f"Bearer {engine.token()}"),
+            ("sec-websocket-version", "13"),
+        ],
+        end=False,
+    )
+    answer = visitor.answers[stream]
+    assert visitor.read(lambda: answer.body.endswith(b"]}}"))
+    assert answer.status == 200
+    assert answer.body[0] == 0x81
+    assert b'"type":"state.initial"' in answer.body
+    answer.body = b""
+    visitor.send(stream, b"\x89\x81\0\0\0\0a")
+    assert visitor.read(lambda: answer.body == b"\x8a\x01a")
+    agent = Agent(engine)
+    assert visitor.read(lambda: agent.client_id.encode() in answer.body)
+    visitor.send(stream, b"\x88\x82\0\0\0\0\x03\xe8", end=True)
+    assert visitor.read(lambda: answer.ended)
+    assert answer.body.endswith(b"\x88\x02\x03\xe8")
+    assert answer.reset is None
+    # The connection goes on.
+    assert visitor.get(engine.host, "/api/openapi.json").status == 200
+
+
+def test_a_watcher_that_leaves_is_forgotten(engine):
+    async def run():
+        connection = await socket(engine, token=engine.token())
+        await receive(connection)
+        connection.transport.abort()
+
+    asyncio.run(run())
+    name = 'weir_engine_watch_subscribers{transport="websocket"}'
+    eventually(lambda: engine.metrics()[name] == 0, "nobody watches")
 
 
 def test_websocket_is_refused(engine):

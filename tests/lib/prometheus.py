@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Prometheus on loopback that scrapes one relay and evaluates the alert rules we ship."""
+"""A real Prometheus on loopback that scrapes one server and evaluates the alert rules we ship."""
 import json
 import re
 import subprocess
@@ -10,21 +10,23 @@ import urllib.request
 from lib import weir
 from lib.wait import eventually
 
-RULES = weir.ROOT / "packaging/prometheus/relay.rules.yml"
+RULES = weir.ROOT / "packaging/prometheus"
 
 
 class Prometheus:
-    def __init__(self, relay, directory):
+    """rules: a file of packaging/prometheus; target: host:port; token: of the scrape."""
+
+    def __init__(self, directory, rules, target, token):
         (directory / "prometheus.yml").write_text(
             json.dumps(  # JSON is YAML
                 {
                     "global": {"scrape_interval": "500ms", "evaluation_interval": "500ms"},
-                    "rule_files": [str(RULES)],
+                    "rule_files": [str(RULES / rules)],
                     "scrape_configs": [
                         {
                             "job_name": "edge",
-                            "authorization": {"credentials": weir.ADMIN_TOKEN},
-                            "static_configs": [{"targets": [f"{relay.host}:{relay.port}"]}],
+                            "authorization": {"credentials": token},
+                            "static_configs": [{"targets": [target]}],
                         }
                     ],
                 }
