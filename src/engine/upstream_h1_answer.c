@@ -21,8 +21,11 @@ static bool carries(const struct upstream *upstream, const struct exchange *exch
 static void push(struct upstream *upstream, struct slice payload)
 {
     struct exchange *exchange = upstream->h1.exchange;
-    if (payload.len > 0 && !exchange_body(exchange, payload) && carries(upstream, exchange)) {
-        upstream->h1.paused = true;
+    if (payload.len > 0) {
+        bool more = exchange_body(exchange, payload);
+        if (carries(upstream, exchange)) {
+            upstream->h1.paused = !more; // what it said last counts
+        }
     }
 }
 

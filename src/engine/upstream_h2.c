@@ -561,7 +561,6 @@ static void on_end(struct exchange *exchange, const struct http1_header *trailer
 static void on_resume(struct exchange *exchange)
 {
     struct h2_stream *stream = exchange->back_state;
-    stream->paused = false;
     upstream_h2_arm(stream);
     (void)nghttp2_session_consume_stream(
         stream->upstream->h2->session, stream->id, stream->held_len);

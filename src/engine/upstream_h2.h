@@ -37,14 +37,13 @@ struct h2_stream {
     struct http1_header *trailers;  // owned
     size_t trailer_count;
     struct timer timer;
-    size_t held_len; // of the answer, pushed while the front wanted no more
+    size_t held_len; // of the answer, pushed since the front last wanted more
     int32_t id;
     unsigned interim_count;
     bool has_body;
     bool request_done; // the front has ended it
     bool sleeps;       // nghttp2 waits for more of the body
     bool front_waits;
-    bool paused;   // the front takes no more
     bool answered; // the final head is through
     bool repeatable;
 };

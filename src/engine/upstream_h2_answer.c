@@ -175,16 +175,11 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         return 0;
     }
     upstream_h2_arm(stream);
-    if (!exchange_body(stream->exchange, slice_of((const char *)bytes, len))) {
-        stream->paused = true;
-    }
-    if (stream->exchange == NULL) {
-        return 0;
-    }
-    if (stream->paused) {
-        stream->held_len += len;
-    } else {
-        (void)nghttp2_session_consume_stream(session, id, len);
+    bool more = exchange_body(stream->exchange, slice_of((const char *)bytes, len));
+    stream->held_len += len;
+    if (more && stream->exchange != NULL) {
+        (void)nghttp2_session_consume_stream(session, id, stream->held_len);
+        stream->held_len = 0;
     }
     return 0;
 }

@@ -182,6 +182,16 @@ class Pipe:
         self.records = []
         return data
 
+    def recv_some(self):
+        """What is here, and what one read of the socket brings."""
+        if self.ended is None:
+            self._more(time.monotonic() + self.timeout)
+        while self.ended is None and self._feed_record():
+            self.records.append(self._open_record())
+        data = b"".join(self.records)
+        self.records = []
+        return data
+
     def quiet(self, seconds):
         """Nothing comes for so long, not even an end."""
         if self.records:
