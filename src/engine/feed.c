@@ -20,6 +20,7 @@
 #include "sys/entropy.h"
 
 #define INBOX_MAX 4096
+#define EVENTS_PER_TURN 64 // each goes to all watchers of the worker
 #define EVENT_BYTES_MAX (1u << 20)
 
 struct inbox {
@@ -181,22 +182,30 @@ static struct feed_event *make_event(
 
 // ---- Delivery.
 
+// Moves what one turn delivers to `events`. True when more is left.
+static bool take_some(struct inbox *inbox, struct list *events, bool *ret_missed)
+{
+    pthread_mutex_lock(&inbox->lock);
+    for (int i = 0; i < EVENTS_PER_TURN && !list_empty(&inbox->events); i++) {
+        list_push_back(events, list_pop_front(&inbox->events));
+        inbox->count--;
+    }
+    *ret_missed = inbox->missed;
+    inbox->missed = false;
+    inbox->posted = !list_empty(&inbox->events);
+    bool more = inbox->posted;
+    pthread_mutex_unlock(&inbox->lock);
+    return more;
+}
+
 static void on_post(struct worker *worker, struct job *job)
 {
     struct inbox *inbox = container_of(job, struct inbox, job);
     struct list events;
-    (void)worker;
-    list_init(&events);
-    pthread_mutex_lock(&inbox->lock);
-    bool missed = inbox->missed;
     struct list *node;
-    while ((node = list_pop_front(&inbox->events)) != NULL) {
-        list_push_back(&events, node);
-    }
-    inbox->count = 0;
-    inbox->missed = false;
-    inbox->posted = false;
-    pthread_mutex_unlock(&inbox->lock);
+    bool missed;
+    list_init(&events);
+    bool more = take_some(inbox, &events, &missed);
     if (missed) {
         inbox->deliver(inbox->arg, NULL);
     }
@@ -204,6 +213,9 @@ static void on_post(struct worker *worker, struct job *job)
         struct feed_event *event = event_of(node, inbox->index);
         inbox->deliver(inbox->arg, event);
         feed_event_unref(event);
+    }
+    if (more) {
+        worker_post(worker, &inbox->job, on_post);
     }
 }
 

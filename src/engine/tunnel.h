@@ -48,7 +48,7 @@ struct tunnel {
     // Effective and complete, as OpenTunnelRsp returns them (spec section 4.8).
     struct rstrm_tunnel_properties properties;
     struct rstrm_timestamp created; // what properties.creation_date points to
-    struct slice json; // owned; the object of spec section 8.5, online
+    struct slice json;              // owned; the object of spec section 8.5, online
 
     unsigned worker;  // that holds its control channel
     uint64_t channel; // number of that control channel, never used twice
