@@ -11,6 +11,8 @@
 // 3. Deadlines: VISITOR_HEAD_NS for the first SETTINGS and for a header block, http_idle_seconds
 //    without a stream, PING_NS of silence before a ping and again until its answer, and
 //    VISITOR_SILENCE_NS for a stream.
+// 4. NO_RFC7540_PRIORITIES is not offered: nghttp2 1.52 then frees a frame twice when memory runs
+//    out while it queues one (session_attach_stream_item forgets to detach it).
 #include "engine/edge_h2.h"
 
 #include "base/mem.h"
@@ -332,7 +334,6 @@ static bool greet(struct h2_conn *conn)
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, H2_HEAD_LIST_MAX},
         {NGHTTP2_SETTINGS_ENABLE_CONNECT_PROTOCOL, 1},
-        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
     return nghttp2_submit_settings(conn->session, NGHTTP2_FLAG_NONE, settings,
                sizeof settings / sizeof *settings) == 0 &&
