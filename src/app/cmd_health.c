@@ -415,6 +415,9 @@ static int run(const struct command *command, int argc, char **argv)
 {
     const char *values[OPTION_COUNT] = {NULL};
     static struct ask ask;
+    if (argc > 0 && strcmp(argv[0], "serve") == 0) {
+        return command_health_serve.run(&command_health_serve, argc - 1, argv + 1);
+    }
     bool names_only = has_separator(argc, argv);
     int count;
     int exit_code;
@@ -429,7 +432,7 @@ static int run(const struct command *command, int argc, char **argv)
 const struct command command_health = {
     .name = "health",
     .summary = "Check the services of a registry.yml",
-    .usage = "[SERVICE [MACHINE]] | check SERVICE | check-all | status SERVICE | registry "
+    .usage = "[SERVICE [MACHINE]] | check SERVICE | check-all | status SERVICE | serve | registry "
              "validate|show|path",
     .options = options,
     .run = run,

@@ -5,7 +5,10 @@
 
 #include <stdbool.h>
 
+struct command;
 struct health_setup;
+
+extern const struct command command_health_serve;
 
 // what: "validate", "show" or "path". Returns the exit code.
 int cmd_health_registry(const char *what, struct health_setup *setup, bool json);

@@ -97,6 +97,9 @@ static void remember(struct target *target, const struct check_record *record, b
     target->last = *record;
     target->has_last = true;
     target->results[kind]++;
+    target->outcomes |= 1u << record->outcome;
+    target->monitor->outcomes[record->outcome].count++;
+    target->monitor->outcomes[record->outcome].last_wall_ms = record->wall_ms;
     if (!passed) {
         target->last_failure_wall_ms = record->wall_ms;
         return;

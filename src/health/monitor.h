@@ -37,6 +37,7 @@ struct target {
     unsigned pass_count;
     unsigned pass_next;
     uint64_t results[RESULT_KIND_COUNT];
+    uint32_t outcomes; // a bit for each enum check_outcome that was seen
     // Set through the API, over what the registry says.
     struct maintenance maintenance;
     char maintenance_reason[128];
@@ -85,7 +86,11 @@ struct monitor {
     struct check_room room;
     struct timer clock_watch;
     uint64_t slept_ns; // how far the boot clock is ahead of the monotonic one
-    size_t round_left; // checks of a round that have not ended
+    struct {
+        uint64_t count;
+        uint64_t last_wall_ms;
+    } outcomes[CHECK_OUTCOME_COUNT]; // of all results so far
+    size_t round_left;               // checks of a round that have not ended
 };
 
 // Takes the registry over, also on failure.

@@ -347,6 +347,7 @@ static void read_machines(struct reader *reader, const struct yml_node *root)
         const struct yml_node *map = i == 0 ? hosts : machines;
         if (!yml_is_null(map) && !yml_is(map, YML_MAPPING)) {
             reader_error(reader, map, "must be a map of names to machines");
+            reader->registry->broken = true;
         }
         yml_for_each (node, yml_is(map, YML_MAPPING) ? map : NULL) {
             if (reader_machine(reader, node->key) == NULL) {
@@ -492,6 +493,7 @@ static void read_services(struct reader *reader, const struct yml_node *root)
     }
     if (!yml_is(services, YML_MAPPING)) {
         reader_error(reader, services, "must be a map of names to services");
+        reader->registry->broken = true;
         return;
     }
     yml_for_each (node, services) {

@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "health/monitor.h"
+#include "proto/json_write.h"
 
 #define VIEW_ISSUES_MAX 4
 #define VIEW_NONE (-1.0)
@@ -83,17 +84,26 @@ enum weir_result view_of_monitor(struct view *view, const struct monitor *monito
     const struct view_filter *filter) WEIR_MUST_CHECK;
 void view_fini(struct view *view);
 
-// ---- Writing (view_text.c)
-
-struct view_style {
-    bool color;
-    bool by_machine; // grouped under the machines' names
-};
+// ---- JSON (view_json.c)
 
 // One document as `weir health --json-output` prints it, without a line end (spec section 6.2).
 void view_write_json(const struct view *view, struct buf *out);
-// The bare service object.
+// The bare service object of the command line.
 void view_write_service_json(const struct view_service *service, struct buf *out);
+// The API's: into an object that is open; all services as an array; one object.
+void view_write_service_members(const struct view_service *service, struct json_writer *writer);
+void view_write_services(const struct view *view, struct json_writer *writer, const char *key);
+void view_write_machine(const struct view_machine *machine, struct json_writer *writer);
+// null for 0.
+void view_write_time(struct json_writer *writer, const char *key, uint64_t wall_ms);
+
+// ---- Text (view_text.c)
+
+struct view_style {
+    bool color;
+    bool by_machine; // in the order of the machines
+};
+
 // Head line and table.
 void view_write_table(const struct view *view, const struct view_style *style, struct buf *out);
 // One service on several lines.

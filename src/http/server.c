@@ -165,7 +165,9 @@ void http_answer(struct http_conn *conn, const struct http_answer *answer)
     }
     buf_printf(&conn->out, "Content-Length: %zu\r\n%s%s\r\n", answer->body.len,
         answer->headers == NULL ? "" : answer->headers, close ? "Connection: close\r\n" : "");
-    buf_append_slice(&conn->out, answer->body);
+    if (!answer->head_only) {
+        buf_append_slice(&conn->out, answer->body);
+    }
     start_answer(conn);
 }
 

@@ -34,6 +34,7 @@ struct http_answer {
     const char *headers;      // complete extra lines, or NULL
     struct slice body;
     unsigned status;
+    bool head_only; // the answer to HEAD: the body is measured, and not sent
 };
 
 typedef void http_handler_fn(struct http_request *request);

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lib import targets, weir
+from lib import health, targets, weir
 from lib.wait import eventually
 
 REMOTE = "198.51.100.7"  # an address that is nobody's
@@ -39,44 +39,9 @@ def bad():
         server.stop()
 
 
-class Lab:
-    """A registry of the test's own, and weir on it."""
-
-    def __init__(self, directory):
-        self.directory = directory
-        self.env = {"HOME": str(directory), "XDG_RUNTIME_DIR": str(directory / "run")}
-        (directory / "run").mkdir(mode=0o700)
-
-    def write(self, checks, hosts=None, **services):
-        """checks: health_check maps by service; services: whole entries by service."""
-        hosts = hosts or {"here": {"ip": "127.0.0.1"}}
-        first = next(iter(hosts))
-        entries = {name: {"current_host": first, "health_check": c} for name, c in checks.items()}
-        path = self.directory / "registry.yml"
-        # JSON is YAML.
-        path.write_text(json.dumps({"hosts": hosts, "services": {**entries, **services}}, indent=1))
-        return path
-
-    def run(self, *args, env=None, **kwargs):
-        registry = str(self.directory / "registry.yml")
-        return weir.run(
-            "health", *args, "--registry", registry, env={**self.env, **(env or {})}, **kwargs
-        )
-
-    def check(self, check, env=None, hosts=None):
-        """The service object of one check."""
-        self.write({"it": check}, hosts)
-        done = self.run("it", "--json-output", "--once", env=env)
-        assert done.stderr == "", done.stderr
-        return json.loads(done.stdout)
-
-    def message(self, check, **kwargs):
-        return self.check(check, **kwargs)["last_result"]["message"]
-
-
 @pytest.fixture
 def lab(tmp_path):
-    return Lab(tmp_path)
+    return health.Lab(tmp_path)
 
 
 # ---- http

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// weir health serve: the monitor and its API.
+#include <stdio.h>
+
+#include "app/cmd_health.h"
+#include "app/command.h"
+#include "app/health_part.h"
+#include "base/mem.h"
+
+#define LOG_LINES_KEPT 1000
+
+enum {
+    OPTION_REGISTRY,
+    OPTION_LISTEN,
+    OPTION_TOKENS,
+    OPTION_PUBLIC_READ,
+    OPTION_IMPLICIT,
+    OPTION_COMPOSE,
+    OPTION_COMPAT,
+    OPTION_COUNT
+};
+
+static const struct option_row options[] = {
+    [OPTION_REGISTRY] = {"--registry", "PATH", "the registry.yml to read (CADDY_REGISTRY_PATH)"},
+    [OPTION_LISTEN] = {"--listen", "ADDR:PORT",
+        "where the API is; 127.0.0.1:8988 (BIND_HOST, BACKEND_PORT)"},
+    [OPTION_TOKENS] = {"--tokens", "FILE", "who may use the API: lines of TOKEN ROLE"},
+    [OPTION_PUBLIC_READ] = {"--public-read", "BOOL",
+        "reading takes no token; true on loopback, else false"},
+    [OPTION_IMPLICIT] = {"--implicit-checks", NULL,
+        "a service with a port but without a check gets a tcp check"},
+    [OPTION_COMPOSE] = {"--legacy-compose-health", NULL, "run health checks of compose files here"},
+    [OPTION_COMPAT] = {"--compat-rollup", NULL, "an unknown service makes its machine unhealthy"},
+    [OPTION_COUNT] = {NULL, NULL, NULL},
+};
+
+static int run_monitor(const char *const *values)
+{
+    struct health_part *health = mem_zalloc(sizeof *health);
+    if (health == NULL) {
+        fputs("weir: out of memory\n", stderr);
+        return EXIT_FAILED;
+    }
+    int exit_code =
+        health_part_init(health, &(struct health_part_options){
+                                     .registry = values[OPTION_REGISTRY],
+                                     .listen = values[OPTION_LISTEN],
+                                     .tokens = values[OPTION_TOKENS],
+                                     .public_read = values[OPTION_PUBLIC_READ],
+                                     .implicit_checks = values[OPTION_IMPLICIT] != NULL,
+                                     .legacy_compose_health = values[OPTION_COMPOSE] != NULL,
+                                     .compat_rollup = values[OPTION_COMPAT] != NULL,
+                                 });
+    if (exit_code == EXIT_FINE) {
+        exit_code = process_run(&(struct process_options){
+            .parts = (struct part *[]){&health->part},
+            .part_count = 1,
+            .workers = 1,
+            .max_logs = LOG_LINES_KEPT,
+        });
+    }
+    health_part_fini(health);
+    mem_free(health);
+    return exit_code;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    const char *values[OPTION_COUNT] = {NULL};
+    int count;
+    int exit_code;
+    if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
+        return exit_code;
+    }
+    if (count > 0) {
+        fprintf(stderr,
+            "weir health serve: \"%s\" is not understood; see weir health serve --help\n", argv[0]);
+        return EXIT_USAGE;
+    }
+    return run_monitor(values);
+}
+
+const struct command command_health_serve = {
+    .name = "health serve",
+    .summary = "Check the services of a registry.yml continuously, and serve what is known of them",
+    .usage = "",
+    .options = options,
+    .run = run,
+};

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/health_part.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/command.h"
+#include "base/number.h"
+
+#define DESCRIPTORS (512 + 32 + 256 + 1024) // sockets, ssh, programs, requests
+#define PROBLEM_SIZE (REGISTRY_PATH_SIZE + 256)
+
+static struct health_part *health_part_of(struct part *part)
+{
+    return container_of(part, struct health_part, part);
+}
+
+// ---- Where to listen
+
+static const char *variable(const struct health_part *part, const char *name)
+{
+    const struct conf_source *source = &part->setup.dotenv.source;
+    const char *value = source->get(source->arg, name);
+    return value == NULL || value[0] == '\0' ? NULL : value;
+}
+
+static bool parse_listen(const char *text, struct sys_address *ret_address)
+{
+    const char *colon = strrchr(text, ':');
+    char host[64];
+    uint64_t port;
+    return colon != NULL &&
+           slice_to_text(slice_of(text, (size_t)(colon - text)), host, sizeof host) &&
+           number_parse_u64(slice_str(colon + 1), 65535, &port) == WEIR_OK &&
+           sys_address_parse(host, (uint16_t)port, ret_address) == WEIR_OK;
+}
+
+static bool find_listen(struct health_part *part, const char *option)
+{
+    char text[128];
+    const char *host = variable(part, "BIND_HOST");
+    const char *port = variable(part, "BACKEND_PORT");
+    if (option == NULL) {
+        snprintf(text, sizeof text, "%s:%s", host == NULL ? "127.0.0.1" : host,
+            port == NULL ? "8988" : port);
+    }
+    if (parse_listen(option == NULL ? text : option, &part->options.listen)) {
+        return true;
+    }
+    fprintf(stderr, "weir health: \"%s\" is not usable to listen on; allowed: ADDR:PORT\n",
+        option == NULL ? text : option);
+    return false;
+}
+
+static bool find_access(struct health_part *part, const struct health_part_options *options)
+{
+    bool loopback = ip_is_loopback(&part->options.listen.ip);
+    bool given = options->public_read != NULL;
+    part->options.tokens_path = options->tokens;
+    part->options.public_read = given ? strcmp(options->public_read, "true") == 0 : loopback;
+    if (given && !part->options.public_read && strcmp(options->public_read, "false") != 0) {
+        fprintf(stderr, "weir health: --public-read \"%s\" is not usable; allowed: true, false\n",
+            options->public_read);
+        return false;
+    }
+    if (!loopback && options->tokens == NULL) {
+        fputs("weir health: listening beyond this machine wants --tokens FILE, so that not "
+              "everybody may start checks and maintenance\n",
+            stderr);
+        return false;
+    }
+    return true;
+}
+
+// ---- Life
+
+static enum weir_result open_health(
+    struct part *part, struct crew *crew, char *problem, size_t size)
+{
+    struct health_part *self = health_part_of(part);
+    (void)crew;
+    return health_init(&self->health, &self->options, problem, size);
+}
+
+static enum weir_result start_worker(
+    struct part *part, struct worker *worker, char *problem, size_t size)
+{
+    if (worker->index != 0) {
+        return WEIR_OK;
+    }
+    enum weir_result result = health_start(&health_part_of(part)->health, worker);
+    if (result != WEIR_OK) {
+        snprintf(problem, size, "the health monitor cannot start: %s", weir_result_text(result));
+    }
+    return result;
+}
+
+static void log_started(struct part *part)
+{
+    const struct health *health = &health_part_of(part)->health;
+    char host[IP_TEXT_SIZE];
+    struct log_line line;
+    ip_to_text(&health->address.ip, host);
+    log_begin(&line, LOG_HEALTH_STARTED);
+    log_text(&line, "host", host);
+    log_u64(&line, "port", health->address.port);
+    log_text(&line, "registry", health->options.registry_path);
+    log_u64(&line, "services", health->monitor.registry->service_count);
+    log_u64(&line, "machines", health->monitor.registry->machines_declared);
+    log_bool(&line, "registryLoaded", health->reload_ok);
+    log_end(&line);
+}
+
+static const char *reload(struct part *part)
+{
+    return health_reload(&health_part_of(part)->health) ? "registry, tokens" : NULL;
+}
+
+static void on_drained(void *arg)
+{
+    part_drained(arg);
+}
+
+static void drain(struct part *part)
+{
+    health_drain(&health_part_of(part)->health, on_drained, part);
+}
+
+static void stop_worker(struct part *part, struct worker *worker)
+{
+    if (worker->index == 0) {
+        health_stop(&health_part_of(part)->health);
+    }
+}
+
+static void close_health(struct part *part)
+{
+    health_fini(&health_part_of(part)->health);
+}
+
+static const struct part_ops ops = {
+    .name = "health",
+    .stopping = LOG_HEALTH_STOPPING,
+    .stopped = LOG_HEALTH_STOPPED,
+    .open = open_health,
+    .start_worker = start_worker,
+    .started = log_started,
+    .reload = reload,
+    .drain = drain,
+    .stop_worker = stop_worker,
+    .close = close_health,
+};
+
+int health_part_init(struct health_part *part, const struct health_part_options *options)
+{
+    char problem[PROBLEM_SIZE];
+    part->part = (struct part){
+        .ops = &ops,
+        .descriptors = DESCRIPTORS,
+        .descriptors_setting = "the number of checks at once",
+        .drain_max_ns = HEALTH_DRAIN_MAX_NS,
+    };
+    int exit_code = health_setup_open(&part->setup, options->registry, problem, sizeof problem);
+    if (exit_code != EXIT_FINE) {
+        fprintf(stderr, "weir health: %s\n", problem);
+        return exit_code;
+    }
+    part->setup.options.implicit_checks = options->implicit_checks;
+    part->setup.options.legacy_compose_health = options->legacy_compose_health;
+    part->options.registry_path = part->setup.path;
+    part->options.registry = part->setup.options;
+    part->options.ssh_dir = health_setup_ssh_dir(&part->setup);
+    part->options.compat_rollup = options->compat_rollup;
+    if (!find_listen(part, options->listen) || !find_access(part, options)) {
+        return EXIT_USAGE;
+    }
+    return EXIT_FINE;
+}
+
+void health_part_fini(struct health_part *part)
+{
+    health_setup_close(&part->setup);
+}

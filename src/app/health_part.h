@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The health monitor as a part of a process. It lives on worker 0.
+#ifndef WEIR_APP_HEALTH_PART_H
+#define WEIR_APP_HEALTH_PART_H
+
+#include "app/health_setup.h"
+#include "app/process.h"
+#include "health/health.h"
+
+struct health_part {
+    struct part part;
+    struct health_setup setup;
+    struct health_options options;
+    struct health health;
+};
+
+struct health_part_options {
+    const char *registry;    // of --registry, or NULL
+    const char *listen;      // "ADDR:PORT", or NULL
+    const char *tokens;      // a file, or NULL
+    const char *public_read; // "true", "false", or NULL: on loopback
+    bool implicit_checks;
+    bool legacy_compose_health;
+    bool compat_rollup;
+};
+
+// Says on standard error what is wrong and returns the exit code, EXIT_FINE when it can run. part
+// is zeroed before.
+int health_part_init(struct health_part *part, const struct health_part_options *options);
+void health_part_fini(struct health_part *part);
+
+#endif

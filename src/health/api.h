@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// The HTTP API of a running monitor.
+#ifndef WEIR_HEALTH_API_H
+#define WEIR_HEALTH_API_H
+
+#include "http/server.h"
+
+// For struct http_options: everything is answered by api_handle.
+extern const struct http_route api_no_routes[];
+// http_owner is the struct health.
+void api_handle(struct http_request *request);
+
+#endif

@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: Apache-2.0
+// Services, machines, problems and events in the shapes of spec section 4.3.
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "base/time.h"
+#include "health/api_internal.h"
+#include "sys/clock.h"
+
+#define MS_PER_HOUR UINT64_C(3600000)
+#define MS_PER_DAY (24 * MS_PER_HOUR)
+#define HEATMAP_DAYS_MAX 366
+#define TIMELINE_HOURS_MAX 87600
+
+// ---- Problems
+
+static bool is_affected(const struct target *target, unsigned outcome)
+{
+    return (target->outcomes & 1u << outcome) != 0;
+}
+
+static void write_problem(
+    const struct monitor *monitor, struct json_writer *writer, unsigned outcome)
+{
+    bool grave = false;
+    jsonw_object_begin(writer, NULL);
+    jsonw_text(writer, "problem_type", check_outcome_label(outcome));
+    jsonw_u64(writer, "count", monitor->outcomes[outcome].count);
+    view_write_time(writer, "last_seen", monitor->outcomes[outcome].last_wall_ms);
+    jsonw_array_begin(writer, "services_affected");
+    for (size_t i = 0; i < monitor->target_count; i++) {
+        const struct target *target = monitor->targets[i];
+        if (is_affected(target, outcome)) {
+            jsonw_text(writer, NULL, target->service->name);
+            grave = grave || state_status(&target->state) == HEALTH_UNHEALTHY;
+        }
+    }
+    jsonw_array_end(writer);
+    jsonw_text(writer, "severity", grave ? "high" : "medium");
+    jsonw_object_end(writer);
+}
+
+void api_write_problems(
+    const struct health *health, struct json_writer *writer, const char *key, size_t max)
+{
+    const struct monitor *monitor = &health->monitor;
+    bool written[CHECK_OUTCOME_COUNT] = {[OUTCOME_PASS] = true};
+    jsonw_array_begin(writer, key);
+    for (size_t n = 0; n < max; n++) {
+        unsigned most = CHECK_OUTCOME_COUNT;
+        for (unsigned i = 0; i < CHECK_OUTCOME_COUNT; i++) {
+            bool more = most == CHECK_OUTCOME_COUNT ||
+                        monitor->outcomes[i].count > monitor->outcomes[most].count;
+            if (!written[i] && monitor->outcomes[i].count > 0 && more) {
+                most = i;
+            }
+        }
+        if (most == CHECK_OUTCOME_COUNT) {
+            break;
+        }
+        written[most] = true;
+        write_problem(monitor, writer, most);
+    }
+    jsonw_array_end(writer);
+}
+
+void api_problems(struct api_request *request)
+{
+    struct buf document = BUF_INIT(API_DOCUMENT_MAX);
+    struct json_writer writer;
+    json_writer_init(&writer, &document);
+    api_write_problems(request->health, &writer, NULL, CHECK_OUTCOME_COUNT);
+    api_answer_json(request, 200, &document);
+}
+
+// ---- Services
+
+// A view of what the filter lets through, and a document to write it into. False after a 500.
+static bool open_view(
+    struct api_request *request, const struct view_filter *filter, struct view *view)
+{
+    if (view_of_monitor(view, &request->health->monitor, filter) == WEIR_OK) {
+        return true;
+    }
+    view_fini(view);
+    api_answer_error(request, 500, "Internal server error");
+    return false;
+}
+
+void api_all_services(struct api_request *request)
+{
+    static const struct view_filter all = {0};
+    struct buf document = BUF_INIT(API_DOCUMENT_MAX);
+    struct json_writer writer;
+    struct view view;
+    if (!open_view(request, &all, &view)) {
+        return;
+    }
+    json_writer_init(&writer, &document);
+    view_write_services(&view, &writer, NULL);
+    view_fini(&view);
+    api_answer_json(request, 200, &document);
+}
+
+// Opens the view of one service; false after a refusal.
+static bool open_service(struct api_request *request, struct slice machine, struct view *view)
+{
+    struct view_filter filter = {.service = slice_str(request->parts[0]), .machine = machine};
+    if (!open_view(request, &filter, view)) {
+        return false;
+    }
+    if (view->service_count > 0) {
+        return true;
+    }
+    char message[API_PART_SIZE + 32];
+    snprintf(message, sizeof message, "Service '%s' not found", request->parts[0]);
+    view_fini(view);
+    api_answer_error(request, 404, message);
+    return false;
+}
+
+void api_service(struct api_request *request)
+{
+    char machine[API_PART_SIZE];
+    struct buf document = BUF_INIT(API_DOCUMENT_MAX);
+    struct json_writer writer;
+    struct view view;
+    api_text(request, "machine", machine, sizeof machine);
+    if (!open_service(request, slice_str(machine), &view)) {
+        return;
+    }
+    const struct service *service = view.services[0].target->service;
+    json_writer_init(&writer, &document);
+    jsonw_object_begin(&writer, NULL);
+    view_write_service_members(&view.services[0], &writer);
+    jsonw_array_begin(&writer, "dependencies");
+    for (size_t i = 0; i < service->dependency_count; i++) {
+        jsonw_text(&writer, NULL, service->dependencies[i]);
+    }
+    jsonw_array_end(&writer);
+    if (service->description == NULL) {
+        jsonw_null(&writer, "description");
+    } else {
+        jsonw_text(&writer, "description", service->description);
+    }
+    jsonw_object_end(&writer);
+    view_fini(&view);
+    api_answer_json(request, 200, &document);
+}
+
+// A pair that is not known is no 404 here.
+void api_service_at(struct api_request *request)
+{
+    struct view_filter filter = {
+        .service = slice_str(request->parts[0]), .machine = slice_str(request->parts[1])};
+    struct buf document = BUF_INIT(API_DOCUMENT_MAX);
+    struct json_writer writer;
+    struct view view;
+    if (!open_view(request, &filter, &view)) {
+        return;
+    }
+    json_writer_init(&writer, &document);
+    jsonw_object_begin(&writer, NULL);
+    if (view.service_count > 0) {
+        view_write_service_members(&view.services[0], &writer);
+    } else {
+        jsonw_text(&writer, "service", request->parts[0]);
+        jsonw_text(&writer, "machine", request->parts[1]);
+        jsonw_text(&writer, "status", "unknown");
+        jsonw_u64(&writer, "health_score", 0);
+        jsonw_array_begin(&writer, "issues");
+        jsonw_text(&writer, NULL, "no such service on this machine");
+        jsonw_array_end(&writer);
+        view_write_time(&writer, "last_checked", sys_wall_ms());
+        jsonw_null(&writer, "uptime_seconds");
+        jsonw_null(&writer, "response_time_ms");
+    }
+    jsonw_object_end(&writer);
+    view_fini(&view);
+    api_answer_json(request, 200, &document);
+}
+
+// What the cards of existing dashboards read.
+void api_service_card(struct api_request *request)
+{
+    struct buf document = BUF_INIT(API_DOCUMENT_MAX);
+    struct json_writer writer;
+    struct view view;
+    if (!open_service(request, SLICE_EMPTY, &view)) {
+        return;
+    }
+    const struct view_service *row = &view.services[0];
+    bool healthy = row->status == HEALTH_HEALTHY;
+    json_writer_init(&writer, &document);
+    jsonw_object_begin(&writer, NULL);
+    view_write_service_members(row, &writer);
+    jsonw_bool(&writer, "healthy", healthy);
+    jsonw_text(&writer, "output", row->message == NULL ? "" : row->message);
+    jsonw_text(&writer, "trend", row->consecutive_failures > 0 ? "degrading" : "improving");
+    jsonw_array_begin(&writer, "problems");
+    if (row->problem_type != NULL) {
+        jsonw_object_begin(&writer, NULL);
+        jsonw_text(&writer, "name", row->problem_type);
+        jsonw_text(&writer, "description", row->message);
+        jsonw_object_end(&writer);
+    }
+    jsonw_array_end(&writer);
+    jsonw_array_begin(&writer, "observations");
+    if (row->message != NULL) {
+        jsonw_object_begin(&writer, NULL);
+        jsonw_text(&writer, "type", row->problem_type == NULL ? "success" : "warning");
+        jsonw_text(&writer, "name", row->check_type);
+        jsonw_text(&writer, "message", row->message);
+        jsonw_object_end(&writer);
+    }
+    jsonw_array_end(&writer);
+    jsonw_object_end(&writer);
+    view_fini(&view);
+    api_answer_json(request, 200, &document);
+}
+
+void api_machine(struct api_request *request)
+{
+    struct view_filter filter = {.machine = slice_str(request->parts[0])};
+    struct buf document = BUF_INIT(API_DOCUMENT_MAX);
+    struct json_writer writer;
+    struct view view;
+    if (!open_view(request, &filter, &view)) {
+        return;
+    }
+    if (view.machine_count == 0) {
+        view_fini(&view);
+        api_answer_error(request, 404, "Machine not found");
+        return;
+    }
+    json_writer_init(&writer, &document);
+    jsonw_object_begin(&writer, NULL);
+    jsonw_key(&writer, SLICE("machine"));
+    view_write_machine(&view.machines[0], &writer);
+    view_write_services(&view, &writer, "services");
+    jsonw_object_end(&writer);
+    view_fini(&view);
+    api_answer_json(request, 200, &document);
+}
+
+// ---- The other roll-up (spec section 3.3)
+
+static enum place_status place_of(const struct view_service *row)
+{
+    static const enum place_status places[HEALTH_STATUS_COUNT] = {
+        [HEALTH_UNKNOWN] = PLACE_UNKNOWN,
+        [HEALTH_UNHEALTHY] = PLACE_DOWN,
+        [HEALTH_DEGRADED] = PLACE_DEGRADED,
+        [HEALTH_HEALTHY] = PLACE_HEALTHY,
+    };
+    return row->disabled || row->maintenance ? PLACE_SKIPPED : places[row->status];
+}
+
+static void write_place(
+    const struct view *view, const struct view_machine *machine, struct json_writer *writer)
+{
+    unsigned counts[PLACE_STATUS_COUNT] = {0};
+    jsonw_object_begin(writer, NULL);
+    jsonw_text(writer, "pi", machine->machine);
+    jsonw_array_begin(writer, "services");
+    for (size_t i = 0; i < view->service_count; i++) {
+        if (strcmp(view->services[i].machine, machine->machine) == 0) {
+            counts[place_of(&view->services[i])]++;
+            jsonw_text(writer, NULL, view->services[i].service);
+        }
+    }
+    jsonw_array_end(writer);
+    jsonw_text(writer, "status", place_status_name(rollup_place(counts)));
+    view_write_time(writer, "last_checked", machine->last_checked_ms);
+    jsonw_object_end(writer);
+}
+
+void api_cluster(struct api_request *request)
+{
+    static const struct view_filter all = {0};
+    unsigned counts[PLACE_STATUS_COUNT] = {0};
+    struct buf document = BUF_INIT(API_DOCUMENT_MAX);
+    struct json_writer writer;
+    struct view view;
+    if (!open_view(request, &all, &view)) {
+        return;
+    }
+    for (size_t i = 0; i < view.service_count; i++) {
+        counts[place_of(&view.services[i])]++;
+    }
+    json_writer_init(&writer, &document);
+    jsonw_object_begin(&writer, NULL);
+    jsonw_text(&writer, "overall_status", place_status_name(rollup_places(counts)));
+    jsonw_array_begin(&writer, "pis");
+    for (size_t i = 0; i < view.machine_count; i++) {
+        write_place(&view, &view.machines[i], &writer);
+    }
+    jsonw_array_end(&writer);
+    view_write_time(&writer, "timestamp", view.wall_ms);
+    jsonw_object_end(&writer);
+    view_fini(&view);
+    api_answer_json(request, 200, &document);
+}
+
+// ---- Events
+
+static void write_status(struct json_writer *writer, const char *key, unsigned status)
+{
+    if (status == EVENT_NO_STATUS) {
+        jsonw_null(writer, key);
+    } else {
+        jsonw_text(writer, key, health_status_name(status));
+    }
+}
+
+static void write_event(struct json_writer *writer, const struct health_event *event)
+{
+    char id[32];
+    snprintf(id, sizeof id, "evt-%06llu", (unsigned long long)event->id);
+    jsonw_object_begin(writer, NULL);
+    jsonw_text(writer, "id", id);
+    jsonw_text(writer, "event_type", event_type_name(event->type));
+    jsonw_string(writer, "service", event->service);
+    jsonw_string(writer, "machine", event->machine);
+    view_write_time(writer, "timestamp", event->wall_ms);
+    write_status(writer, "previous_status", event->previous);
+    write_status(writer, "new_status", event->status);
+    jsonw_string(writer, "message", event->message);
+    jsonw_object_begin(writer, "details");
+    jsonw_object_end(writer);
+    jsonw_object_end(writer);
+}
+
+struct timeline_filter {
+    char service[API_PART_SIZE];
+    char machine[API_PART_SIZE];
+    char type[64];
+    uint64_t since_ms;
+    uint64_t limit;
+};
+
+static bool wants(const struct timeline_filter *filter, const struct health_event *event)
+{
+    return (filter->service[0] == '\0' || slice_eq(event->service, slice_str(filter->service))) &&
+           (filter->machine[0] == '\0' || slice_eq(event->machine, slice_str(filter->machine))) &&
+           (filter->type[0] == '\0' || strcmp(event_type_name(event->type), filter->type) == 0);
+}
+
+void api_timeline(struct api_request *request)
+{
+    struct timeline_filter filter;
+    struct buf document = BUF_INIT(API_DOCUMENT_MAX);
+    struct json_writer writer;
+    uint64_t now_ms = sys_wall_ms();
+    uint64_t count = 0;
+    int64_t hours;
+    int64_t limit;
+    if (!api_number(request, "hours", 24, &hours) || !api_number(request, "limit", 1000, &limit)) {
+        return;
+    }
+    hours = hours < 0 ? 0 : hours > TIMELINE_HOURS_MAX ? TIMELINE_HOURS_MAX : hours;
+    filter.since_ms = now_ms - (uint64_t)hours * MS_PER_HOUR;
+    filter.limit = limit < 0 ? 0 : (uint64_t)limit;
+    api_text(request, "service", filter.service, sizeof filter.service);
+    api_text(request, "machine", filter.machine, sizeof filter.machine);
+    api_text(request, "type", filter.type, sizeof filter.type);
+    json_writer_init(&writer, &document);
+    jsonw_object_begin(&writer, NULL);
+    jsonw_array_begin(&writer, "events");
+    for (size_t i = 0; count < filter.limit; i++) {
+        const struct health_event *event = event_ring_newest(&request->health->events, i);
+        if (event == NULL || event->wall_ms < filter.since_ms) {
+            break;
+        }
+        if (wants(&filter, event)) {
+            write_event(&writer, event);
+            count++;
+        }
+    }
+    jsonw_array_end(&writer);
+    jsonw_u64(&writer, "total_events", count);
+    view_write_time(&writer, "start_time", filter.since_ms);
+    view_write_time(&writer, "end_time", now_ms);
+    jsonw_object_end(&writer);
+    api_answer_json(request, 200, &document);
+}
+
+// ---- Heatmap: days and services, and how often each went down.
+
+struct cell {
+    unsigned medium; // transitions into degraded
+    unsigned high;   // into unhealthy
+};
+
+static void count_cells(
+    const struct health *health, uint64_t first_day, size_t days, struct cell *cells)
+{
+    const struct registry *registry = health->monitor.registry;
+    for (size_t i = 0;; i++) {
+        const struct health_event *event = event_ring_newest(&health->events, i);
+        if (event == NULL || event->wall_ms / MS_PER_DAY < first_day) {
+            return;
+        }
+        if (event->type != EVENT_STATUS_CHANGE) {
+            continue;
+        }
+        for (size_t s = 0; s < registry->service_count; s++) {
+            if (slice_eq(event->service, slice_str(registry->services[s].name))) {
+                struct cell *cell = &cells[s * days + event->wall_ms / MS_PER_DAY - first_day];
+                cell->medium += event->status == HEALTH_DEGRADED;
+                cell->high += event->status == HEALTH_UNHEALTHY;
+            }
+        }
+    }
+}
+
+static void write_day(struct json_writer *writer, const char *key, uint64_t day)
+{
+    char text[TIME_ISO_SIZE];
+    time_to_iso(day * MS_PER_DAY, text);
+    jsonw_string(writer, key, slice_of(text, strlen("2026-01-01")));
+}
+
+static void write_cell(
+    struct json_writer *writer, uint64_t day, const char *service, const struct cell *cell)
+{
+    jsonw_object_begin(writer, NULL);
+    write_day(writer, "date", day);
+    jsonw_text(writer, "service", service);
+    jsonw_u64(writer, "problem_count", cell->medium + cell->high);
+    jsonw_object_begin(writer, "severity_breakdown");
+    if (cell->medium > 0) {
+        jsonw_u64(writer, "medium", cell->medium);
+    }
+    if (cell->high > 0) {
+        jsonw_u64(writer, "high", cell->high);
+    }
+    jsonw_object_end(writer);
+    jsonw_object_end(writer);
+}
+
+static void write_heatmap(const struct registry *registry, uint64_t first_day, size_t days,
+    const struct cell *cells, struct json_writer *writer)
+{
+    unsigned most = 0;
+    jsonw_object_begin(writer, NULL);
+    jsonw_array_begin(writer, "dates");
+    for (size_t d = 0; d < days; d++) {
+        write_day(writer, NULL, first_day + d);
+    }
+    jsonw_array_end(writer);
+    jsonw_array_begin(writer, "services");
+    for (size_t s = 0; s < registry->service_count; s++) {
+        jsonw_text(writer, NULL, registry->services[s].name);
+    }
+    jsonw_array_end(writer);
+    jsonw_array_begin(writer, "data_points");
+    for (size_t i = 0; i < registry->service_count * days; i++) {
+        unsigned count = cells[i].medium + cells[i].high;
+        most = count > most ? count : most;
+        write_cell(writer, first_day + i % days, registry->services[i / days].name, &cells[i]);
+    }
+    jsonw_array_end(writer);
+    jsonw_u64(writer, "max_problems_per_day", most);
+    jsonw_object_end(writer);
+}
+
+void api_heatmap(struct api_request *request)
+{
+    const struct health *health = request->health;
+    const struct registry *registry = health->monitor.registry;
+    struct buf document = BUF_INIT(API_DOCUMENT_MAX);
+    struct json_writer writer;
+    int64_t asked;
+    if (!api_number(request, "days", 30, &asked)) {
+        return;
+    }
+    size_t days = (size_t)(asked < 1 ? 1 : asked > HEATMAP_DAYS_MAX ? HEATMAP_DAYS_MAX : asked) + 1;
+    uint64_t first_day = sys_wall_ms() / MS_PER_DAY + 1 - days;
+    struct cell *cells = mem_zalloc((registry->service_count * days + 1) * sizeof *cells);
+    if (cells == NULL) {
+        api_answer_error(request, 500, "Internal server error");
+        return;
+    }
+    count_cells(health, first_day, days, cells);
+    json_writer_init(&writer, &document);
+    write_heatmap(registry, first_day, days, cells, &writer);
+    mem_free(cells);
+    api_answer_json(request, 200, &document);
+}

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+//   registry.yml ──file_watch, SIGHUP, API──► health_reload ──► monitor_replace
+//   monitor ──hooks──► health_emit ──► event ring, log
+//   HTTP ──► api.c ──► view of the monitor
+//
+// 1. A registry that cannot be used changes nothing: the old one goes on, and `problems` says why.
+// 2. `version` grows with everything a document may show, so that a page is printed only once;
+//    `urgent` with what a page must show at the next request.
+// 3. GET requests read; nothing they do starts a check.
+#include "health/health.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "base/time.h"
+#include "health/api.h"
+#include "loop/resolver.h"
+#include "obs/log.h"
+#include "sys/clock.h"
+#include "sys/socket.h"
+
+#define EVENTS_MAX 10000
+#define PROBLEMS_MAX 65536
+#define SETUP_TIMEOUT_NS (10 * NS_PER_S)
+#define IDLE_TIMEOUT_NS (60 * NS_PER_S)
+#define BODY_MAX 65536
+#define DRAIN_LOOK_NS (50 * NS_PER_MS)
+
+// ---- Events
+
+static void log_event(const struct health_event *event)
+{
+    struct log_line line;
+    log_begin(&line, LOG_HEALTH_EVENT);
+    log_text(&line, "type", event_type_name(event->type));
+    if (event->service.len > 0) {
+        log_str(&line, "service", event->service);
+        log_str(&line, "machine", event->machine);
+    }
+    if (event->status != EVENT_NO_STATUS) {
+        log_text(&line, "previous",
+            event->previous == EVENT_NO_STATUS ? "none" : health_status_name(event->previous));
+        log_text(&line, "status", health_status_name(event->status));
+    }
+    log_str(&line, "text", event->message);
+    log_end(&line);
+}
+
+void health_emit(struct health *health, const struct health_event *event)
+{
+    log_event(event);
+    // Without memory the timeline misses it; the log has it.
+    (void)event_ring_add(&health->events, event);
+    health->version++;
+    health->urgent++;
+}
+
+static void emit_for(struct health *health, const struct target *target, enum event_type type,
+    const struct state_change *change, struct slice message)
+{
+    health_emit(
+        health, &(struct health_event){
+                    .wall_ms = sys_wall_ms(),
+                    .type = type,
+                    .previous = change == NULL || change->pending ? EVENT_NO_STATUS : change->from,
+                    .status = change == NULL ? EVENT_NO_STATUS : change->to,
+                    .service = slice_str(target->service->name),
+                    .machine = slice_str(target->service->machine->name),
+                    .message = message,
+                });
+}
+
+// ---- The monitor's hooks
+
+static void on_result(void *arg, struct target *target)
+{
+    struct health *health = arg;
+    (void)target;
+    health->version++;
+}
+
+static void on_changed(void *arg, struct target *target, const struct state_change *change)
+{
+    const struct state *state = &target->state;
+    char text[CHECK_MESSAGE_SIZE + 64];
+    const char *message = target->has_last ? target->last.message : "";
+    int len = state->failures > 0 ? snprintf(text, sizeof text, "%s (%u in a row): %s",
+                                        state_reason_word(state->reason), state->failures, message)
+                                  : snprintf(text, sizeof text, "%s: %s",
+                                        state_reason_word(state->reason), message);
+    emit_for(arg, target, EVENT_STATUS_CHANGE, change,
+        slice_of(text, len < (int)sizeof text ? (size_t)len : sizeof text - 1));
+}
+
+static void on_life(void *arg, struct target *target, enum target_life life)
+{
+    static const enum event_type types[] = {
+        [TARGET_ADDED] = EVENT_SERVICE_ADDED,
+        [TARGET_REMOVED] = EVENT_SERVICE_REMOVED,
+        [TARGET_CHECK_CHANGED] = EVENT_CHECK_CHANGED,
+    };
+    struct health *health = arg;
+    // The services of the first reading are not news.
+    if (health->reloaded_wall_ms != 0) {
+        emit_for(health, target, types[life], NULL, SLICE_EMPTY);
+    }
+}
+
+// ---- Reading
+
+static void log_notes(const struct registry *registry)
+{
+    for (size_t i = 0; i < registry->note_count; i++) {
+        const struct registry_note *note = registry->notes[i];
+        struct log_line line;
+        if (note->level == NOTE_INFO) {
+            continue;
+        }
+        log_begin(&line, LOG_HEALTH_REGISTRY_NOTE);
+        log_text(&line, "level", note_level_name(note->level));
+        log_text(&line, "file", note->file);
+        log_u64(&line, "line", note->line);
+        log_text(&line, "path", note->path);
+        log_text(&line, "text", note->message);
+        log_end(&line);
+    }
+}
+
+// Keeps why a reading was refused. registry may be NULL.
+static void refuse(struct health *health, const struct registry *registry, const char *why)
+{
+    struct log_line line;
+    buf_reset(&health->problems);
+    if (registry != NULL) {
+        registry_print_notes(registry, NOTE_ERROR, &health->problems);
+    } else {
+        buf_append_str(&health->problems, why); // it fits
+    }
+    health->reload_ok = false;
+    health->reloaded_wall_ms = sys_wall_ms();
+    health->version++;
+    log_begin(&line, LOG_HEALTH_REGISTRY_REFUSED);
+    log_text(&line, "registry", health->options.registry_path);
+    log_str(&line, "problem", buf_slice(&health->problems));
+    log_end(&line);
+}
+
+static void accept_registry(struct health *health)
+{
+    buf_reset(&health->problems);
+    health->reload_ok = true;
+    health->reloaded_wall_ms = sys_wall_ms();
+    health->version++;
+    log_notes(health->monitor.registry);
+}
+
+static bool take_over(struct health *health, struct registry *registry)
+{
+    struct monitor_difference difference;
+    char text[96];
+    if (monitor_replace(&health->monitor, registry, &difference) != WEIR_OK) {
+        refuse(health, NULL, "out of memory");
+        return false;
+    }
+    accept_registry(health);
+    snprintf(text, sizeof text, "%u added, %u removed, %u changed", difference.added,
+        difference.removed, difference.changed);
+    health_emit(health, &(struct health_event){.wall_ms = sys_wall_ms(),
+                            .type = EVENT_REGISTRY_RELOADED,
+                            .previous = EVENT_NO_STATUS,
+                            .status = EVENT_NO_STATUS,
+                            .service = SLICE_EMPTY,
+                            .machine = SLICE_EMPTY,
+                            .message = slice_str(text)});
+    return true;
+}
+
+static void reload_tokens(struct health *health)
+{
+    char problem[160];
+    if (health->options.tokens_path != NULL &&
+        token_list_load(&health->tokens, health->options.tokens_path, problem, sizeof problem) !=
+            WEIR_OK) {
+        struct log_line line;
+        log_begin(&line, LOG_HEALTH_TOKENS_REFUSED);
+        log_text(&line, "file", health->options.tokens_path);
+        log_text(&line, "problem", problem);
+        log_end(&line);
+    }
+}
+
+bool health_reload(struct health *health)
+{
+    struct registry *registry;
+    reload_tokens(health);
+    enum weir_result result =
+        registry_load(health->options.registry_path, &health->options.registry, &registry);
+    if (result == WEIR_AGAIN) {
+        file_watch_again(&health->watch);
+        return health->reload_ok;
+    }
+    if (result != WEIR_OK || registry->broken) {
+        refuse(health, result == WEIR_OK ? registry : NULL, "out of memory");
+        registry_unref(registry);
+        return false;
+    }
+    return take_over(health, registry);
+}
+
+static void on_file_changed(struct file_watch *watch)
+{
+    // What came of it is in the log, the metrics and the API.
+    (void)health_reload(container_of(watch, struct health, watch));
+}
+
+// ---- Life
+
+enum weir_result health_init(
+    struct health *health, const struct health_options *options, char *problem, size_t size)
+{
+    *health = (struct health){.options = *options, .address = options->listen, .listen_fd = -1};
+    buf_init(&health->problems, PROBLEMS_MAX);
+    enum weir_result result = event_ring_init(&health->events, EVENTS_MAX);
+    if (result == WEIR_OK && options->tokens_path != NULL) {
+        char why[160];
+        result = token_list_load(&health->tokens, options->tokens_path, why, sizeof why);
+        if (result != WEIR_OK) {
+            snprintf(problem, size, "tokens file %s: %s", options->tokens_path, why);
+            return result;
+        }
+    }
+    if (result == WEIR_OK) {
+        result = sys_listen(&health->address, &health->listen_fd);
+    }
+    if (result != WEIR_OK && problem[0] == '\0') {
+        snprintf(problem, size, "cannot listen on port %u: %s", (unsigned)options->listen.port,
+            weir_result_text(result));
+    }
+    return result;
+}
+
+static enum weir_result start_monitor(struct health *health)
+{
+    struct registry *registry;
+    enum weir_result result =
+        registry_load(health->options.registry_path, &health->options.registry, &registry);
+    if (result != WEIR_OK) {
+        registry_unref(registry);
+        return result;
+    }
+    // A broken file is told, and watched until it is better.
+    bool broken = registry->broken;
+    if (broken) {
+        refuse(health, registry, "");
+    }
+    result = monitor_open(&health->monitor, health->worker,
+        &(struct monitor_options){
+            .ssh_dir = health->options.ssh_dir,
+            .compat_rollup = health->options.compat_rollup,
+            .hooks = {.result = on_result, .changed = on_changed, .life = on_life, .arg = health},
+        },
+        registry);
+    if (result == WEIR_OK && !broken) {
+        accept_registry(health);
+    }
+    return result;
+}
+
+static void on_drain_look(struct timer *timer)
+{
+    struct health *health = container_of(timer, struct health, drain_look);
+    if (health->server.conn_count > 0) {
+        worker_arm_in(health->worker, timer, DRAIN_LOOK_NS);
+        return;
+    }
+    health->drained(health->drained_arg);
+}
+
+enum weir_result health_start(struct health *health, struct worker *worker)
+{
+    health->worker = worker;
+    timer_init(&health->drain_look, on_drain_look);
+    health->http = (struct http_options){
+        .routes = api_no_routes,
+        .not_found = api_handle,
+        .setup_timeout_ns = SETUP_TIMEOUT_NS,
+        .idle_timeout_ns = IDLE_TIMEOUT_NS,
+        .body_max = BODY_MAX,
+        .owner = health,
+    };
+    enum weir_result result = start_monitor(health);
+    if (result != WEIR_OK) {
+        return result;
+    }
+    file_watch_open(&health->watch, worker, health->options.registry_path, on_file_changed);
+    int fd = health->listen_fd;
+    health->listen_fd = -1;
+    result = http_server_open(&health->server, worker, &health->http, fd);
+    health->server_open = result == WEIR_OK;
+    return result;
+}
+
+void health_drain(struct health *health, void (*drained)(void *arg), void *arg)
+{
+    health->drained = drained;
+    health->drained_arg = arg;
+    http_server_drain(&health->server);
+    on_drain_look(&health->drain_look);
+}
+
+void health_stop(struct health *health)
+{
+    if (health->worker == NULL) {
+        return;
+    }
+    struct worker *worker = health->worker;
+    health->worker = NULL;
+    timer_cancel(&health->drain_look);
+    if (health->server_open) {
+        health->server_open = false;
+        http_server_close(&health->server);
+    }
+    file_watch_close(&health->watch);
+    monitor_close(&health->monitor);
+    resolver_fini(worker);
+    worker_settle(worker);
+}
+
+void health_fini(struct health *health)
+{
+    if (health->listen_fd >= 0) {
+        sys_close(health->listen_fd);
+        health->listen_fd = -1;
+    }
+    event_ring_fini(&health->events);
+    token_list_fini(&health->tokens);
+    buf_reset(&health->problems);
+    buf_reset(&health->dashboard.text);
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// The running monitor: a registry that is watched, its checks, its events, and the HTTP API over
+// them. Everything of it lives on one worker.
+#ifndef WEIR_HEALTH_HEALTH_H
+#define WEIR_HEALTH_HEALTH_H
+
+#include "health/event_ring.h"
+#include "health/monitor.h"
+#include "health/tokens.h"
+#include "http/server.h"
+#include "loop/file_watch.h"
+
+#define HEALTH_DRAIN_MAX_NS UINT64_C(5000000000)
+
+struct health_options {
+    const char *registry_path;
+    struct registry_options registry; // what it refers to outlives the monitor
+    const char *ssh_dir;              // see struct check_room
+    const char *tokens_path;          // NULL: nobody needs one
+    struct sys_address listen;        // port 0: any; the monitor has what it got
+    bool public_read;                 // reading takes no token
+    bool compat_rollup;
+};
+
+// The central document, printed once for all who ask.
+struct health_page {
+    struct buf text; // owned; empty: not printed yet
+    uint64_t printed_ns;
+    uint64_t version; // as struct health had it when this was printed; so is the next
+    uint64_t urgent;
+    enum health_status overall;
+    char etag[24];
+};
+
+struct health {
+    struct health_options options;
+    struct sys_address address; // where it listens
+    struct worker *worker;      // whose it is; NULL: not started
+    struct monitor monitor;
+    struct event_ring events;
+    struct token_list tokens;
+    struct http_server server;
+    struct http_options http;
+    struct file_watch watch;
+    struct timer drain_look;
+    struct buf problems;       // of the last reading that was refused; empty: the registry is fine
+    bool reload_ok;            // the last reading was taken over
+    uint64_t reloaded_wall_ms; // of the last reading
+    uint64_t version;          // changes with everything that a document shows
+    uint64_t urgent;           // changes with what somebody asked for, and wants to see at once
+    struct health_page dashboard;
+    uint64_t requests; // answered
+    int listen_fd;     // -1: none
+    bool server_open;
+    void (*drained)(void *arg);
+    void *drained_arg;
+};
+
+// Reads the registry and the tokens, and listens. A registry with mistakes in services is fine; one
+// that cannot be used at all is not. health is zeroed before.
+enum weir_result health_init(struct health *health, const struct health_options *options,
+    char *problem, size_t size) WEIR_MUST_CHECK;
+// On the worker that is to have it.
+enum weir_result health_start(struct health *health, struct worker *worker) WEIR_MUST_CHECK;
+// Reads registry and tokens again, and takes over what is good. False: the registry was refused.
+bool health_reload(struct health *health);
+// No new requests; calls back when those under way are answered, at once if there are none.
+void health_drain(struct health *health, void (*drained)(void *arg), void *arg);
+void health_stop(struct health *health);
+void health_fini(struct health *health);
+
+// Puts an event into the timeline and the log. Everybody who is told of events is told from here.
+void health_emit(struct health *health, const struct health_event *event);
+
+#endif

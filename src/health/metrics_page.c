@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+// The page of /metrics: families are rows of health_metrics.def; each has one function that writes
+// its samples, so that a family's samples stand together.
+#include <stdio.h>
+
+#include "base/time.h"
+#include "base/utf8.h"
+#include "health/api_internal.h"
+#include "proto/prometheus.h"
+#include "sys/clock.h"
+
+#define LABELS_MAX 8192
+
+enum health_metric {
+#define HEALTH_METRIC(symbol, type, name, labels, help) METRIC_OF_##symbol,
+#include "health/health_metrics.def"
+#undef HEALTH_METRIC
+    HEALTH_METRIC_COUNT,
+};
+
+static const struct {
+    enum prometheus_type type;
+    const char *name;
+    const char *help;
+} families[HEALTH_METRIC_COUNT] = {
+#define HEALTH_METRIC(symbol, type, name, labels, help)                                            \
+    [METRIC_OF_##symbol] = {PROMETHEUS_##type, name, help},
+#include "health/health_metrics.def"
+#undef HEALTH_METRIC
+};
+
+struct page {
+    struct buf *out;
+    enum exposition exposition;
+    const struct health *health;
+    const struct view *view;
+    struct buf labels; // of the row at hand
+};
+
+static void begin_family(struct page *page, enum health_metric metric)
+{
+    prometheus_family(page->out, page->exposition, families[metric].type, families[metric].name,
+        families[metric].help);
+}
+
+// ---- Labels
+
+static void put_escaped(struct buf *out, const char *text)
+{
+    struct slice rest = slice_str(text);
+    while (rest.len > 0) {
+        size_t len = utf8_sequence_len(rest);
+        char byte = rest.at[0];
+        if (len == 0) {
+            len = utf8_broken_len(rest);
+            buf_append_str(out, "\xef\xbf\xbd"); // out->failed is looked at in the end
+        } else if (byte == '\\' || byte == '"') {
+            buf_append_byte(out, '\\');
+            buf_append_byte(out, byte);
+        } else if (byte == '\n') {
+            buf_append_str(out, "\\n");
+        } else {
+            buf_append(out, rest.at, len);
+        }
+        rest = slice_skip(rest, len);
+    }
+}
+
+static void put_label(struct page *page, const char *name, const char *value)
+{
+    buf_printf(&page->labels, "%s%s=\"", page->labels.len > 0 ? "," : "", name);
+    put_escaped(&page->labels, value);
+    buf_append_byte(&page->labels, '"');
+}
+
+static void put_sample(struct page *page, enum health_metric metric, double value)
+{
+    bool bare = page->labels.len == 0;
+    buf_append_str(page->out, families[metric].name);
+    if (!bare) {
+        buf_append_byte(page->out, '{');
+        buf_append_slice(page->out, buf_slice(&page->labels));
+        buf_append_byte(page->out, '}');
+    }
+    buf_printf(page->out, " %.15g\n", value);
+    page->out->failed |= page->labels.failed;
+}
+
+// ---- Samples of services. negative: the service has no such sample.
+
+typedef double sample_fn(const struct view_service *row);
+
+static double status_of(const struct view_service *row)
+{
+    return row->status;
+}
+
+static double up_of(const struct view_service *row)
+{
+    return row->status == HEALTH_HEALTHY || row->status == HEALTH_DEGRADED;
+}
+
+static double score_of(const struct view_service *row)
+{
+    return row->score;
+}
+
+static double maintenance_of(const struct view_service *row)
+{
+    return row->maintenance;
+}
+
+static double success_of(const struct view_service *row)
+{
+    return row->last_checked_ms == 0 ? VIEW_NONE : row->problem_type == NULL;
+}
+
+static double duration_of(const struct view_service *row)
+{
+    return row->latency_ms < 0 ? VIEW_NONE : row->latency_ms / 1000;
+}
+
+static double failures_of(const struct view_service *row)
+{
+    return row->consecutive_failures;
+}
+
+static double last_success_of(const struct view_service *row)
+{
+    return row->last_pass_ms == 0 ? VIEW_NONE : (double)row->last_pass_ms / 1000;
+}
+
+static double http_status_of(const struct view_service *row)
+{
+    bool http = row->target->service->check.type == CHECK_HTTP;
+    return http && row->last_checked_ms != 0 ? row->code : VIEW_NONE;
+}
+
+static double not_after_of(const struct view_service *row)
+{
+    uint64_t not_after_s = row->target->last.tls_not_after_s;
+    return not_after_s == 0 ? VIEW_NONE : (double)not_after_s;
+}
+
+static void label_service(struct page *page, const struct view_service *row, bool type)
+{
+    buf_reset(&page->labels);
+    put_label(page, "service", row->service);
+    put_label(page, "machine", row->machine);
+    if (type) {
+        put_label(page, "type", row->check_type);
+    }
+}
+
+static void write_services(
+    struct page *page, enum health_metric metric, sample_fn *sample, bool type)
+{
+    begin_family(page, metric);
+    for (size_t i = 0; i < page->view->service_count; i++) {
+        const struct view_service *row = &page->view->services[i];
+        double value = sample(row);
+        if (value >= 0) {
+            label_service(page, row, type);
+            put_sample(page, metric, value);
+        }
+    }
+}
+
+static void write_states(struct page *page)
+{
+    begin_family(page, METRIC_OF_SERVICE_STATE);
+    for (size_t i = 0; i < page->view->service_count; i++) {
+        const struct view_service *row = &page->view->services[i];
+        for (unsigned state = 0; state < HEALTH_STATUS_COUNT; state++) {
+            label_service(page, row, false);
+            put_label(page, "state", health_status_name(state));
+            put_sample(page, METRIC_OF_SERVICE_STATE, row->status == state);
+        }
+    }
+}
+
+static void write_results(struct page *page)
+{
+    static const char *const names[RESULT_KIND_COUNT] = {
+        [RESULT_PASS] = "pass", [RESULT_FAIL] = "fail", [RESULT_TIMEOUT] = "timeout"};
+    begin_family(page, METRIC_OF_CHECKS);
+    for (size_t i = 0; i < page->view->service_count; i++) {
+        const struct view_service *row = &page->view->services[i];
+        for (unsigned kind = 0; service_monitored(row->target->service) && kind < RESULT_KIND_COUNT;
+             kind++) {
+            label_service(page, row, true);
+            put_label(page, "result", names[kind]);
+            put_sample(page, METRIC_OF_CHECKS, (double)row->target->results[kind]);
+        }
+    }
+}
+
+static void write_all_services(struct page *page)
+{
+    write_services(page, METRIC_OF_SERVICE_STATUS, status_of, false);
+    write_services(page, METRIC_OF_SERVICE_UP, up_of, false);
+    write_states(page);
+    write_services(page, METRIC_OF_SERVICE_SCORE, score_of, false);
+    write_services(page, METRIC_OF_SERVICE_MAINTENANCE, maintenance_of, false);
+    write_services(page, METRIC_OF_CHECK_SUCCESS, success_of, true);
+    write_services(page, METRIC_OF_CHECK_DURATION, duration_of, true);
+    write_results(page);
+    write_services(page, METRIC_OF_CHECK_FAILURES, failures_of, false);
+    write_services(page, METRIC_OF_CHECK_LAST_SUCCESS, last_success_of, false);
+    write_services(page, METRIC_OF_CHECK_HTTP_STATUS, http_status_of, false);
+    write_services(page, METRIC_OF_CHECK_TLS_NOT_AFTER, not_after_of, false);
+}
+
+// ---- Machines, cluster, monitor
+
+static void write_machines(struct page *page)
+{
+    begin_family(page, METRIC_OF_MACHINE_STATUS);
+    for (size_t i = 0; i < page->view->machine_count; i++) {
+        const struct view_machine *machine = &page->view->machines[i];
+        buf_reset(&page->labels);
+        put_label(page, "machine", machine->machine);
+        put_sample(page, METRIC_OF_MACHINE_STATUS, machine->status);
+    }
+    begin_family(page, METRIC_OF_MACHINE_SERVICES);
+    for (size_t i = 0; i < page->view->machine_count; i++) {
+        const struct view_machine *machine = &page->view->machines[i];
+        for (unsigned state = 0; state < HEALTH_STATUS_COUNT; state++) {
+            buf_reset(&page->labels);
+            put_label(page, "machine", machine->machine);
+            put_label(page, "state", health_status_name(state));
+            put_sample(page, METRIC_OF_MACHINE_SERVICES, machine->counts[state]);
+        }
+    }
+}
+
+static void write_one(struct page *page, enum health_metric metric, double value)
+{
+    begin_family(page, metric);
+    put_sample(page, metric, value);
+}
+
+static void write_monitor(struct page *page)
+{
+    const struct health *health = page->health;
+    const struct scheduler *scheduler = &health->monitor.scheduler;
+    double started_ns = (double)health->worker->crew->started_ns;
+    buf_reset(&page->labels);
+    write_one(page, METRIC_OF_CLUSTER_STATUS, page->view->overall);
+    write_one(page, METRIC_OF_CLUSTER_SCORE, page->view->score);
+    write_one(page, METRIC_OF_OVERRUNS, (double)scheduler->overruns);
+    write_one(page, METRIC_OF_LAG, (double)scheduler->lag_ns / (double)NS_PER_S);
+    write_one(page, METRIC_OF_LOAD_SUCCESS, health->reload_ok);
+    write_one(page, METRIC_OF_LOADED_AT, (double)health->reloaded_wall_ms / 1000);
+    write_one(page, METRIC_OF_UPTIME, ((double)sys_now_ns() - started_ns) / (double)NS_PER_S);
+    put_label(page, "version", WEIR_VERSION);
+    write_one(page, METRIC_OF_BUILD_INFO, 1);
+}
+
+// Asked for by `format`, or by Accept. False: something else is wanted.
+static bool choose(struct api_request *request, enum exposition *ret_exposition)
+{
+    char format[32];
+    const struct http1_header *accept = http1_find(request->http->head, SLICE("accept"));
+    api_text(request, "format", format, sizeof format);
+    *ret_exposition = EXPOSITION_PROMETHEUS;
+    if (format[0] == '\0') {
+        *ret_exposition = prometheus_choose(accept == NULL ? SLICE_EMPTY : accept->value);
+    }
+    return format[0] == '\0' || strcmp(format, "prometheus") == 0;
+}
+
+void api_metrics(struct api_request *request)
+{
+    static const struct view_filter all = {0};
+    struct buf document = BUF_INIT(API_DOCUMENT_MAX);
+    struct view view;
+    struct page page = {.out = &document, .health = request->health, .view = &view};
+    if (!choose(request, &page.exposition)) {
+        api_answer_error(request, 400, "format must be prometheus");
+        return;
+    }
+    buf_init(&page.labels, LABELS_MAX);
+    if (view_of_monitor(&view, &request->health->monitor, &all) == WEIR_OK) {
+        write_all_services(&page);
+        write_machines(&page);
+        write_monitor(&page);
+        prometheus_end(&document, page.exposition);
+    } else {
+        document.failed = true;
+    }
+    if (document.failed) {
+        api_answer_error(request, 500, "Internal server error");
+    } else {
+        api_answer_text(
+            request, prometheus_content_type(page.exposition), NULL, buf_slice(&document));
+    }
+    view_fini(&view);
+    buf_reset(&page.labels);
+    buf_reset(&document);
+}
