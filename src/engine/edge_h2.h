@@ -104,6 +104,8 @@ void h2_request_callbacks(nghttp2_session_callbacks *callbacks);
 // Gives the back what it takes now of what has come for it.
 void h2_stream_feed(struct h2_stream *stream);
 void h2_head_drop(struct h2_conn *conn);
+// What a visitor's head may be, as RFC 9113 section 6.5.2 counts.
+size_t h2_head_list_max(const struct h2_conn *conn);
 // Too much of something: GOAWAY ENHANCE_YOUR_CALM.
 void h2_calm_down(struct h2_conn *conn);
 

@@ -69,6 +69,12 @@ void h2_head_drop(struct h2_conn *conn)
     conn->head = NULL;
 }
 
+size_t h2_head_list_max(const struct h2_conn *conn)
+{
+    size_t configured = conn->visitor.shard->engine->config->limit_header_bytes;
+    return configured < H2_HEAD_LIST_MAX ? configured : H2_HEAD_LIST_MAX;
+}
+
 static bool open_stream(struct h2_conn *conn, int32_t id)
 {
     struct h2_stream *stream = mem_zalloc(sizeof *stream);
@@ -150,10 +156,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     (void)session;
     (void)frame;
     (void)flags;
-    size_t list_max = conn->visitor.shard->engine->config->limit_header_bytes;
-    list_max = list_max < H2_HEAD_LIST_MAX ? list_max : H2_HEAD_LIST_MAX;
     head->list_len += name_len + value_len + FIELD_OVERHEAD;
-    head->too_large = head->too_large || head->list_len > list_max;
+    head->too_large = head->too_large || head->list_len > h2_head_list_max(conn);
     if (head->too_large) {
         return 0;
     }

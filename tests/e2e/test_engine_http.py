@@ -835,6 +835,29 @@ def test_visitors_that_leave_do_not_leave_streams_behind(engine, publish):
     eventually(none_active, "all streams have ended")
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_requests_are_in_the_books_without_their_queries(engine, publish, version):
+    publish("books")
+    host = engine.name("books")
+    mark = engine.log.mark()
+    counter = f'weir_engine_http_requests_total{{code="2xx",version="h{version}"}}'
+    before = engine.metrics()[counter]
+    path = f"/v{version}?rstream.token=secret-of-a-visitor"
+    got = engine.curl(host, path, "--http1.1" if version == 1 else "--http2")
+    assert b"secret-of-a-visitor" in got.stdout  # the service gets it
+    line = engine.log.wait(
+        "http_request", mark, request=f"GET {host}:{engine.port}/v{version}", status=200
+    )["details"]
+    assert line["httpVersion"] == version and line["visitor"] == "127.0.0.1"
+    assert len(line["requestId"]) == 32 and "edgeError" not in line
+    assert "secret-of-a-visitor" not in str(engine.log.lines[mark:])
+    assert engine.metrics()[counter] == before + 1
+
+    engine.curl(engine.name("nobody"), "/")
+    line = engine.log.wait("http_request", mark, edgeError="unknown_host")["details"]
+    assert line["status"] == 404
+
+
 def test_slow_heads_are_cut_off(engine):
     slow = engine.visit(engine.host, alpn=["http/1.1"])
     slow.send(b"GET / HTTP/1.1\r\nX: ")
