@@ -449,8 +449,9 @@ void watch_attach(struct engine_shard *shard)
 
 void watch_drain(struct engine_shard *shard)
 {
-    list_for_each_safe (node, &shard->watchers) {
-        close_with(container_of(node, struct watcher, node), 1001, "going away");
+    // Each leaves the list; a connection that breaks meanwhile may take others with it.
+    while (!list_empty(&shard->watchers)) {
+        close_with(container_of(shard->watchers.next, struct watcher, node), 1001, "going away");
     }
 }
 
