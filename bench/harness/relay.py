@@ -150,6 +150,7 @@ def _idle_sample(run, kind, certificate=None):
         before = server.pss_bytes()
         shape = ("--cells", run.plan.connections // 10, "--clients", 9)
         with Generator(run.programs, server, "connect", shape, 60, hold=True) as generator:
+            time.sleep(1)  # idle, not just connected: servers tidy up behind a burst
             after = server.pss_bytes()
             count = generator.result["connections"]
             return {"pss_before": before, "pss_after": after, "connections": count,

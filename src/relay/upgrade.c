@@ -52,9 +52,16 @@ struct upgrade {
     char workspace[ID_SIZE];
     char target[ID_SIZE];
     char accept[WS_ACCEPT_SIZE];
-    char protocol[PROTOCOL_SIZE]; // to be echoed; "" for none
     size_t token_len;
+    char *token;    // in texts
+    char *protocol; // in texts; to be echoed, "" for none
+    char texts[];   // as long as these two: many upgrades wait at once, and peers stay behind them
+};
+
+// While a request is looked at, its texts may be as long as they are allowed to be.
+struct draft {
     char token[TOKEN_LEN_MAX + 1];
+    char protocol[PROTOCOL_SIZE];
 };
 
 // ---- Refusals
@@ -324,7 +331,7 @@ static bool choose_protocol(struct upgrade *upgrade, const struct http1_head *he
             chosen = offers[i - 1];
         }
     }
-    return slice_to_text(chosen, upgrade->protocol, sizeof upgrade->protocol);
+    return slice_to_text(chosen, upgrade->protocol, PROTOCOL_SIZE);
 }
 
 static const struct refusal *check_handshake(
@@ -410,6 +417,22 @@ static void on_detached(void *arg)
     worker_post(&relay->crew->workers[hash % relay->crew->count], &upgrade->job, arrive);
 }
 
+static struct upgrade *keep_upgrade(const struct upgrade *candidate)
+{
+    size_t token_size = candidate->token_len + 1;
+    size_t protocol_size = strlen(candidate->protocol) + 1;
+    struct upgrade *upgrade = mem_alloc(sizeof *upgrade + token_size + protocol_size);
+    if (upgrade == NULL) {
+        return NULL;
+    }
+    *upgrade = *candidate;
+    upgrade->token = upgrade->texts;
+    upgrade->protocol = upgrade->texts + token_size;
+    memcpy(upgrade->token, candidate->token, token_size);
+    memcpy(upgrade->protocol, candidate->protocol, protocol_size);
+    return upgrade;
+}
+
 void upgrade_handle(struct http_request *request)
 {
     struct shard *shard = http_owner(request->conn);
@@ -419,18 +442,18 @@ void upgrade_handle(struct http_request *request)
         refuse_request(request, shard, refusal, &ip, NULL);
         return;
     }
-    struct upgrade *upgrade = mem_zalloc(sizeof *upgrade);
-    if (upgrade != NULL) {
-        upgrade->shard = shard;
-        upgrade->ip = ip;
-        refusal = check_request(upgrade, request);
-    } else {
-        refusal = &no_memory;
+    struct draft draft;
+    struct upgrade candidate = {
+        .shard = shard, .ip = ip, .token = draft.token, .protocol = draft.protocol};
+    struct upgrade *upgrade = NULL;
+    refusal = check_request(&candidate, request);
+    if (refusal == NULL) {
+        upgrade = keep_upgrade(&candidate);
+        refusal = upgrade == NULL ? &no_memory : NULL;
     }
     if (refusal != NULL) {
         ledger_leave(shard->relay->ledger, &ip, false);
-        refuse_request(request, shard, refusal, &ip, upgrade);
-        mem_free(upgrade);
+        refuse_request(request, shard, refusal, &ip, &candidate);
         return;
     }
     if (upgrade->role == ROLE_WORKER) {
