@@ -134,10 +134,10 @@ enum weir_result engine_listen(struct engine *engine, char *problem, size_t size
 
 // ---- Draining
 
+// Those that still wait for their agent's connection do not count: it could not come in any more.
 static bool has_streams(const struct engine_shard *shard)
 {
-    return !list_empty(&shard->raws) || !list_empty(&shard->raw_visitors) ||
-           !list_empty(&shard->dials) || !list_empty(&shard->h1_conns) ||
+    return !list_empty(&shard->raws) || !list_empty(&shard->h1_conns) ||
            !list_empty(&shard->h2_conns);
 }
 
@@ -154,33 +154,64 @@ static void shard_done(struct engine_shard *shard)
     }
 }
 
+static void look_if_done(struct engine_shard *shard)
+{
+    if (shard->parted && shard->channels.count == 0 && list_empty(&shard->partings)) {
+        shard_done(shard);
+    }
+}
+
 static void part_from_agents(struct engine_shard *shard)
 {
+    if (shard->parted || shard->stopping) {
+        return;
+    }
     shard->parted = true;
     controls_drain(shard);
     worker_arm_in(shard->worker, &shard->drain_timer, PARTING_NS);
+    look_if_done(shard);
+}
+
+static void part_on_worker(struct worker *worker, struct job *job)
+{
+    struct engine_shard *shard = engine_shard_of(worker);
+    (void)job;
+    if (shard != NULL) {
+        part_from_agents(shard);
+    }
+}
+
+// The streams of one worker may be those of an agent on another: all wait for all.
+static void note_quiet(struct engine_shard *shard)
+{
+    struct engine *engine = shard->engine;
+    if (shard->quiet || has_streams(shard)) {
+        return;
+    }
+    shard->quiet = true;
+    if (atomic_fetch_sub(&engine->shards_streaming, 1) != 1) {
+        return;
+    }
+    for (unsigned i = 0; i < engine->crew->count; i++) {
+        worker_post(&engine->crew->workers[i], &engine->notices[i].part, part_on_worker);
+    }
 }
 
 void engine_note_departure(struct engine_shard *shard)
 {
-    if (!shard->draining || shard->drained || shard->stopping || has_streams(shard)) {
-        return;
-    }
-    if (!shard->parted) {
-        part_from_agents(shard);
-    }
-    if (shard->channels.count == 0 && list_empty(&shard->partings)) {
-        shard_done(shard);
+    if (shard->draining && !shard->drained && !shard->stopping) {
+        note_quiet(shard);
+        look_if_done(shard);
     }
 }
 
 static void on_drain_timer(struct timer *timer)
 {
     struct engine_shard *shard = container_of(timer, struct engine_shard, drain_timer);
-    if (!shard->parted) {
-        part_from_agents(shard);
-    } else {
+    if (shard->parted) {
         shard_done(shard);
+    } else {
+        part_from_agents(shard);
     }
 }
 
@@ -209,6 +240,7 @@ void engine_drain(struct engine *engine, void (*drained)(void *arg), void *arg)
     engine->drained = drained;
     engine->drained_arg = arg;
     atomic_store(&engine->shards_busy, engine->crew->count);
+    atomic_store(&engine->shards_streaming, engine->crew->count);
     for (unsigned i = 0; i < engine->crew->count; i++) {
         worker_post(&engine->crew->workers[i], &engine->notices[i].drain, drain_on_worker);
     }

@@ -19,6 +19,7 @@ struct feed;
 // What any thread may tell a worker, without memory of its own.
 struct engine_notice {
     struct job drain;
+    struct job part;
     struct job reload;
     atomic_bool reload_posted; // and not run yet
 };
@@ -43,7 +44,8 @@ struct engine {
     int metrics_fd;
     atomic_uint_fast64_t channel_numbers;
     atomic_bool draining;
-    atomic_uint shards_busy; // that still hold connections while draining
+    atomic_uint shards_streaming; // that still had streams when it began to drain
+    atomic_uint shards_busy;      // that still hold connections while draining
     void (*drained)(void *arg);
     void *drained_arg;
 };

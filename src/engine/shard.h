@@ -57,6 +57,7 @@ struct engine_shard {
 
     struct timer drain_timer;
     bool draining; // no newcomers
+    bool quiet;    // and its streams have gone
     bool parted;   // agents have been told, or cut
     bool drained;
     bool stopping; // the worker has ended: everything is cut
