@@ -261,6 +261,10 @@ static void wind_down(struct crew *crew, const struct crew_hooks *hooks)
     for (unsigned i = 0; i < crew->count; i++) {
         hooks->stop(&crew->workers[i], hooks->arg);
     }
+    // What they told one another in the end finds nobody, and is freed by whoever looks for one.
+    for (unsigned i = 0; i < crew->count; i++) {
+        run_posts(&crew->workers[i]);
+    }
 }
 
 enum weir_result crew_run(struct crew *crew, const struct crew_hooks *hooks)

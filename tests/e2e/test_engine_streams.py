@@ -822,3 +822,49 @@ def test_one_address_has_so_many_connections(start):
 
     eventually(enters, "there is a place again")
     assert engine.metrics()['weir_engine_connections_refused_total{reason="address"}'] >= 1
+
+
+# ---- PROXY protocol
+
+PROXIES = {"tls": {"proxy_protocol": True, "proxy_networks": ["127.0.0.2/32"]}}
+HEADERS = {
+    "v1": b"PROXY TCP4 192.0.2.7 127.0.0.1 1234 443\r\n",
+    "v2": b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"
+    + bytes([192, 0, 2, 7, 127, 0, 0, 1, 4, 210, 1, 187]),
+}
+
+
+def connect_as_proxy(engine):
+    return socket.create_connection(engine.address, 10, source_address=("127.0.0.2", 0))
+
+
+def greet(sock, engine, name):
+    context = ssl.create_default_context(cafile=engine.ca)
+    return context.wrap_socket(sock, server_hostname=name)
+
+
+def test_a_named_proxy_says_who_the_visitor_is(start):
+    engine = start(PROXIES)
+    agent = Agent(engine)  # from an address that is no proxy: no header
+    agent.tunnel(protocol="tls", hostname="behind")
+    name = engine.name("behind")
+    for header in HEADERS.values():
+        sock = connect_as_proxy(engine)
+        for byte in header[:-1]:
+            sock.sendall(bytes([byte]))
+        sock.sendall(header[-1:])
+        visitor = greet(sock, engine, name)
+        request, stream = agent.bound()
+        assert request.source_ip.v4 == 0xC0000207
+        visitor.sendall(b"hello")
+        assert stream.recv_exact(5) == b"hello"
+        visitor.close()
+    with pytest.raises(OSError):
+        greet(connect_as_proxy(engine), engine, name)
+    half = connect_as_proxy(engine)
+    half.sendall(b"PROXY TCP4")
+    half.shutdown(socket.SHUT_WR)
+    with pytest.raises(ConnectionResetError):
+        half.recv(1)
+    key = 'weir_engine_tls_handshakes_total{result="proxy_header",version="none"}'
+    assert engine.metrics()[key] == 2
