@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Does what the README says, with the release build: ./run's weir up, and the demo beside it.
+# Does what the README says, with the release build: ./run's weir up, the demo beside it, and a look at
+# its health. The engine's lines are run by tests/engine_guide.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 state=$(mktemp -d)
@@ -21,6 +22,12 @@ rm -f "$output.demo"
 curl -sSf --cacert "$state/localhost.crt" "https://localhost:$port/health" | grep -q '"ok":true'
 token=$(build/release/bin/weir token relay --state-dir "$state" --role client --workspace demo --target laptop)
 [ -n "$token" ]
+cat >"$state/registry.yml" <<END
+machines: { here: { host: 127.0.0.1 } }
+services:
+  relay: { machine: here, health_check: { type: tcp, port: $port } }
+END
+build/release/bin/weir health --registry "$state/registry.yml" | grep -q '^relay  *here  *HEALTHY'
 kill -TERM "$up"
 wait "$up"
 echo "fine"
