@@ -207,7 +207,7 @@ void control_poke(struct control *control)
 // ---- Receiving
 
 // Handles the frames at the front and returns how many bytes they were. One that has to wait stays,
-// and is handled again.
+// and is handled again; so does one that ends the channel, whose length may be none.
 static size_t use_frames(struct control *control, struct slice bytes)
 {
     size_t used = 0;
@@ -230,7 +230,7 @@ static size_t use_frames(struct control *control, struct slice bytes)
                 control, result == WEIR_MEMORY ? CONTROL_CLOSE_ERROR : CONTROL_CLOSE_PROTOCOL);
         }
         arena_reset(&arena);
-        if (control->state != CONTROL_WAITING) {
+        if (control->state == CONTROL_OPEN) {
             used += RSTRM_LENGTH_SIZE + payload.len;
         }
     }

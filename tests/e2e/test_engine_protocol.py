@@ -172,6 +172,16 @@ def test_broken_frames_end_a_channel_and_its_tunnels(engine, frame):
     Agent(engine).tunnel(hostname=label)
 
 
+def test_a_broken_frame_in_pieces_ends_one_channel(engine):
+    agent = Agent(engine)
+    other = Agent(engine)
+    agent.send(b"\xff")
+    other.tunnel(publish=False)  # the piece has been read
+    agent.send(b"\xff\xff\xff and more")
+    assert ended(agent) == b""
+    other.tunnel(publish=False)
+
+
 def test_what_is_unknown_is_ignored(engine, agent):
     agent.send(rstrm.frame(b""))
     agent.send(rstrm.frame(b"\x92\x01\x05hello"))  # member 18

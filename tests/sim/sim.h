@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// A world of one seed: clock, chance, wires, an engine without doors (sim.c), and those who talk to
+// it (peers.c).
+#ifndef WEIR_SIM_H
+#define WEIR_SIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "engine/arrival.h"
+#include "engine/engine.h"
+#include "engine/proxied.h"
+
+// ---- Chance. Everything that is not the engine's to decide comes from the seed.
+
+uint64_t sim_random(void);
+uint64_t sim_below(uint64_t end);
+bool sim_chance(unsigned percent);
+
+// ---- The engine.
+
+#define SIM_SECRET "the secret of the simulated engine"
+
+enum sim_ending {
+    SIM_LEAVES, // every peer ends what it has
+    SIM_DRAINS,
+    SIM_STOPS, // in the middle of it all
+    SIM_ENDING_COUNT,
+};
+
+void sim_begin(uint64_t seed);
+// Ends the workers' shards, whatever is under way.
+void sim_stop(void);
+// Balances the books, and ends the rest.
+void sim_end(void);
+// Every way in which a stream, a channel or the opening of one may end was met in some world.
+void sim_check_variety(void);
+uint64_t sim_seed(void);
+// Nobody breaks anything in such a world, and everything must arrive.
+bool sim_calm(void);
+uint64_t sim_now(void);
+void sim_pass(uint64_t ns);
+// One turn of each worker's loop, in any order.
+void sim_turn(void);
+struct engine_shard *sim_any_shard(void);
+const struct engine_config *sim_config(void);
+// Nothing waits for a stream, and no last words are under way.
+bool sim_is_settled(void);
+bool sim_has_streams(void);
+bool sim_has_channels(void);
+void sim_drain(void);
+bool sim_is_drained(void);
+// Prints the seed and ends the program when ok is false.
+void sim_check(bool ok, const char *what);
+
+// ---- Wires: two ends, the peer's and the engine's. Both take bytes in pieces of any size.
+
+struct wire {
+    int fd;        // the peer's end; -1: closed
+    int engine_fd; // -1: closed
+    bool reset_by_engine;
+    bool reset_by_peer;
+    size_t engine_wrote;
+};
+
+enum wire_news { WIRE_BYTES, WIRE_NOTHING, WIRE_END, WIRE_RESET };
+
+// Gives the engine its end.
+void wire_open(struct wire *wire, struct arrival *ret_arrival);
+// How many bytes were taken; 0 also when the engine has closed it.
+size_t wire_send(struct wire *wire, const void *bytes, size_t len);
+enum wire_news wire_receive(struct wire *wire, void *bytes, size_t size, size_t *ret_len);
+void wire_finish(struct wire *wire);
+void wire_close(struct wire *wire, bool reset);
+
+// ---- Peers.
+
+void peers_begin(void);
+// Whoever's time has come makes a step, in any order. False when nobody has anything left to do.
+bool peers_step(void);
+// Agents say goodbye, each in its way.
+void peers_leave(void);
+// What every peer has seen, one against the other.
+void peers_check(void);
+void peers_end(void);
+
+#endif
