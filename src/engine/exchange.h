@@ -10,9 +10,9 @@
 //
 // Rules, for both sides:
 // 1. Body bytes are pushed; the receiver takes all of them, writes what the kernel takes and copies
-//    the rest. It returns false when it holds more than EXCHANGE_HELD_HIGH: the sender then pushes
-//    no more (it stops reading its socket) until it is resumed. What is pushed at once is at most
-//    one read (WORKER_READ_AREA_SIZE).
+//    the rest. It returns false when it holds more than EXCHANGE_HELD_HIGH: the sender then stops
+//    reading its socket until it is resumed. What it has read already it still pushes, and the last
+//    word counts; that is at most one read (WORKER_READ_AREA_SIZE), or a window of h2.
 // 2. A call into the other side may end the exchange: touch nothing of it afterwards unless
 //    exchange->ended is still false. The front owns the memory of the exchange and keeps it until
 //    this turn's deferred work; only then does it begin another one there.

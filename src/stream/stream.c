@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Invariants:
 // 1. The watch waits for what the owner wants, plus writability while a TLS read is blocked on it.
-// 2. When TLS holds decrypted bytes, or the end behind the last ones, and the owner wants to read,
-//    `again` is queued: the socket may never become readable for them.
+// 2. When TLS holds bytes, or the end behind the last ones, and the owner wants to read, `again` is
+//    queued: the socket may never become readable for them. TLS reads ahead (tls_context.c), so
+//    that a record costs one system call and not two.
 // 3. TLS may run inside TLS (tls_stack.h): the inner session's carrier is the outer one, and calls
 //    go to the inner one. What either of them holds counts for 2, and both are ended.
 // 4. After stream_close or stream_detach, `ready` is never called again.
@@ -11,6 +12,7 @@
 #include <openssl/err.h>
 
 #define TLS_RECORD_MAX 16384
+#define TLS_RECORD_FULL 16000 // of somebody who has more to say; also inside of another session
 
 static void on_ready(struct watch *watch, unsigned events)
 {
@@ -35,6 +37,28 @@ static void on_again(struct worker *worker, struct job *job)
     }
 }
 
+// The session that this one runs inside of, or NULL when it runs on the socket.
+static SSL *session_below(SSL *ssl)
+{
+    SSL *below = NULL;
+    BIO *carrier = SSL_get_rbio(ssl);
+    if (BIO_method_type(carrier) == BIO_TYPE_SSL) {
+        BIO_get_ssl(carrier, &below);
+    }
+    return below;
+}
+
+// Bytes that have left the socket and not been read; perhaps no whole record.
+static bool holds_bytes(SSL *ssl)
+{
+    for (; ssl != NULL; ssl = session_below(ssl)) {
+        if (SSL_has_pending(ssl) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum weir_result stream_open(
     struct stream *stream, struct worker *worker, int fd, SSL *ssl, stream_fn *ready)
 {
@@ -52,8 +76,10 @@ enum weir_result stream_open(
         sys_close(fd);
         stream->ssl = NULL;
         stream->fd = -1;
+        return result;
     }
-    return result;
+    stream->holds = holds_bytes(ssl);
+    return WEIR_OK;
 }
 
 enum weir_result stream_start_tls(struct stream *stream, SSL *ssl)
@@ -63,31 +89,9 @@ enum weir_result stream_start_tls(struct stream *stream, SSL *ssl)
     return SSL_set_fd(ssl, stream->fd) == 1 ? WEIR_OK : WEIR_MEMORY;
 }
 
-// The session that this one runs inside of, or NULL when it runs on the socket.
-static SSL *session_below(SSL *ssl)
-{
-    SSL *below = NULL;
-    BIO *carrier = SSL_get_rbio(ssl);
-    if (BIO_method_type(carrier) == BIO_TYPE_SSL) {
-        BIO_get_ssl(carrier, &below);
-    }
-    return below;
-}
-
-static bool holds_bytes(SSL *ssl)
-{
-    for (; ssl != NULL; ssl = session_below(ssl)) {
-        if (SSL_pending(ssl) > 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void look_for_buffered(struct stream *stream)
 {
-    if ((stream->wanted & WATCH_READ) != 0 && !list_linked(&stream->again.node) &&
-        (stream->end_waits || holds_bytes(stream->ssl))) {
+    if ((stream->wanted & WATCH_READ) != 0 && stream->holds && !list_linked(&stream->again.node)) {
         worker_defer(stream->worker, &stream->again, on_again);
     }
 }
@@ -127,6 +131,7 @@ enum weir_result stream_handshake(struct stream *stream)
     ERR_clear_error();
     int returned = SSL_do_handshake(stream->ssl);
     if (returned == 1) {
+        stream->holds = holds_bytes(stream->ssl);
         return WEIR_OK;
     }
     enum weir_result result = tls_result(stream, stream->ssl, returned);
@@ -154,13 +159,20 @@ static enum weir_result tls_read(
                 // else may bring about: its bytes have left the socket.
                 *ret_len = total;
                 enum weir_result result = tls_result(stream, stream->ssl, returned);
-                stream->end_waits = total > 0 && result != WEIR_AGAIN;
+                stream->holds = total > 0 && result != WEIR_AGAIN;
                 return total > 0 ? WEIR_OK : result;
             }
             filled += len;
             total += len;
+            if (len < TLS_RECORD_FULL && !holds_bytes(stream->ssl)) {
+                // The last record for now. Asking the socket would be a system call for nothing:
+                // when there is more it says so.
+                *ret_len = total;
+                return WEIR_OK;
+            }
         }
     }
+    stream->holds = holds_bytes(stream->ssl);
     *ret_len = total;
     return WEIR_OK;
 }
@@ -172,7 +184,7 @@ enum weir_result stream_read(
         return count == 1 ? sys_recv(stream->fd, parts->iov_base, parts->iov_len, ret_len)
                           : sys_recv_vector(stream->fd, parts, count, ret_len);
     }
-    stream->end_waits = false;
+    stream->holds = false;
     enum weir_result result = tls_read(stream, parts, count, ret_len);
     if (stream->tls_write_blocked) {
         stream_want(stream, stream->wanted);

@@ -25,11 +25,11 @@ struct stream {
         stream_fn *ready;
         stream_closed_fn *closed; // while closing
     };
-    struct job again; // deferred: TLS holds bytes that the socket will not announce
-    int fd;           // owned; -1 when closed
-    uint8_t wanted;   // enum watch_event; what the owner waits for
+    struct job again;       // deferred: TLS holds bytes that the socket will not announce
+    int fd;                 // owned; -1 when closed
+    uint8_t wanted;         // enum watch_event; what the owner waits for
     bool tls_write_blocked; // a TLS read needs the socket to be writable
-    bool end_waits;         // a TLS read has met the peer's end, or an error, behind good bytes
+    bool holds;             // TLS has bytes, an end or an error that the socket will not announce
     bool ended;             // we have sent our end
     bool closing;
 };
