@@ -8,13 +8,20 @@
 #include <unistd.h>
 
 #include "app/command.h"
+#include "app/health_answer.h"
 #include "app/health_direct.h"
+#include "app/health_fetch.h"
 #include "app/health_setup.h"
+#include "app/health_watch.h"
 #include "base/number.h"
 #include "base/time.h"
-#include "proto/json_write.h"
+#include "sys/file.h"
 
-#define OUTPUT_BYTES_MAX (256 * 1024 * 1024)
+#define DOCUMENT_MAX (64 * 1024 * 1024)
+#define WATCH_INTERVAL_S 2
+#define EXIT_UNKNOWN 3 // of Nagios plugins
+#define SERVER_DEFAULT "http://127.0.0.1:8988"
+#define SERVER_TIMEOUT_NS (5 * NS_PER_S)
 #define PROBLEM_SIZE (REGISTRY_PATH_SIZE + 256)
 #define TIMEOUT_S_MAX 86400
 
@@ -23,7 +30,10 @@ enum {
     OPTION_MACHINE,
     OPTION_STATUS,
     OPTION_ALL,
+    OPTION_WATCH,
     OPTION_ONCE,
+    OPTION_SERVER,
+    OPTION_TOKEN,
     OPTION_TIMEOUT,
     OPTION_JSON_OUTPUT,
     OPTION_JSON,
@@ -41,7 +51,10 @@ static const struct option_row options[] = {
     [OPTION_MACHINE] = {"--machine", "NAME", "only services of this machine"},
     [OPTION_STATUS] = {"--status", "S,…", "only services with one of these states"},
     [OPTION_ALL] = {"--all", NULL, "all services; so it is anyway"},
+    [OPTION_WATCH] = {"--watch", "[=SECONDS]", "again and again, every two seconds or so many"},
     [OPTION_ONCE] = {"--once", NULL, "check now, whether a monitor runs or not"},
+    [OPTION_SERVER] = {"--server", "URL", "ask the monitor there (PORTOSER_URL)"},
+    [OPTION_TOKEN] = {"--token", "TOKEN", "for the monitor (PORTOSER_TOKEN)"},
     [OPTION_TIMEOUT] = {"--timeout", "SECONDS", "the longest that a check may take"},
     [OPTION_JSON_OUTPUT] = {"--json-output", NULL, "one JSON document"},
     [OPTION_JSON] = {"--json", NULL, "the same"},
@@ -55,168 +68,14 @@ static const struct option_row options[] = {
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
 
-// The ways one result is shown.
-enum form { FORM_TABLE, FORM_SERVICE, FORM_CHECK, FORM_CHECK_ALL, FORM_STATUS };
-
-struct ask {
+struct request {
     const char *const *values;
     struct health_setup setup;
-    enum form form;
-    struct view_filter filter;
-    const char *service; // NULL: all
-    bool json;
+    struct health_ask ask;
+    struct health_server server;
+    bool server_named; // by --server or PORTOSER_URL: no other will do
     int exit_code;
 };
-
-// ---- Showing
-
-static int complain(const struct ask *ask, int exit_code, const char *problem)
-{
-    if (ask->json) {
-        struct buf out = BUF_INIT(16 * 1024);
-        struct json_writer writer;
-        json_writer_init(&writer, &out);
-        jsonw_object_begin(&writer, NULL);
-        jsonw_text(&writer, "error", problem);
-        jsonw_object_end(&writer);
-        const char *text = buf_text(&out);
-        puts(text == NULL ? "{\"error\":\"out of memory\"}" : text);
-        buf_reset(&out);
-    } else {
-        fprintf(stderr, "weir health: %s\n", problem);
-    }
-    return exit_code;
-}
-
-static bool wants_color(const struct ask *ask)
-{
-    const char *no_color = getenv("NO_COLOR");
-    return ask->values[OPTION_NO_COLOR] == NULL && (no_color == NULL || no_color[0] == '\0') &&
-           isatty(STDOUT_FILENO);
-}
-
-static void write_verdict(const struct view_service *row, struct buf *out)
-{
-    if (row->status == HEALTH_HEALTHY) {
-        buf_printf(out, "✓ Service '%s' is healthy\n", row->service);
-    } else if (row->status == HEALTH_DEGRADED) {
-        buf_printf(out, "⚠ Service '%s' is healthy but degraded: %s\n", row->service,
-            row->issue_count > 0 ? row->issues[0].message : row->reason);
-    } else {
-        buf_printf(out, "✗ Service '%s' is unhealthy or unreachable\n", row->service);
-    }
-}
-
-static bool is_up(const struct view_service *row)
-{
-    return row->status == HEALTH_HEALTHY || row->status == HEALTH_DEGRADED;
-}
-
-static void write_check_all(const struct view *view, struct buf *out)
-{
-    bool all = true;
-    buf_append_str(out, "Checking health of all services...\n");
-    for (size_t i = 0; i < view->service_count; i++) {
-        const struct view_service *row = &view->services[i];
-        bool up = is_up(row);
-        all = all && (up || row->disabled);
-        buf_printf(out, "%-30s ... ", row->service);
-        write_verdict(row, out);
-        buf_append_str(out, up ? "✓ HEALTHY\n" : "✗ UNHEALTHY\n");
-    }
-    buf_append_str(out, all ? "✓ All services are healthy\n" : "✗ Some services are unhealthy\n");
-}
-
-static void write_status(const struct view_service *row, struct buf *out)
-{
-    const struct service *service = row->target->service;
-    const char *status = is_up(row)                        ? "running"
-                         : row->status == HEALTH_UNHEALTHY ? "stopped"
-                                                           : "unknown";
-    buf_printf(out, "Service: %s\n  Type: %s\n  Host: %s\n", service->name,
-        service->deployment_type, service->machine->name);
-    if (service->port != 0) {
-        buf_printf(out, "  Port: %u\n", (unsigned)service->port);
-    }
-    buf_printf(out, "  Hostname: %s\n  Status: %s\n", service->hostname, status);
-    if (is_up(row)) {
-        buf_printf(
-            out, "  Health: %s\n", row->status == HEALTH_HEALTHY ? "✓ Healthy" : "✗ Unhealthy");
-    }
-}
-
-static void write_text(const struct ask *ask, const struct view *view, struct buf *out)
-{
-    struct view_style style = {
-        .color = wants_color(ask), .by_machine = ask->values[OPTION_VERBOSE] != NULL};
-    const struct view_service *first = view->service_count == 0 ? NULL : &view->services[0];
-    switch (ask->form) {
-    case FORM_TABLE:
-        view_write_table(view, &style, out);
-        break;
-    case FORM_SERVICE:
-        view_write_service(first, &style, out);
-        break;
-    case FORM_CHECK:
-        write_verdict(first, out);
-        break;
-    case FORM_CHECK_ALL:
-        write_check_all(view, out);
-        break;
-    case FORM_STATUS:
-        write_status(first, out);
-        break;
-    }
-}
-
-static int exit_code_of(const struct ask *ask, const struct view *view)
-{
-    if (ask->values[OPTION_EXIT_ZERO] != NULL || ask->form == FORM_STATUS) {
-        return EXIT_FINE;
-    }
-    if (ask->form != FORM_CHECK && ask->form != FORM_CHECK_ALL) {
-        return view_exit_code(view);
-    }
-    for (size_t i = 0; i < view->service_count; i++) {
-        if (!is_up(&view->services[i]) &&
-            (ask->form == FORM_CHECK || !view->services[i].disabled)) {
-            return EXIT_FAILED;
-        }
-    }
-    return EXIT_FINE;
-}
-
-static bool print_view(const struct ask *ask, const struct view *view)
-{
-    struct buf out = BUF_INIT(OUTPUT_BYTES_MAX);
-    if (ask->json && ask->service != NULL) {
-        view_write_service_json(&view->services[0], &out);
-        buf_append_byte(&out, '\n');
-    } else if (ask->json) {
-        view_write_json(view, &out);
-        buf_append_byte(&out, '\n');
-    } else {
-        write_text(ask, view, &out);
-    }
-    const char *text = buf_text(&out);
-    bool ok = text != NULL && !out.failed && fputs(text, stdout) >= 0 && fflush(stdout) == 0;
-    buf_reset(&out);
-    return ok;
-}
-
-static void show(void *arg, struct monitor *monitor)
-{
-    struct ask *ask = arg;
-    struct view view;
-    ask->exit_code = EXIT_FAILED;
-    if (view_of_monitor(&view, monitor, &ask->filter) == WEIR_OK) {
-        ask->exit_code = exit_code_of(ask, &view);
-        if (ask->values[OPTION_QUIET] == NULL && !print_view(ask, &view)) {
-            ask->exit_code = EXIT_FAILED;
-        }
-    }
-    view_fini(&view);
-}
 
 // ---- Asking
 
@@ -243,15 +102,24 @@ static bool read_statuses(const char *text, struct view_filter *filter)
     return true;
 }
 
+static bool read_seconds(const char *option, const char *text, uint64_t *ret_seconds)
+{
+    if (number_parse_u64(slice_str(text), TIMEOUT_S_MAX, ret_seconds) != WEIR_OK ||
+        *ret_seconds == 0) {
+        fprintf(stderr, "weir health: %s \"%s\" is not usable; allowed: 1-%d\n", option, text,
+            TIMEOUT_S_MAX);
+        return false;
+    }
+    return true;
+}
+
 static bool cap_timeouts(const char *text, struct registry *registry)
 {
-    uint64_t seconds;
+    uint64_t seconds = 0;
     if (text == NULL) {
         return true;
     }
-    if (number_parse_u64(slice_str(text), TIMEOUT_S_MAX, &seconds) != WEIR_OK || seconds == 0) {
-        fprintf(stderr, "weir health: --timeout \"%s\" is not usable; allowed: 1-%d\n", text,
-            TIMEOUT_S_MAX);
+    if (!read_seconds("--timeout", text, &seconds)) {
         return false;
     }
     for (size_t i = 0; i < registry->service_count; i++) {
@@ -264,7 +132,8 @@ static bool cap_timeouts(const char *text, struct registry *registry)
 }
 
 // A service that was named must be there.
-static bool find_service(struct ask *ask, const struct registry *registry, char *problem)
+static bool find_service(
+    const struct health_ask *ask, const struct registry *registry, char *problem)
 {
     for (size_t i = 0; ask->service != NULL && i < registry->service_count; i++) {
         const struct service *service = &registry->services[i];
@@ -284,47 +153,151 @@ static bool find_service(struct ask *ask, const struct registry *registry, char 
     return ask->service == NULL;
 }
 
-static void print_notes(const struct ask *ask, const struct registry *registry)
+static void print_notes(const struct health_ask *ask, const struct registry *registry)
 {
     struct buf lines = BUF_INIT(CONF_PROBLEMS_BYTES_MAX);
-    bool verbose = ask->values[OPTION_VERBOSE] != NULL;
-    if (verbose || registry->broken) {
-        registry_print_notes(registry, verbose ? NOTE_INFO : NOTE_ERROR, &lines);
+    size_t mistakes = registry->note_counts[NOTE_ERROR];
+    if (ask->verbose || registry->broken) {
+        registry_print_notes(registry, ask->verbose ? NOTE_INFO : NOTE_ERROR, &lines);
         const char *text = buf_text(&lines);
         fputs(text == NULL ? "" : text, stderr);
-    } else if (registry->note_counts[NOTE_ERROR] > 0 && !ask->json &&
-               ask->values[OPTION_QUIET] == NULL) {
-        fprintf(stderr, "weir health: %zu mistakes in %s; see weir health registry validate\n",
-            registry->note_counts[NOTE_ERROR], registry->path);
+    } else if (mistakes > 0 && !ask->json && !ask->quiet) {
+        fprintf(stderr, "weir health: %zu mistake%s in %s; see weir health registry validate\n",
+            mistakes, mistakes == 1 ? "" : "s", registry->path);
     }
     buf_reset(&lines);
 }
 
-static int check_directly(struct ask *ask)
+static void show(void *arg, struct monitor *monitor)
 {
+    struct request *request = arg;
+    struct view view;
+    request->exit_code = EXIT_FAILED;
+    if (view_of_monitor(&view, monitor, &request->ask.filter) == WEIR_OK) {
+        request->exit_code = health_answer(&request->ask, &view);
+    }
+    view_fini(&view);
+}
+
+static int watch(
+    struct request *request, const struct health_server *server, struct registry *registry)
+{
+    const char *interval = request->values[OPTION_WATCH];
+    uint64_t seconds = WATCH_INTERVAL_S;
+    if (interval[0] != '\0' && !read_seconds("--watch", interval, &seconds)) {
+        registry_unref(registry);
+        return EXIT_USAGE;
+    }
+    return health_watch(&(struct health_watch_options){
+        .ask = &request->ask,
+        .interval_ns = seconds * NS_PER_S,
+        .server = server,
+        .registry = registry,
+        .ssh_dir = registry == NULL ? NULL : health_setup_ssh_dir(&request->setup),
+    });
+}
+
+// Reads the registry and checks here.
+static int check_directly(struct request *request)
+{
+    struct health_ask *ask = &request->ask;
     char problem[PROBLEM_SIZE];
-    struct registry *registry = health_setup_read(&ask->setup);
+    struct registry *registry = health_setup_read(&request->setup);
     if (registry == NULL) {
-        return complain(ask, EXIT_FAILED, "the registry is locked, or memory ran out");
+        return health_complain(ask, EXIT_FAILED, "the registry is locked, or memory ran out");
     }
     print_notes(ask, registry);
     int exit_code = EXIT_FINE;
     if (registry->broken) {
-        exit_code = complain(ask, EXIT_NO_INPUT, registry->notes[0]->message);
-    } else if (!cap_timeouts(ask->values[OPTION_TIMEOUT], registry)) {
+        exit_code = health_complain(ask, EXIT_NO_INPUT, registry->notes[0]->message);
+    } else if (!cap_timeouts(request->values[OPTION_TIMEOUT], registry)) {
         exit_code = EXIT_USAGE;
     } else if (!find_service(ask, registry, problem)) {
-        exit_code = complain(ask, 3, problem); // unknown
+        exit_code = health_complain(ask, EXIT_UNKNOWN, problem);
     }
     if (exit_code != EXIT_FINE) {
         registry_unref(registry);
         return exit_code;
     }
+    if (request->values[OPTION_WATCH] != NULL) {
+        return watch(request, NULL, registry);
+    }
     // Which statuses to show is known after the checks only.
     struct view_filter selected = ask->filter;
     selected.by_status = false;
-    exit_code = health_direct(registry, health_setup_ssh_dir(&ask->setup), &selected, show, ask);
-    return exit_code == EXIT_FINE ? ask->exit_code : exit_code;
+    exit_code =
+        health_direct(registry, health_setup_ssh_dir(&request->setup), &selected, show, request);
+    return exit_code == EXIT_FINE ? request->exit_code : exit_code;
+}
+
+// ---- Asking a monitor
+
+// One that runs by itself is asked only about the registry that is meant here.
+static bool is_about(const struct request *request, const struct view *view, bool registry_found)
+{
+    if (request->server_named || !registry_found) {
+        return true;
+    }
+    return view->registry_path != NULL && sys_same_file(view->registry_path, request->setup.path);
+}
+
+static int answer_from(struct request *request, const struct view *view)
+{
+    const struct health_ask *ask = &request->ask;
+    char problem[PROBLEM_SIZE];
+    if (view->registry_error != NULL && !ask->json && !ask->quiet) {
+        fprintf(stderr, "weir health: the monitor could not read its registry again: %s\n",
+            view->registry_error);
+    }
+    if (ask->service != NULL && view->service_count == 0) {
+        snprintf(problem, sizeof problem, "the monitor at %s knows no service \"%s\"%s%.*s",
+            request->server.base, ask->service, ask->filter.machine.len > 0 ? " on " : "",
+            SLICE_ARG(ask->filter.machine));
+        return health_complain(ask, EXIT_UNKNOWN, problem);
+    }
+    return request->values[OPTION_WATCH] != NULL ? watch(request, &request->server, NULL)
+                                                 : health_answer(ask, view);
+}
+
+// False when no monitor is to be had, and the checks are to be made here.
+static bool ask_monitor(struct request *request, bool registry_found, int *ret_exit)
+{
+    struct buf document = BUF_INIT(DOCUMENT_MAX);
+    struct view view;
+    char problem[PROBLEM_SIZE];
+    enum health_fetched fetched =
+        health_fetch(&request->server, &document, problem, sizeof problem);
+    enum weir_result result =
+        fetched == FETCHED ? view_of_dashboard(&view, buf_slice(&document), &request->ask.filter)
+                           : WEIR_UNREACHABLE;
+    bool answered = result == WEIR_OK && is_about(request, &view, registry_found);
+    if (answered) {
+        *ret_exit = answer_from(request, &view);
+    } else if (request->server_named) {
+        bool malformed = fetched == FETCHED;
+        *ret_exit = health_complain(&request->ask,
+            fetched == FETCH_REFUSED ? EXIT_REFUSED : EXIT_UNAVAILABLE,
+            malformed ? "what answers there is no health monitor" : problem);
+    }
+    if (fetched == FETCHED) {
+        view_fini(&view);
+    }
+    buf_reset(&document);
+    return answered || request->server_named;
+}
+
+static void find_server(struct request *request)
+{
+    const char *named = request->values[OPTION_SERVER];
+    const char *token = request->values[OPTION_TOKEN];
+    named = named != NULL ? named : getenv("PORTOSER_URL");
+    token = token != NULL ? token : getenv("PORTOSER_TOKEN");
+    request->server_named = named != NULL && named[0] != '\0';
+    request->server = (struct health_server){
+        .base = request->server_named ? named : SERVER_DEFAULT,
+        .token = token,
+        .timeout_ns = request->server_named ? SERVER_TIMEOUT_NS : SERVER_TIMEOUT_NS / 5,
+    };
 }
 
 // ---- The command line
@@ -336,7 +309,7 @@ static int misunderstood(const char *word)
 }
 
 // Takes the sub-command's name, if there is one, and the service and machine behind it.
-static int read_words(struct ask *ask, int count, char **words, bool names_only)
+static int read_words(struct health_ask *ask, int count, char **words, bool names_only)
 {
     static const struct {
         const char *name;
@@ -346,25 +319,102 @@ static int read_words(struct ask *ask, int count, char **words, bool names_only)
         {"check", FORM_CHECK, 1},
         {"check-all", FORM_CHECK_ALL, 0},
         {"status", FORM_STATUS, 1},
+        {"status", FORM_STATUS_ALL, 0},
+        {"cluster-status", FORM_CLUSTER, 0},
     };
+    bool known = false;
     for (size_t i = 0; count > 0 && !names_only && i < sizeof forms / sizeof forms[0]; i++) {
         if (strcmp(words[0], forms[i].name) != 0) {
             continue;
         }
-        ask->form = forms[i].form;
-        if (count != 1 + forms[i].service_count) {
-            return misunderstood(words[count - 1]);
+        known = true;
+        if (count == 1 + forms[i].service_count) {
+            ask->form = forms[i].form;
+            ask->service = count == 2 ? words[1] : NULL;
+            return EXIT_FINE;
         }
-        ask->service = count == 2 ? words[1] : NULL;
-        return EXIT_FINE;
     }
-    if (count > 2) {
-        return misunderstood(words[2]);
+    if (known || count > 2) {
+        return misunderstood(words[count - 1]);
     }
     ask->service = count > 0 ? words[0] : NULL;
     ask->form = count > 0 ? FORM_SERVICE : FORM_TABLE;
     ask->filter.machine = count > 1 ? slice_str(words[1]) : ask->filter.machine;
     return EXIT_FINE;
+}
+
+static bool wants_color(const struct request *request)
+{
+    const char *no_color = getenv("NO_COLOR");
+    return request->values[OPTION_NO_COLOR] == NULL && (no_color == NULL || no_color[0] == '\0') &&
+           isatty(STDOUT_FILENO);
+}
+
+static int read_ask(struct request *request, int count, char **words, bool names_only)
+{
+    const char *const *values = request->values;
+    struct health_ask *ask = &request->ask;
+    *ask = (struct health_ask){
+        .json = values[OPTION_JSON_OUTPUT] != NULL || values[OPTION_JSON] != NULL,
+        .quiet = values[OPTION_QUIET] != NULL,
+        .verbose = values[OPTION_VERBOSE] != NULL,
+        .exit_zero = values[OPTION_EXIT_ZERO] != NULL,
+        .color = wants_color(request),
+        .filter = {.machine = slice_str(values[OPTION_MACHINE])},
+    };
+    int exit_code = read_words(ask, count, words, names_only);
+    if (exit_code != EXIT_FINE || !read_statuses(values[OPTION_STATUS], &ask->filter)) {
+        return EXIT_USAGE;
+    }
+    ask->filter.service = slice_str(ask->service);
+    ask->filter.by_status =
+        ask->filter.by_status && ask->service == NULL; // one that is named is shown
+    return EXIT_FINE;
+}
+
+static int answer(struct request *request, int count, char **words, bool names_only)
+{
+    char problem[PROBLEM_SIZE];
+    int exit_code = read_ask(request, count, words, names_only);
+    if (exit_code != EXIT_FINE) {
+        return exit_code;
+    }
+    int found = health_setup_open(
+        &request->setup, request->values[OPTION_REGISTRY], problem, sizeof problem);
+    request->setup.options.implicit_checks = request->values[OPTION_IMPLICIT] != NULL;
+    request->setup.options.legacy_compose_health = request->values[OPTION_COMPOSE] != NULL;
+    request->setup.options.url_overrides = true;
+    find_server(request);
+    // The older forms say what a check finds now.
+    bool may_ask = request->values[OPTION_ONCE] == NULL &&
+                   (request->ask.form == FORM_TABLE || request->ask.form == FORM_SERVICE);
+    if (!may_ask || !ask_monitor(request, found == EXIT_FINE, &exit_code)) {
+        exit_code = found == EXIT_FINE ? check_directly(request)
+                                       : health_complain(&request->ask, found, problem);
+    }
+    health_setup_close(&request->setup);
+    return exit_code;
+}
+
+static int answer_registry(struct request *request, int count, char **words)
+{
+    char problem[PROBLEM_SIZE];
+    if (count != 2 || (strcmp(words[1], "validate") != 0 && strcmp(words[1], "show") != 0 &&
+                          strcmp(words[1], "path") != 0)) {
+        fputs("weir health registry: allowed: validate, show, path\n", stderr);
+        return EXIT_USAGE;
+    }
+    request->ask.json =
+        request->values[OPTION_JSON_OUTPUT] != NULL || request->values[OPTION_JSON] != NULL;
+    int exit_code = health_setup_open(
+        &request->setup, request->values[OPTION_REGISTRY], problem, sizeof problem);
+    request->setup.options.implicit_checks = request->values[OPTION_IMPLICIT] != NULL;
+    request->setup.options.legacy_compose_health = request->values[OPTION_COMPOSE] != NULL;
+    exit_code = exit_code == EXIT_FINE
+                    ? cmd_health_registry(words[1], &request->setup, request->ask.json)
+                    : health_complain(&request->ask, exit_code, problem);
+    health_setup_close(&request->setup);
+    return exit_code;
 }
 
 static bool has_separator(int argc, char **argv)
@@ -377,44 +427,10 @@ static bool has_separator(int argc, char **argv)
     return false;
 }
 
-static int answer(struct ask *ask, int count, char **words, bool names_only)
-{
-    char problem[PROBLEM_SIZE];
-    bool registry = count > 0 && !names_only && strcmp(words[0], "registry") == 0;
-    if (registry &&
-        (count != 2 || (strcmp(words[1], "validate") != 0 && strcmp(words[1], "show") != 0 &&
-                           strcmp(words[1], "path") != 0))) {
-        fputs("weir health registry: allowed: validate, show, path\n", stderr);
-        return EXIT_USAGE;
-    }
-    ask->filter.machine = slice_str(ask->values[OPTION_MACHINE]);
-    int exit_code = registry ? EXIT_FINE : read_words(ask, count, words, names_only);
-    if (exit_code != EXIT_FINE || !read_statuses(ask->values[OPTION_STATUS], &ask->filter)) {
-        return EXIT_USAGE;
-    }
-    ask->filter.service = slice_str(ask->service);
-    ask->filter.by_status =
-        ask->filter.by_status && ask->service == NULL; // one that is named is shown
-    exit_code =
-        health_setup_open(&ask->setup, ask->values[OPTION_REGISTRY], problem, sizeof problem);
-    ask->setup.options.implicit_checks = ask->values[OPTION_IMPLICIT] != NULL;
-    ask->setup.options.legacy_compose_health = ask->values[OPTION_COMPOSE] != NULL;
-    ask->setup.options.url_overrides = !registry;
-    if (exit_code != EXIT_FINE) {
-        exit_code = complain(ask, exit_code, problem);
-    } else if (registry) {
-        exit_code = cmd_health_registry(words[1], &ask->setup, ask->json);
-    } else {
-        exit_code = check_directly(ask);
-    }
-    health_setup_close(&ask->setup);
-    return exit_code;
-}
-
 static int run(const struct command *command, int argc, char **argv)
 {
     const char *values[OPTION_COUNT] = {NULL};
-    static struct ask ask;
+    static struct request request;
     if (argc > 0 && strcmp(argv[0], "serve") == 0) {
         return command_health_serve.run(&command_health_serve, argc - 1, argv + 1);
     }
@@ -424,16 +440,18 @@ static int run(const struct command *command, int argc, char **argv)
     if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
         return exit_code;
     }
-    ask.values = values;
-    ask.json = values[OPTION_JSON_OUTPUT] != NULL || values[OPTION_JSON] != NULL;
-    return answer(&ask, count, argv, names_only);
+    request.values = values;
+    if (count > 0 && !names_only && strcmp(argv[0], "registry") == 0) {
+        return answer_registry(&request, count, argv);
+    }
+    return answer(&request, count, argv, names_only);
 }
 
 const struct command command_health = {
     .name = "health",
     .summary = "Check the services of a registry.yml",
-    .usage = "[SERVICE [MACHINE]] | check SERVICE | check-all | status SERVICE | serve | registry "
-             "validate|show|path",
+    .usage = "[SERVICE [MACHINE]] | check SERVICE | check-all | status [SERVICE] | cluster-status |"
+             " serve | registry validate|show|path",
     .options = options,
     .run = run,
 };

@@ -7,6 +7,7 @@
 
 #include "app/command.h"
 #include "base/number.h"
+#include "sys/file.h"
 
 #define DESCRIPTORS (512 + 32 + 256 + 1024) // sockets, ssh, programs, requests
 #define PROBLEM_SIZE (REGISTRY_PATH_SIZE + 256)
@@ -168,7 +169,12 @@ int health_part_init(struct health_part *part, const struct health_part_options 
     }
     part->setup.options.implicit_checks = options->implicit_checks;
     part->setup.options.legacy_compose_health = options->legacy_compose_health;
-    part->options.registry_path = part->setup.path;
+    if (sys_absolute_path(part->setup.path, part->registry_path, sizeof part->registry_path) !=
+        WEIR_OK) {
+        fprintf(stderr, "weir health: the path of %s cannot be used\n", part->setup.path);
+        return EXIT_NO_INPUT;
+    }
+    part->options.registry_path = part->registry_path;
     part->options.registry = part->setup.options;
     part->options.ssh_dir = health_setup_ssh_dir(&part->setup);
     part->options.compat_rollup = options->compat_rollup;

@@ -11,6 +11,7 @@ struct health_part {
     struct part part;
     struct health_setup setup;
     struct health_options options;
+    char registry_path[REGISTRY_PATH_SIZE]; // absolute: others compare it with theirs
     struct health health;
 };
 

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "app/cmd_portoser.h"
 #include "app/command.h"
 #include "app/engine_command.h"
 #include "obs/crash.h"
@@ -36,6 +37,9 @@ int main(int argc, char **argv)
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     if (argc > 0 && strcmp(slash == NULL ? argv[0] : slash + 1, ENGINE_CE_NAME) == 0) {
         return engine_command_ce(argc - 1, argv + 1);
+    }
+    if (argc > 0 && strcmp(slash == NULL ? argv[0] : slash + 1, PORTOSER_NAME) == 0) {
+        return cmd_portoser(argc - 1, argv + 1);
     }
     if (argc < 2 || is_one_of(argv[1], "--help", "-h", "help")) {
         print_help(argc < 2 ? stderr : stdout);

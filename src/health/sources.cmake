@@ -4,4 +4,4 @@ set(SOURCES
   api.c api_control.c api_health.c api_lists.c check_spec.c event_ring.c health.c metrics_page.c
   monitor.c registry.c registry_check.c registry_find.c registry_graph.c registry_show.c
   registry_side.c registry_value.c rollup.c scheduler.c state.c tokens.c view.c view_json.c
-  view_text.c)
+  view_read.c view_text.c)

@@ -179,7 +179,7 @@ static struct view_machine *machine_of(struct view *view, const char *name)
     return NULL;
 }
 
-static void sum_up(struct view *view, bool compat)
+void view_sum_up(struct view *view, bool compat_rollup)
 {
     struct rollup all = {0};
     struct rollup cluster = {0};
@@ -202,17 +202,17 @@ static void sum_up(struct view *view, bool compat)
         struct view_machine *machine = &view->machines[i];
         struct rollup own = {0};
         memcpy(own.counts, machine->counts, sizeof own.counts);
-        machine->status = compat ? rollup_status_strict(&own) : rollup_status(&own);
+        machine->status = compat_rollup ? rollup_status_strict(&own) : rollup_status(&own);
         if (rollup_total(&own) > 0) {
             rollup_add(&cluster, machine->status, 0);
         }
     }
-    view->overall = compat ? rollup_status_strict(&cluster) : rollup_status(&cluster);
+    view->overall = compat_rollup ? rollup_status_strict(&cluster) : rollup_status(&cluster);
     view->score = rollup_score(&all);
     memcpy(view->counts, all.counts, sizeof view->counts);
 }
 
-static bool make_room(struct view *view, size_t services, size_t machines)
+bool view_make_room(struct view *view, size_t services, size_t machines)
 {
     arena_init(&view->arena, VIEW_BYTES_MAX);
     view->services = arena_alloc(&view->arena, (services + 1) * sizeof *view->services);
@@ -226,7 +226,7 @@ enum weir_result view_of_monitor(
     const struct registry *registry = monitor->registry;
     *view = (struct view){
         .wall_ms = sys_wall_ms(), .source = monitor->options.single ? "direct" : "daemon"};
-    if (!make_room(view, monitor->target_count, registry->machine_count)) {
+    if (!view_make_room(view, monitor->target_count, registry->machine_count)) {
         return WEIR_MEMORY;
     }
     for (size_t i = 0; i < monitor->target_count; i++) {
@@ -243,7 +243,7 @@ enum weir_result view_of_monitor(
                 (struct view_machine){.machine = machine->name, .entry = machine};
         }
     }
-    sum_up(view, monitor->options.compat_rollup);
+    view_sum_up(view, monitor->options.compat_rollup);
     return WEIR_OK;
 }
 

@@ -66,6 +66,8 @@ struct view {
     size_t service_count;
     struct view_machine *machines; // those declared, and those that services name
     size_t machine_count;
+    const char *registry_path;  // of the monitor that answered; NULL: not told
+    const char *registry_error; // NULL: it is fine
 };
 
 // Which services a view shows; empty slices: any.
@@ -82,7 +84,15 @@ bool view_wants(const struct view_filter *filter, struct slice service, struct s
 // other result. The view wants view_fini in every case.
 enum weir_result view_of_monitor(struct view *view, const struct monitor *monitor,
     const struct view_filter *filter) WEIR_MUST_CHECK;
+// From the JSON of GET /api/health/dashboard (view_read.c); it is copied. WEIR_MALFORMED: it is
+// none.
+enum weir_result view_of_dashboard(
+    struct view *view, struct slice json, const struct view_filter *filter) WEIR_MUST_CHECK;
 void view_fini(struct view *view);
+// Room for so many rows; for those who fill a view.
+bool view_make_room(struct view *view, size_t services, size_t machines);
+// Machines, counts and overall from the rows of services.
+void view_sum_up(struct view *view, bool compat_rollup);
 
 // ---- JSON (view_json.c)
 

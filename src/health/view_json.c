@@ -97,6 +97,7 @@ static void write_members(struct json_writer *writer, const struct view_service 
     jsonw_text(writer, "color", row->color);
     jsonw_bool(writer, "maintenance", row->maintenance);
     jsonw_bool(writer, "stale", row->stale);
+    jsonw_bool(writer, "disabled", row->disabled);
     write_check(writer, row);
     write_last(writer, row);
 }

@@ -180,6 +180,24 @@ bool sys_file_is_public(const char *path)
     return stat(path, &st) == 0 && (st.st_mode & S_IROTH) != 0;
 }
 
+enum weir_result sys_absolute_path(const char *path, char *absolute, size_t size)
+{
+    char directory[PATH_SIZE] = "";
+    if (path[0] != '/' && getcwd(directory, sizeof directory - 1) == NULL) {
+        return sys_result_of_errno(errno);
+    }
+    int len = snprintf(absolute, size, "%s%s%s", directory, path[0] == '/' ? "" : "/", path);
+    return len < 0 || (size_t)len >= size ? WEIR_TOO_LARGE : WEIR_OK;
+}
+
+bool sys_same_file(const char *path, const char *other)
+{
+    struct stat a;
+    struct stat b;
+    return stat(path, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
 uint64_t sys_file_stamp(const char *path)
 {
     struct stat st;

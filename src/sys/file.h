@@ -23,6 +23,10 @@ enum weir_result sys_dir_make(const char *path) WEIR_MUST_CHECK;
 // closed to others. WEIR_PERMISSION: it is somebody else's, open to others, or a link.
 enum weir_result sys_dir_private(const char *path) WEIR_MUST_CHECK;
 bool sys_file_exists(const char *path);
+// path as seen from the root; links in it stay. WEIR_TOO_LARGE: it does not fit.
+enum weir_result sys_absolute_path(const char *path, char *absolute, size_t size) WEIR_MUST_CHECK;
+// Both are there, and one and the same.
+bool sys_same_file(const char *path, const char *other);
 // Every user of the machine may read it.
 bool sys_file_is_public(const char *path);
 // Something that changes whenever the file does (modification time, size, inode); 0 when it is not

@@ -29,9 +29,10 @@ class Lab:
         return path
 
     def run(self, *args, env=None, **kwargs):
-        registry = str(self.directory / "registry.yml")
+        registry = ["--registry", str(self.directory / "registry.yml")]
+        at = args.index("--") if "--" in args else len(args)
         return weir.run(
-            "health", *args, "--registry", registry, env={**self.env, **(env or {})}, **kwargs
+            "health", *args[:at], *registry, *args[at:], env={**self.env, **(env or {})}, **kwargs
         )
 
     def check(self, check, env=None, hosts=None):

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/health_answer.h"
+
+#include <stdio.h>
+
+#include "app/command.h"
+#include "proto/json_write.h"
+
+int health_complain(const struct health_ask *ask, int exit_code, const char *problem)
+{
+    if (ask->json) {
+        struct buf out = BUF_INIT(16 * 1024);
+        struct json_writer writer;
+        json_writer_init(&writer, &out);
+        jsonw_object_begin(&writer, NULL);
+        jsonw_text(&writer, "error", problem);
+        jsonw_object_end(&writer);
+        const char *text = buf_text(&out);
+        puts(text == NULL ? "{\"error\":\"out of memory\"}" : text);
+        buf_reset(&out);
+    } else {
+        fprintf(stderr, "weir health: %s\n", problem);
+    }
+    return exit_code;
+}
+
+static void write_verdict(const struct view_service *row, struct buf *out)
+{
+    if (row->status == HEALTH_HEALTHY) {
+        buf_printf(out, "✓ Service '%s' is healthy\n", row->service);
+    } else if (row->status == HEALTH_DEGRADED) {
+        buf_printf(out, "⚠ Service '%s' is healthy but degraded: %s\n", row->service,
+            row->issue_count > 0 ? row->issues[0].message : row->reason);
+    } else {
+        buf_printf(out, "✗ Service '%s' is unhealthy or unreachable\n", row->service);
+    }
+}
+
+static bool is_up(const struct view_service *row)
+{
+    return row->status == HEALTH_HEALTHY || row->status == HEALTH_DEGRADED;
+}
+
+static void write_check_all(const struct view *view, struct buf *out)
+{
+    bool all = true;
+    buf_append_str(out, "Checking health of all services...\n");
+    for (size_t i = 0; i < view->service_count; i++) {
+        const struct view_service *row = &view->services[i];
+        bool up = is_up(row);
+        all = all && (up || row->disabled);
+        buf_printf(out, "%-30s ... ", row->service);
+        write_verdict(row, out);
+        buf_append_str(out, up ? "✓ HEALTHY\n" : "✗ UNHEALTHY\n");
+    }
+    buf_append_str(out, all ? "✓ All services are healthy\n" : "✗ Some services are unhealthy\n");
+}
+
+static void write_status(const struct view_service *row, struct buf *out)
+{
+    const struct service *service = row->target->service;
+    const char *status = is_up(row)                        ? "running"
+                         : row->status == HEALTH_UNHEALTHY ? "stopped"
+                                                           : "unknown";
+    buf_printf(out, "Service: %s\n  Type: %s\n  Host: %s\n", service->name,
+        service->deployment_type, service->machine->name);
+    if (service->port != 0) {
+        buf_printf(out, "  Port: %u\n", (unsigned)service->port);
+    }
+    buf_printf(out, "  Hostname: %s\n  Status: %s\n", service->hostname, status);
+    if (is_up(row)) {
+        buf_printf(
+            out, "  Health: %s\n", row->status == HEALTH_HEALTHY ? "✓ Healthy" : "✗ Unhealthy");
+    }
+}
+
+// The table of `portoser status`.
+static void write_status_all(const struct view *view, struct buf *out)
+{
+    buf_printf(
+        out, "%-25s %-10s %-15s %-10s %s\n", "SERVICE", "TYPE", "MACHINE", "STATUS", "HEALTH");
+    for (size_t i = 0; i < view->service_count; i++) {
+        const struct view_service *row = &view->services[i];
+        bool unknown = row->status == HEALTH_UNKNOWN;
+        buf_printf(out, "%-25s %-10s %-15s %-10s %s\n", row->service,
+            row->target->service->deployment_type, row->machine,
+            is_up(row) ? "running"
+            : unknown  ? "unknown"
+                       : "stopped",
+            unknown      ? "N/A"
+            : is_up(row) ? "✓"
+                         : "✗");
+    }
+}
+
+// ---- portoser cluster status
+
+static const char *cluster_word(const struct view_service *row)
+{
+    static const char *const words[HEALTH_STATUS_COUNT] = {
+        [HEALTH_UNKNOWN] = "skipped",
+        [HEALTH_UNHEALTHY] = "down",
+        [HEALTH_DEGRADED] = "degraded",
+        [HEALTH_HEALTHY] = "healthy",
+    };
+    return row->disabled ? "skipped" : words[row->status];
+}
+
+static void write_cluster_service(struct json_writer *writer, const struct view_service *row)
+{
+    const struct service *service = row->target->service;
+    const char *url = service->check.url;
+    char port[8] = "";
+    if (service->port != 0) {
+        snprintf(port, sizeof port, "%u", (unsigned)service->port);
+    }
+    jsonw_object_begin(writer, NULL);
+    jsonw_text(writer, "service", row->service);
+    jsonw_text(writer, "hostname", service->hostname);
+    jsonw_text(writer, "port", port);
+    jsonw_text(writer, "status", cluster_word(row));
+    jsonw_i64(writer, "http_code", service->check.type == CHECK_HTTP ? row->code : 0);
+    jsonw_text(writer, "endpoint", url == NULL ? "" : url);
+    jsonw_text(writer, "message", row->message == NULL ? "" : row->message);
+    jsonw_object_end(writer);
+}
+
+static void write_cluster(const struct health_ask *ask, const struct view *view, struct buf *out)
+{
+    const unsigned *counts = view->counts;
+    struct json_writer writer;
+    buf_append_str(out, "Getting cluster status...\n\n");
+    if (!ask->json) {
+        buf_printf(out, "Healthy: %u\nDegraded: %u\nDown: %u\nSkipped: %u\nTotal: %zu\n",
+            counts[HEALTH_HEALTHY], counts[HEALTH_DEGRADED], counts[HEALTH_UNHEALTHY],
+            counts[HEALTH_UNKNOWN], view->service_count);
+        return;
+    }
+    json_writer_init(&writer, out);
+    jsonw_object_begin(&writer, NULL);
+    view_write_time(&writer, "timestamp", view->wall_ms);
+    jsonw_u64(&writer, "healthy", counts[HEALTH_HEALTHY]);
+    jsonw_u64(&writer, "degraded", counts[HEALTH_DEGRADED]);
+    jsonw_u64(&writer, "down", counts[HEALTH_UNHEALTHY]);
+    jsonw_u64(&writer, "skipped", counts[HEALTH_UNKNOWN]);
+    jsonw_u64(&writer, "total", view->service_count);
+    jsonw_array_begin(&writer, "services");
+    for (size_t i = 0; i < view->service_count; i++) {
+        write_cluster_service(&writer, &view->services[i]);
+    }
+    jsonw_array_end(&writer);
+    jsonw_object_end(&writer);
+    buf_append_byte(out, '\n');
+}
+
+void health_write_text(const struct health_ask *ask, const struct view *view, struct buf *out)
+{
+    struct view_style style = {.color = ask->color, .by_machine = ask->verbose};
+    const struct view_service *first = view->service_count == 0 ? NULL : &view->services[0];
+    switch (ask->form) {
+    case FORM_TABLE:
+        view_write_table(view, &style, out);
+        break;
+    case FORM_SERVICE:
+        view_write_service(first, &style, out);
+        break;
+    case FORM_CHECK:
+        write_verdict(first, out);
+        break;
+    case FORM_CHECK_ALL:
+        write_check_all(view, out);
+        break;
+    case FORM_STATUS:
+        write_status(first, out);
+        break;
+    case FORM_STATUS_ALL:
+        write_status_all(view, out);
+        break;
+    case FORM_CLUSTER:
+        write_cluster(ask, view, out);
+        break;
+    }
+}
+
+int health_exit_code(const struct health_ask *ask, const struct view *view)
+{
+    if (ask->exit_zero || ask->form == FORM_STATUS || ask->form == FORM_STATUS_ALL) {
+        return EXIT_FINE;
+    }
+    if (ask->form == FORM_CLUSTER) {
+        return view->counts[HEALTH_UNHEALTHY] > 0 ? 2 : view->counts[HEALTH_DEGRADED] > 0;
+    }
+    if (ask->form != FORM_CHECK && ask->form != FORM_CHECK_ALL) {
+        return view_exit_code(view);
+    }
+    for (size_t i = 0; i < view->service_count; i++) {
+        if (!is_up(&view->services[i]) &&
+            (ask->form == FORM_CHECK || !view->services[i].disabled)) {
+            return EXIT_FAILED;
+        }
+    }
+    return EXIT_FINE;
+}
+
+void health_write(const struct health_ask *ask, const struct view *view, struct buf *out)
+{
+    if (!ask->json || ask->form == FORM_CLUSTER) {
+        health_write_text(ask, view, out);
+        return;
+    }
+    if (ask->service != NULL) {
+        view_write_service_json(&view->services[0], out);
+    } else {
+        view_write_json(view, out);
+    }
+    buf_append_byte(out, '\n');
+}
+
+int health_answer(const struct health_ask *ask, const struct view *view)
+{
+    struct buf out = BUF_INIT(HEALTH_OUTPUT_MAX);
+    int exit_code = health_exit_code(ask, view);
+    if (!ask->quiet) {
+        health_write(ask, view, &out);
+        const char *text = buf_text(&out);
+        if (text == NULL || out.failed || fputs(text, stdout) < 0 || fflush(stdout) != 0) {
+            exit_code = EXIT_FAILED;
+        }
+    }
+    buf_reset(&out);
+    return exit_code;
+}
