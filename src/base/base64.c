@@ -36,7 +36,7 @@ size_t base64url_encode(const void *bytes, size_t len, char *text)
     return encode(alphabet_url, false, bytes, len, text);
 }
 
-static int digit_of(char c, bool url)
+static int digit_of(char c)
 {
     if (c >= 'A' && c <= 'Z') {
         return c - 'A';
@@ -47,15 +47,15 @@ static int digit_of(char c, bool url)
     if (c >= '0' && c <= '9') {
         return c - '0' + 52;
     }
-    if (c == (url ? '-' : '+')) {
+    if (c == '-') {
         return 62;
     }
-    return c == (url ? '_' : '/') ? 63 : -1;
+    return c == '_' ? 63 : -1;
 }
 
-static enum weir_result decode(
-    struct slice text, bool url, uint8_t *out, size_t size, size_t *ret_len)
+enum weir_result base64url_decode(struct slice text, void *bytes, size_t size, size_t *ret_len)
 {
+    uint8_t *out = bytes;
     size_t tail = text.len % 4;
     size_t len = text.len / 4 * 3 + (tail == 0 ? 0 : tail - 1);
     if (tail == 1) {
@@ -67,7 +67,7 @@ static enum weir_result decode(
     uint32_t bits = 0;
     int bit_count = 0;
     for (size_t i = 0; i < text.len; i++) {
-        int digit = digit_of(text.at[i], url);
+        int digit = digit_of(text.at[i]);
         if (digit < 0) {
             return WEIR_MALFORMED;
         }
@@ -83,20 +83,4 @@ static enum weir_result decode(
     }
     *ret_len = len;
     return WEIR_OK;
-}
-
-enum weir_result base64_decode(struct slice text, void *bytes, size_t size, size_t *ret_len)
-{
-    if (text.len % 4 != 0) {
-        return WEIR_MALFORMED;
-    }
-    for (int i = 0; i < 2 && text.len > 0 && text.at[text.len - 1] == '='; i++) {
-        text.len--;
-    }
-    return decode(text, false, bytes, size, ret_len);
-}
-
-enum weir_result base64url_decode(struct slice text, void *bytes, size_t size, size_t *ret_len)
-{
-    return decode(text, true, bytes, size, ret_len);
 }

@@ -16,10 +16,8 @@
 size_t base64_encode(const void *bytes, size_t len, char *text);
 // URL alphabet, no padding.
 size_t base64url_encode(const void *bytes, size_t len, char *text);
-// Strict: the right alphabet, no blanks, canonical trailing bits; padding required by base64_decode
-// and refused by base64url_decode. bytes has size bytes; WEIR_MALFORMED, WEIR_TOO_LARGE.
-enum weir_result base64_decode(
-    struct slice text, void *bytes, size_t size, size_t *ret_len) WEIR_MUST_CHECK;
+// Strict: the right alphabet, no blanks, no padding, canonical trailing bits. bytes has size bytes;
+// WEIR_MALFORMED, WEIR_TOO_LARGE.
 enum weir_result base64url_decode(
     struct slice text, void *bytes, size_t size, size_t *ret_len) WEIR_MUST_CHECK;
 

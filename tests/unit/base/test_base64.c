@@ -43,8 +43,6 @@ static void encodes_and_decodes_the_vectors(void **state)
         struct slice plain = vectors[i].bytes;
         assert_int_equal(base64_encode(plain.at, plain.len, text), strlen(vectors[i].standard));
         assert_string_equal(text, vectors[i].standard);
-        assert_int_equal(base64_decode(slice_str(text), bytes, plain.len, &len), WEIR_OK);
-        assert_true(slice_eq(slice_of(bytes, len), plain));
         assert_int_equal(base64url_encode(plain.at, plain.len, text), strlen(vectors[i].url));
         assert_string_equal(text, vectors[i].url);
         assert_int_equal(base64url_decode(slice_str(text), bytes, plain.len, &len), WEIR_OK);
@@ -65,9 +63,6 @@ static void round_trips_every_byte(void **state)
         size_t decoded;
         size_t text_len = base64_encode(plain, len, text);
         assert_int_equal(text_len + 1, BASE64_SIZE(len));
-        assert_int_equal(base64_decode(slice_of(text, text_len), bytes, len, &decoded), WEIR_OK);
-        assert_int_equal(decoded, len);
-        assert_memory_equal(bytes, plain, len);
         text_len = base64url_encode(plain, len, text);
         assert_int_equal(base64url_decode(slice_of(text, text_len), bytes, len, &decoded), WEIR_OK);
         assert_int_equal(decoded, len);
@@ -77,30 +72,29 @@ static void round_trips_every_byte(void **state)
 
 static const struct {
     struct slice text;
-    enum weir_result standard;
-    enum weir_result url;
+    enum weir_result result;
 } refusals[] = {
-    {TEXT("Zg"), WEIR_MALFORMED, WEIR_OK},
-    {TEXT("Zg=="), WEIR_OK, WEIR_MALFORMED},
-    {TEXT("Zg="), WEIR_MALFORMED, WEIR_MALFORMED},
-    {TEXT("Zm8="), WEIR_OK, WEIR_MALFORMED},
-    {TEXT("Z"), WEIR_MALFORMED, WEIR_MALFORMED},
-    {TEXT("Z==="), WEIR_MALFORMED, WEIR_MALFORMED},
-    {TEXT("===="), WEIR_MALFORMED, WEIR_MALFORMED},
-    {TEXT("Zm9v===="), WEIR_MALFORMED, WEIR_MALFORMED},
-    {TEXT("Zg==Zg=="), WEIR_MALFORMED, WEIR_MALFORMED},
-    {TEXT("Z=g="), WEIR_MALFORMED, WEIR_MALFORMED},
-    {TEXT("Zm9 "), WEIR_MALFORMED, WEIR_MALFORMED},
-    {TEXT("Zm9\n"), WEIR_MALFORMED, WEIR_MALFORMED},
-    {TEXT("Zm9\0"), WEIR_MALFORMED, WEIR_MALFORMED},
-    {TEXT("Zm9\xc3"), WEIR_MALFORMED, WEIR_MALFORMED},
-    {TEXT("+//+"), WEIR_OK, WEIR_MALFORMED},
-    {TEXT("-__-"), WEIR_MALFORMED, WEIR_OK},
+    {TEXT("Zg"), WEIR_OK},
+    {TEXT("Zg=="), WEIR_MALFORMED},
+    {TEXT("Zg="), WEIR_MALFORMED},
+    {TEXT("Zm8="), WEIR_MALFORMED},
+    {TEXT("Z"), WEIR_MALFORMED},
+    {TEXT("Z==="), WEIR_MALFORMED},
+    {TEXT("===="), WEIR_MALFORMED},
+    {TEXT("Zm9v===="), WEIR_MALFORMED},
+    {TEXT("Zg==Zg=="), WEIR_MALFORMED},
+    {TEXT("Z=g="), WEIR_MALFORMED},
+    {TEXT("Zm9 "), WEIR_MALFORMED},
+    {TEXT("Zm9\n"), WEIR_MALFORMED},
+    {TEXT("Zm9\0"), WEIR_MALFORMED},
+    {TEXT("Zm9\xc3"), WEIR_MALFORMED},
+    {TEXT("+//+"), WEIR_MALFORMED},
+    {TEXT("-__-"), WEIR_OK},
     // Bits behind the last byte that are not zero.
-    {TEXT("Zh=="), WEIR_MALFORMED, WEIR_MALFORMED},
-    {TEXT("Zh"), WEIR_MALFORMED, WEIR_MALFORMED},
-    {TEXT("Zm9="), WEIR_MALFORMED, WEIR_MALFORMED},
-    {TEXT("Zm9"), WEIR_MALFORMED, WEIR_MALFORMED},
+    {TEXT("Zh=="), WEIR_MALFORMED},
+    {TEXT("Zh"), WEIR_MALFORMED},
+    {TEXT("Zm9="), WEIR_MALFORMED},
+    {TEXT("Zm9"), WEIR_MALFORMED},
 };
 
 static void is_strict(void **state)
@@ -111,9 +105,7 @@ static void is_strict(void **state)
         char bytes[16];
         size_t len;
         assert_int_equal(
-            base64_decode(refusals[i].text, bytes, sizeof bytes, &len), refusals[i].standard);
-        assert_int_equal(
-            base64url_decode(refusals[i].text, bytes, sizeof bytes, &len), refusals[i].url);
+            base64url_decode(refusals[i].text, bytes, sizeof bytes, &len), refusals[i].result);
     }
 }
 
@@ -122,9 +114,9 @@ static void does_not_write_past_the_end(void **state)
     (void)state;
     char bytes[3] = "xyz";
     size_t len;
-    assert_int_equal(base64_decode(SLICE("Zm9v"), bytes, 2, &len), WEIR_TOO_LARGE);
+    assert_int_equal(base64url_decode(SLICE("Zm9v"), bytes, 2, &len), WEIR_TOO_LARGE);
     assert_int_equal(base64url_decode(SLICE("Zm8"), bytes, 1, &len), WEIR_TOO_LARGE);
-    assert_int_equal(base64_decode(SLICE("Zm8="), bytes, 2, &len), WEIR_OK);
+    assert_int_equal(base64url_decode(SLICE("Zm8"), bytes, 2, &len), WEIR_OK);
     assert_memory_equal(bytes, "foz", 3);
 }
 
