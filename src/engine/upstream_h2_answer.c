@@ -110,16 +110,32 @@ static struct exchange *release(struct h2_stream *stream)
     return exchange;
 }
 
+// RFC 9110 section 6.4.1. Services may end such a stream by an empty frame behind the head.
+static bool has_no_body(const struct exchange *exchange, unsigned status)
+{
+    return exchange->head_only || status == 204 || status == 304;
+}
+
+// The answer is complete with its head, the stream perhaps not yet: it gets some time to end.
+static struct exchange *release_early(struct h2_stream *stream)
+{
+    struct upstream *upstream = stream->upstream;
+    struct exchange *exchange = release(stream);
+    worker_arm_in(upstream->shard->worker, &stream->timer, upstream_first_byte_ns(upstream));
+    return exchange;
+}
+
 static void take_head(struct h2_stream *stream, const struct block *block, bool ends)
 {
     struct http1_header fields[FIELDS_MAX];
+    bool interim = block->status < 200;
+    bool bodiless = !interim && has_no_body(stream->exchange, block->status);
     struct answer_head head = {.status = block->status,
         .fields = fields,
         .upgrade = SLICE_EMPTY,
-        .has_body = !ends,
+        .has_body = !ends && !bodiless,
         .has_length = block->has_length,
         .length = block->length};
-    bool interim = block->status < 200;
     if (exchange_answer_fields(block->fields, block->count, fields, &head.field_count) != WEIR_OK ||
         (interim && (ends || ++stream->interim_count > INTERIM_MAX))) {
         refuse(stream);
@@ -127,7 +143,10 @@ static void take_head(struct h2_stream *stream, const struct block *block, bool 
     }
     stream->answered = !interim;
     upstream_h2_arm(stream);
-    exchange_head(!interim && ends ? release(stream) : stream->exchange, &head);
+    exchange_head(interim || head.has_body ? stream->exchange
+                  : ends                   ? release(stream)
+                                           : release_early(stream),
+        &head);
 }
 
 static void take_headers(struct h2_stream *stream, struct upstream_h2 *h2, bool ends)
