@@ -21,6 +21,8 @@
 // An agent that does not read is dead weight: all asks at once and some answers fit well.
 #define OUT_MAX (1024u * 1024)
 
+#define EXPIRY_LOOK_NS (3600 * NS_PER_S) // the wall clock may be set
+
 // Spec section 4.6.
 #define LEGACY_SILENCE_NS (90 * NS_PER_S)
 #define LEGACY_HEARTBEAT_NS (5 * NS_PER_S)
@@ -337,7 +339,9 @@ static void on_expiry(struct timer *timer)
     uint64_t now_ms = sys_wall_ms();
     uint64_t expires_ms = token_expires_ms(control->token);
     if (now_ms < expires_ms) {
-        worker_arm_in(control->shard->worker, timer, time_from_ms(expires_ms - now_ms));
+        uint64_t left_ms = expires_ms - now_ms; // tokens may live longer than nanoseconds count
+        worker_arm_in(control->shard->worker, timer,
+            left_ms < EXPIRY_LOOK_NS / NS_PER_MS ? time_from_ms(left_ms) : EXPIRY_LOOK_NS);
         return;
     }
     control_send(control, &(struct rstrm_message){.kind = RSTRM_SERVER_MESSAGE,

@@ -171,7 +171,8 @@ static void start_request(struct h1_conn *conn, struct http1_head *head, struct 
     request.field_count = head->header_count;
     *bytes = slice_skip(*bytes, head->head_len);
     conn->minor_version = head->minor_version;
-    conn->keep_alive = head->keep_alive && !conn->draining;
+    // What follows a CONNECT was meant for another protocol, whatever the answer is.
+    conn->keep_alive = head->keep_alive && !conn->draining && !connect;
     conn->body_done = !has_body;
     (void)slice_to_text(request.upgrade, conn->upgrade, sizeof conn->upgrade); // it fits
     begin_exchange(conn);
@@ -272,6 +273,7 @@ static bool take(struct h1_conn *conn, struct slice *bytes)
         return !is_behind(conn) && take_head(conn, bytes);
     case H1_EXCHANGE:
         if (conn->exchange.upgraded && !conn->back_full) {
+            conn->moved_ns = worker_now(conn->stream.worker);
             push(conn, *bytes);
             *bytes = SLICE_EMPTY;
             return false;

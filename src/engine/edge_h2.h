@@ -108,6 +108,8 @@ void h2_head_drop(struct h2_conn *conn);
 size_t h2_head_list_max(const struct h2_conn *conn);
 // Too much of something: GOAWAY ENHANCE_YOUR_CALM.
 void h2_calm_down(struct h2_conn *conn);
+// A stream was reset because of what the visitor sent: as much of a nuisance as his own resets.
+void h2_note_forced_reset(struct h2_conn *conn);
 
 // ---- edge_h2_answer.c
 

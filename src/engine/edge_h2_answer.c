@@ -156,11 +156,20 @@ static ssize_t on_read_length(nghttp2_session *session, uint8_t type, int32_t id
     return (uint32_t)len > frame_size_max ? (ssize_t)frame_size_max : len;
 }
 
+// Nobody who keeps to the protocol makes us send these.
+static bool is_forced(uint32_t code)
+{
+    return code == NGHTTP2_PROTOCOL_ERROR || code == NGHTTP2_FLOW_CONTROL_ERROR ||
+           code == NGHTTP2_STREAM_CLOSED || code == NGHTTP2_FRAME_SIZE_ERROR;
+}
+
 // The answer is complete before the request (RFC 9113 section 8.1).
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     bool may_end = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
-    (void)arg;
+    if (frame->hd.type == NGHTTP2_RST_STREAM && is_forced(frame->rst_stream.error_code)) {
+        h2_note_forced_reset(arg);
+    }
     if (!may_end || (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) {
         return 0;
     }

@@ -61,6 +61,11 @@ static void note_nuisance(struct h2_conn *conn, enum h2_nuisance kind)
     }
 }
 
+void h2_note_forced_reset(struct h2_conn *conn)
+{
+    note_nuisance(conn, H2_RESETS);
+}
+
 // ---- Heads --------------------------------------------------------------------------------------
 
 void h2_head_drop(struct h2_conn *conn)
@@ -172,6 +177,18 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     return 0;
 }
 
+// What nghttp2 answers by a reset comes to no on_frame: its header block ends here.
+static int on_invalid_frame(
+    nghttp2_session *session, const nghttp2_frame *frame, int error, void *arg)
+{
+    (void)session;
+    (void)error;
+    if (frame->hd.type == NGHTTP2_HEADERS) {
+        h2_head_drop(arg);
+    }
+    return 0;
+}
+
 // A field that RFC 9113 section 8.2.1 forbids makes the request malformed.
 static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *frame,
     const uint8_t *name, size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
@@ -188,24 +205,36 @@ static int on_invalid_header(nghttp2_session *session, const nghttp2_frame *fram
     return result == 0 ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-// RFC 9113 section 8.2.3: crumbs become one field again.
+static bool is_cookie(const struct http1_header *field)
+{
+    return slice_eq(field->name, SLICE("cookie"));
+}
+
+// RFC 9113 section 8.2.3: crumbs become one field again. Each is copied once: browsers send dozens.
 static void join_cookies(struct h2_head *head)
 {
     struct http1_header *first = NULL;
     size_t kept = 0;
+    size_t crumbs = 0;
+    size_t start = head->len;
     for (size_t i = 0; i < head->count; i++) {
-        struct http1_header field = head->fields[i];
-        if (first == NULL || !slice_eq(field.name, SLICE("cookie"))) {
-            head->fields[kept++] = field;
-            first = slice_eq(field.name, SLICE("cookie")) ? &head->fields[kept - 1] : first;
-            continue;
-        }
-        struct slice joined = keep(head, first->value);
-        (void)keep(head, SLICE("; "));
-        (void)keep(head, field.value);
-        first->value = slice_of(joined.at, (size_t)(head->bytes + head->len - joined.at));
+        crumbs += is_cookie(&head->fields[i]);
     }
-    head->count = kept;
+    for (size_t i = 0; crumbs > 1 && i < head->count; i++) {
+        struct http1_header field = head->fields[i];
+        if (is_cookie(&field)) {
+            (void)keep(head, first == NULL ? SLICE_EMPTY : SLICE("; "));
+            (void)keep(head, field.value);
+        }
+        if (first == NULL || !is_cookie(&field)) {
+            head->fields[kept++] = field;
+            first = is_cookie(&field) ? &head->fields[kept - 1] : first;
+        }
+    }
+    if (crumbs > 1) {
+        first->value = slice_of(head->bytes + start, head->len - start);
+        head->count = kept;
+    }
 }
 
 // Host beside :authority is allowed when it says the same (RFC 9113 section 8.3.1).
@@ -260,6 +289,9 @@ static enum edge_error read_head(struct h2_head *head, bool ends, struct request
         return EDGE_URI_TOO_LONG;
     }
     bool plain_connect = connect && head->protocol.len == 0;
+    if (connect && !plain_connect && !slice_eq_nocase(head->protocol, SLICE("websocket"))) {
+        return EDGE_METHOD;
+    }
     if (!good || (!plain_connect && !target_valid(head))) {
         return EDGE_BAD_REQUEST;
     }
@@ -469,6 +501,7 @@ void h2_request_callbacks(nghttp2_session_callbacks *callbacks)
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);

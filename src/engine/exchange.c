@@ -28,6 +28,7 @@
 #include "engine/shard.h"
 #include "engine/upstream.h"
 #include "obs/log.h"
+#include "proto/http1_body.h"
 
 #define NO_ERROR EDGE_ERROR_COUNT
 #define FORWARDED_SYNTAX_MAX 64 // what is constant of a Forwarded field
@@ -142,6 +143,12 @@ void exchange_refuse(
     exchange_fail(exchange, error);
 }
 
+// Trailers that are one hop's, or too late for what they say, end here in both directions.
+static size_t bounded(size_t count)
+{
+    return count < HTTP1_TRAILERS_MAX ? count : HTTP1_TRAILERS_MAX;
+}
+
 // ---- From the front to the back -----------------------------------------------------------------
 
 bool exchange_request_body(struct exchange *exchange, struct slice bytes)
@@ -155,11 +162,13 @@ void exchange_request_end(
 {
     weir_assert(!exchange->ended && !exchange->request_ended);
     const struct back_ops *back = exchange->back;
+    struct http1_header fields[HTTP1_TRAILERS_MAX];
+    count = head_rules_trailers(trailers, bounded(count), true, fields);
     exchange->request_ended = true;
     if (exchange->upgraded && exchange->answer_ended) {
         close_books(exchange);
     }
-    back->end(exchange, trailers, count);
+    back->end(exchange, fields, count);
 }
 
 void exchange_answer_resume(struct exchange *exchange)
@@ -221,11 +230,13 @@ bool exchange_body(struct exchange *exchange, struct slice bytes)
 void exchange_end(struct exchange *exchange, const struct http1_header *trailers, size_t count)
 {
     weir_assert(!exchange->ended && !exchange->answer_ended && exchange->status != 0);
+    struct http1_header fields[HTTP1_TRAILERS_MAX];
+    count = head_rules_trailers(trailers, bounded(count), false, fields);
     exchange->answer_ended = true;
     if (!exchange->upgraded || exchange->request_ended) {
         close_books(exchange);
     }
-    exchange->front->end(exchange, trailers, count);
+    exchange->front->end(exchange, fields, count);
 }
 
 void exchange_resume(struct exchange *exchange)

@@ -7,6 +7,8 @@
 // 2. A name that a service may take for one of the rows is treated as one of them.
 #include "engine/head_rules.h"
 
+#include "proto/http1_body.h"
+
 enum action { KEEP, DROP, TRAILERS, ID };
 
 static const struct rule {
@@ -206,6 +208,20 @@ enum weir_result head_rules_answer(const struct http1_header *fields, size_t cou
     }
     *ret_count = to.count;
     return to.full ? WEIR_TOO_LARGE : WEIR_OK;
+}
+
+size_t head_rules_trailers(
+    const struct http1_header *fields, size_t count, bool request, struct http1_header *out)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct rule *rule = rule_of(fields[i].name);
+        bool travels = rule == NULL || (request ? rule->request : rule->answer) == KEEP;
+        if (travels && http1_trailer_allowed(fields[i].name)) {
+            out[kept++] = fields[i];
+        }
+    }
+    return kept;
 }
 
 struct slice head_rules_value(const struct http1_header *fields, size_t count, struct slice name)

@@ -31,6 +31,11 @@ enum weir_result head_rules_request(const struct http1_header *fields, size_t co
 enum weir_result head_rules_answer(const struct http1_header *fields, size_t count,
     struct http1_header *out, size_t out_max, size_t *ret_count) WEIR_MUST_CHECK;
 
+// What of trailers travels: nothing that a head would not let pass, nor what is too late behind a
+// body (RFC 9110 section 6.5.1). Fills out, which has room for count; returns how many.
+size_t head_rules_trailers(
+    const struct http1_header *fields, size_t count, bool request, struct http1_header *out);
+
 // The first field of that name, or the empty slice.
 struct slice head_rules_value(const struct http1_header *fields, size_t count, struct slice name);
 

@@ -55,9 +55,12 @@ static void take_interim(struct upstream *upstream, const struct answer_head *an
     exchange_head(upstream->h1.exchange, answer);
 }
 
-// A 101 that nobody asked for, or to another key, is no answer.
+// A 101 that nobody asked for (a plain CONNECT does not), or to another key, is no answer.
 static bool may_go_raw(const struct upstream_h1_state *h1, const struct http1_head *head)
 {
+    if (head->status == 101 && h1->exchange->connect && h1->accept[0] == '\0') {
+        return false;
+    }
     if (head->status == 101 && h1->accept[0] != '\0') {
         const struct http1_header *accept = http1_find(head, SLICE("sec-websocket-accept"));
         return accept != NULL && slice_eq(accept->value, slice_str(h1->accept));

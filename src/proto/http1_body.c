@@ -307,21 +307,35 @@ bool http1_body_ends_at_close(const struct http1_body *body)
     return body->kind == HTTP1_BODY_UNTIL_CLOSE || http1_body_done(body);
 }
 
-// Fields that say where a message ends, whose it is or what it means: too late for them here, and a
-// next hop that merges trailers into the head would believe them.
-static bool trailer_allowed(struct slice name)
+// In any case, and with '_' for '-': many services make variables of names, where the two are one.
+static bool begins_as(struct slice name, const char *lower)
 {
-    static const char *const refused[] = {"Authorization", "Cache-Control", "Connection",
-        "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Cookie", "Expect",
-        "Forwarded", "Host", "Keep-Alive", "Max-Forwards", "Pragma", "Proxy-Authenticate",
-        "Proxy-Authorization", "Proxy-Connection", "Range", "Set-Cookie", "TE", "Trailer",
-        "Transfer-Encoding", "Upgrade", "WWW-Authenticate"};
-    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
-        if (slice_eq_nocase(name, slice_str(refused[i]))) {
+    size_t len = strlen(lower);
+    for (size_t i = 0; i < len; i++) {
+        char byte = i < name.len ? name.at[i] : '\0';
+        byte = byte >= 'A' && byte <= 'Z' ? (char)(byte | 0x20) : byte;
+        if ((byte == '_' ? '-' : byte) != lower[i]) {
             return false;
         }
     }
-    return !slice_starts_with_nocase(name, SLICE("X-Forwarded-"));
+    return true;
+}
+
+// Fields that say where a message ends, whose it is or what it means: too late for them here, and a
+// next hop that merges trailers into the head would believe them.
+bool http1_trailer_allowed(struct slice name)
+{
+    static const char *const refused[] = {"authorization", "cache-control", "connection",
+        "content-encoding", "content-length", "content-range", "content-type", "cookie", "expect",
+        "forwarded", "host", "keep-alive", "max-forwards", "pragma", "proxy-authenticate",
+        "proxy-authorization", "proxy-connection", "range", "set-cookie", "te", "trailer",
+        "transfer-encoding", "upgrade", "www-authenticate", "x-real-ip"};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        if (begins_as(name, refused[i]) && name.len == strlen(refused[i])) {
+            return false;
+        }
+    }
+    return !begins_as(name, "x-forwarded-");
 }
 
 bool http1_body_trailer_next(
@@ -335,7 +349,7 @@ bool http1_body_trailer_next(
         }
         *at += (size_t)len + 1;
         if (split_trailer(slice_of(rest.at, (size_t)len), ret_trailer) &&
-            trailer_allowed(ret_trailer->name)) {
+            http1_trailer_allowed(ret_trailer->name)) {
             return true;
         }
     }

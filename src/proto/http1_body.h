@@ -65,6 +65,9 @@ bool http1_body_ends_at_close(const struct http1_body *body);
 bool http1_body_trailer_next(
     const struct http1_body *body, size_t *at, struct http1_header *ret_trailer);
 
+// Whether a field of that name may be a trailer: what the above passes over is not.
+bool http1_trailer_allowed(struct slice name);
+
 // ---- Writing ------------------------------------------------------------------------------------
 
 #define HTTP1_CHUNK_HEAD_MAX 18 // 16 digits and CRLF
