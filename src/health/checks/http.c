@@ -213,6 +213,7 @@ static void start(struct check *check)
         on_done, http);
     if (http->call == NULL) {
         check_end(check, OUTCOME_INTERNAL, "http: the request cannot be made");
+        return;
     }
     // The call has the deadline itself, and says in which phase it passed. Ours is the second line.
     worker_arm(check->room->worker, &check->deadline,
