@@ -14,9 +14,11 @@ RECORD_HEADER_LEN = 5
 live = []  # every open pipe; conftest closes them after a test
 
 
-def close_all():
+def close_all(address=None):
+    """All pipes, or those to one address."""
     for pipe in list(live):
-        pipe.close()
+        if address in (None, pipe.address):
+            pipe.close()
 
 
 class Pipe:
@@ -34,6 +36,7 @@ class Pipe:
         ciphers=None,
     ):
         self.timeout = timeout
+        self.address = address
         self.sock = socket.create_connection(address, timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         live.append(self)

@@ -29,6 +29,7 @@
 #define NUMBER_LEN 8
 #define PIECE_MAX 8192
 #define NEVER SIZE_MAX
+#define COME_BACK_NS (20 * NS_PER_S)
 #define STEP_NS (20 * NS_PER_MS)
 
 enum kind { AGENT, BACK, DIALER, VISITOR };
@@ -86,6 +87,7 @@ static struct {
     size_t agents;
     struct target targets[TARGETS_MAX];
     size_t target_count;
+    uint64_t until_ns; // agents come back
     bool leaving;
 } town;
 
@@ -570,7 +572,7 @@ static void read_frames(struct peer *agent)
     } else if (news != WIRE_NOTHING) {
         sim_check(!sim_calm() || town.leaving, "a channel that ends in a calm world");
         finish_peer(agent, false);
-        if (!town.leaving && sim_chance(70)) {
+        if (sim_now() < town.until_ns && sim_chance(70)) {
             spawn_agent(agent->subject, sim_below(NS_PER_S));
         }
     }
@@ -679,6 +681,7 @@ static bool begin_caller(struct peer *peer)
 void peers_begin(void)
 {
     memset(&town, 0, sizeof town);
+    town.until_ns = sim_now() + COME_BACK_NS;
     size_t agents = 1 + sim_below(4);
     size_t callers = 2 + sim_below(16);
     for (size_t i = 0; i < agents; i++) {
