@@ -17,6 +17,9 @@ enum {
     OPTION_IMPLICIT,
     OPTION_COMPOSE,
     OPTION_COMPAT,
+    OPTION_METRICS_INTERVAL,
+    OPTION_SSH_METRICS,
+    OPTION_SSH_METRICS_INTERVAL,
     OPTION_COUNT
 };
 
@@ -31,6 +34,10 @@ static const struct option_row options[] = {
         "a service with a port but without a check gets a tcp check"},
     [OPTION_COMPOSE] = {"--legacy-compose-health", NULL, "run health checks of compose files here"},
     [OPTION_COMPAT] = {"--compat-rollup", NULL, "an unknown service makes its machine unhealthy"},
+    [OPTION_METRICS_INTERVAL] = {"--metrics-interval", "SECONDS",
+        "how often this machine's resources are looked at; 10"},
+    [OPTION_SSH_METRICS] = {"--ssh-metrics", NULL, "ask other machines for theirs, over ssh"},
+    [OPTION_SSH_METRICS_INTERVAL] = {"--ssh-metrics-interval", "SECONDS", "how often; 60"},
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
 
@@ -49,6 +56,9 @@ static int run_monitor(const char *const *values)
                                      .public_read = values[OPTION_PUBLIC_READ],
                                      .implicit_checks = values[OPTION_IMPLICIT] != NULL,
                                      .legacy_compose_health = values[OPTION_COMPOSE] != NULL,
+                                     .metrics_interval = values[OPTION_METRICS_INTERVAL],
+                                     .ssh_metrics = values[OPTION_SSH_METRICS] != NULL,
+                                     .ssh_metrics_interval = values[OPTION_SSH_METRICS_INTERVAL],
                                      .compat_rollup = values[OPTION_COMPAT] != NULL,
                                  });
     if (exit_code == EXIT_FINE) {

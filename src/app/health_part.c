@@ -8,8 +8,10 @@
 #include "app/command.h"
 #include "base/number.h"
 #include "sys/file.h"
+#include "base/time.h"
 
 #define DESCRIPTORS (512 + 32 + 256 + 1024) // sockets, ssh, programs, requests
+#define DAY_S 86400
 #define PROBLEM_SIZE (REGISTRY_PATH_SIZE + 256)
 
 static struct health_part *health_part_of(struct part *part)
@@ -72,6 +74,37 @@ static bool find_access(struct health_part *part, const struct health_part_optio
         return false;
     }
     return true;
+}
+
+// A number of seconds from an option or a variable.
+static bool find_seconds(
+    const char *name, const char *text, uint64_t fallback, uint64_t max, uint64_t *ret_ns)
+{
+    uint64_t seconds = fallback;
+    if (text != NULL &&
+        (number_parse_u64(slice_str(text), max, &seconds) != WEIR_OK || seconds == 0)) {
+        fprintf(stderr, "weir health: %s \"%s\" is not usable; allowed: 1-%llu\n", name, text,
+            (unsigned long long)max);
+        return false;
+    }
+    *ret_ns = seconds * NS_PER_S;
+    return true;
+}
+
+static bool find_intervals(struct health_part *part, const struct health_part_options *options)
+{
+    static const char timeout[] = "DEVICE_HEARTBEAT_TIMEOUT_SECONDS";
+    struct health_options *into = &part->options;
+    bool ok =
+        find_seconds("--metrics-interval", options->metrics_interval, 10, DEVICES_INTERVAL_MAX_S,
+            &into->metrics_interval_ns) &&
+        find_seconds("--ssh-metrics-interval", options->ssh_metrics_interval, 60, DAY_S,
+            &into->remote_interval_ns) &&
+        find_seconds(timeout, variable(part, timeout), 300, DAY_S, &into->heartbeat_timeout_ns);
+    if (!options->ssh_metrics) {
+        into->remote_interval_ns = 0;
+    }
+    return ok;
 }
 
 // ---- Life
@@ -178,7 +211,8 @@ int health_part_init(struct health_part *part, const struct health_part_options 
     part->options.registry = part->setup.options;
     part->options.ssh_dir = health_setup_ssh_dir(&part->setup);
     part->options.compat_rollup = options->compat_rollup;
-    if (!find_listen(part, options->listen) || !find_access(part, options)) {
+    if (!find_listen(part, options->listen) || !find_access(part, options) ||
+        !find_intervals(part, options)) {
         return EXIT_USAGE;
     }
     return EXIT_FINE;

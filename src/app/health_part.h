@@ -16,10 +16,13 @@ struct health_part {
 };
 
 struct health_part_options {
-    const char *registry;    // of --registry, or NULL
-    const char *listen;      // "ADDR:PORT", or NULL
-    const char *tokens;      // a file, or NULL
-    const char *public_read; // "true", "false", or NULL: on loopback
+    const char *registry;         // of --registry, or NULL
+    const char *listen;           // "ADDR:PORT", or NULL
+    const char *tokens;           // a file, or NULL
+    const char *public_read;      // "true", "false", or NULL: on loopback
+    const char *metrics_interval; // seconds, or NULL; so is the next
+    const char *ssh_metrics_interval;
+    bool ssh_metrics;
     bool implicit_checks;
     bool legacy_compose_health;
     bool compat_rollup;

@@ -22,7 +22,7 @@
     "Permissions-Policy: camera=(), geolocation=(), microphone=(), payment=(), usb=()\r\n"         \
     "Vary: Accept\r\n"
 
-enum access { ACCESS_OPEN, ACCESS_READ, ACCESS_OPERATE };
+enum access { ACCESS_OPEN, ACCESS_READ, ACCESS_OPERATE, ACCESS_ADMINISTER };
 
 struct api_row {
     const char *method;
@@ -71,6 +71,12 @@ static void answer_status(
             .head_only = request->head,
         });
     buf_reset(document);
+}
+
+void api_answer_json_with(
+    struct api_request *request, unsigned status, const char *headers, struct buf *document)
+{
+    answer_status(request, status, headers, document);
 }
 
 void api_answer_json(struct api_request *request, unsigned status, struct buf *document)
@@ -195,13 +201,20 @@ bool api_flag(struct api_request *request, const char *name, bool fallback, bool
 
 // ---- Who asks
 
-static enum role role_of(struct api_request *request)
+enum role api_role(struct api_request *request)
 {
     static const char *const names[] = {"token", "access_token"};
     const struct http1_header *header = http1_find(request->http->head, SLICE("authorization"));
+    struct slice offered = sockets_offered_token(request->http->head);
+    if (request->health->options.tokens_path == NULL) {
+        return ROLE_ADMIN;
+    }
     if (header != NULL && slice_starts_with_nocase(header->value, SLICE("bearer "))) {
         return token_list_role(
             &request->health->tokens, slice_trim(slice_skip(header->value, strlen("bearer "))));
+    }
+    if (offered.len > 0) {
+        return token_list_role(&request->health->tokens, offered);
     }
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char token[TOKEN_SIZE];
@@ -218,12 +231,16 @@ static bool may(struct api_request *request, enum access access)
 {
     const struct health_options *options = &request->health->options;
     static const enum role needed[] = {
-        [ACCESS_OPEN] = ROLE_NOBODY, [ACCESS_READ] = ROLE_VIEWER, [ACCESS_OPERATE] = ROLE_OPERATOR};
+        [ACCESS_OPEN] = ROLE_NOBODY,
+        [ACCESS_READ] = ROLE_VIEWER,
+        [ACCESS_OPERATE] = ROLE_OPERATOR,
+        [ACCESS_ADMINISTER] = ROLE_ADMIN,
+    };
     if (options->tokens_path == NULL || access == ACCESS_OPEN ||
         (access == ACCESS_READ && options->public_read)) {
         return true;
     }
-    enum role role = role_of(request);
+    enum role role = api_role(request);
     if (role == ROLE_NOBODY) {
         answer_error(request, 401, "Missing authentication token", "WWW-Authenticate: Bearer\r\n");
     } else if (role < needed[access]) {

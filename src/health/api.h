@@ -9,5 +9,7 @@
 extern const struct http_route api_no_routes[];
 // http_owner is the struct health.
 void api_handle(struct http_request *request);
+// An upgrade: one of the WebSockets, or answered like any other request.
+void api_upgrade(struct http_request *request);
 
 #endif

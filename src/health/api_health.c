@@ -48,7 +48,7 @@ void api_liveness(struct api_request *request)
     jsonw_object_begin(&writer, "background_workers");
     jsonw_bool(&writer, "enabled", true);
     jsonw_text(&writer, "metrics_queue", "disabled");
-    jsonw_text(&writer, "metrics_collector", "disabled");
+    jsonw_text(&writer, "metrics_collector", "running");
     jsonw_text(&writer, "metrics_prefetcher", "disabled");
     jsonw_text(&writer, "device_monitor", "running");
     jsonw_object_end(&writer);
@@ -194,6 +194,7 @@ static bool print_page(struct health *health, uint64_t now_ns)
     json_writer_init(&writer, &page->text);
     bool ok = view_of_monitor(&view, &health->monitor, &all) == WEIR_OK;
     if (ok) {
+        devices_fill_view(&health->devices, &view);
         write_dashboard(health, &view, &writer);
         page->overall = view.overall;
         ok = !page->text.failed;

@@ -34,7 +34,14 @@ void api_answer_error(struct api_request *request, unsigned status, const char *
 // 422, for a parameter.
 void api_answer_parameter(struct api_request *request, const char *name, const char *message);
 
+// The same with headers of the route's own, whole lines.
+void api_answer_json_with(
+    struct api_request *request, unsigned status, const char *headers, struct buf *document);
+
 // ---- Questions
+
+// Who asks, by the token; everybody is an administrator where there are no tokens.
+enum role api_role(struct api_request *request);
 
 // A parameter as a whole number; fallback when it is not there. False after a 422.
 bool api_number(

@@ -80,6 +80,7 @@ static bool open_view(
     struct api_request *request, const struct view_filter *filter, struct view *view)
 {
     if (view_of_monitor(view, &request->health->monitor, filter) == WEIR_OK) {
+        devices_fill_view(&request->health->devices, view);
         return true;
     }
     view_fini(view);

@@ -51,6 +51,7 @@ void health_emit(struct health *health, const struct health_event *event)
     log_event(event);
     // Without memory the timeline misses it; the log has it.
     (void)event_ring_add(&health->events, event);
+    sockets_tell_event(&health->sockets, event);
     health->version++;
     health->urgent++;
 }
@@ -77,6 +78,7 @@ static void on_result(void *arg, struct target *target)
     struct health *health = arg;
     (void)target;
     health->version++;
+    sockets_tell_results(&health->sockets);
 }
 
 static void on_changed(void *arg, struct target *target, const struct state_change *change)
@@ -162,7 +164,11 @@ static bool take_over(struct health *health, struct registry *registry)
         refuse(health, NULL, "out of memory");
         return false;
     }
+    // Without memory a machine has no samples until the next reload.
+    enum weir_result ignored = devices_follow(&health->devices);
+    (void)ignored;
     accept_registry(health);
+    sockets_tell_reload(&health->sockets, &difference);
     snprintf(text, sizeof text, "%u added, %u removed, %u changed", difference.added,
         difference.removed, difference.changed);
     health_emit(health, &(struct health_event){.wall_ms = sys_wall_ms(),
@@ -266,10 +272,31 @@ static enum weir_result start_monitor(struct health *health)
     return result;
 }
 
+static void on_device(void *arg, const struct device *device, enum device_status old)
+{
+    struct health *health = arg;
+    health->version++;
+    sockets_tell_device(&health->sockets, device, old);
+}
+
+static enum weir_result start_devices(struct health *health)
+{
+    return devices_start(&health->devices, health->worker,
+        &(struct devices_options){
+            .monitor = &health->monitor,
+            .ssh_dir = health->options.ssh_dir,
+            .interval_ns = health->options.metrics_interval_ns,
+            .remote_interval_ns = health->options.remote_interval_ns,
+            .heartbeat_timeout_ns = health->options.heartbeat_timeout_ns,
+            .heard = on_device,
+            .arg = health,
+        });
+}
+
 static void on_drain_look(struct timer *timer)
 {
     struct health *health = container_of(timer, struct health, drain_look);
-    if (health->server.conn_count > 0) {
+    if (health->server.conn_count + health->sockets.count > 0) {
         worker_arm_in(health->worker, timer, DRAIN_LOOK_NS);
         return;
     }
@@ -283,12 +310,20 @@ enum weir_result health_start(struct health *health, struct worker *worker)
     health->http = (struct http_options){
         .routes = api_no_routes,
         .not_found = api_handle,
+        .upgrade = api_upgrade,
         .setup_timeout_ns = SETUP_TIMEOUT_NS,
         .idle_timeout_ns = IDLE_TIMEOUT_NS,
         .body_max = BODY_MAX,
         .owner = health,
     };
-    enum weir_result result = start_monitor(health);
+    enum weir_result result =
+        sockets_start(&health->sockets, worker, &health->monitor, &health->devices);
+    if (result == WEIR_OK) {
+        result = start_monitor(health);
+    }
+    if (result == WEIR_OK) {
+        result = start_devices(health);
+    }
     if (result != WEIR_OK) {
         return result;
     }
@@ -305,6 +340,7 @@ void health_drain(struct health *health, void (*drained)(void *arg), void *arg)
     health->drained = drained;
     health->drained_arg = arg;
     http_server_drain(&health->server);
+    sockets_drain(&health->sockets);
     on_drain_look(&health->drain_look);
 }
 
@@ -320,10 +356,13 @@ void health_stop(struct health *health)
         health->server_open = false;
         http_server_close(&health->server);
     }
+    sockets_stop(&health->sockets);
     file_watch_close(&health->watch);
+    devices_stop(&health->devices);
     monitor_close(&health->monitor);
     resolver_fini(worker);
     worker_settle(worker);
+    sockets_fini(&health->sockets);
 }
 
 void health_fini(struct health *health)

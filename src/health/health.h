@@ -4,8 +4,10 @@
 #ifndef WEIR_HEALTH_HEALTH_H
 #define WEIR_HEALTH_HEALTH_H
 
+#include "health/devices.h"
 #include "health/event_ring.h"
 #include "health/monitor.h"
+#include "health/sockets.h"
 #include "health/tokens.h"
 #include "http/server.h"
 #include "loop/file_watch.h"
@@ -20,6 +22,15 @@ struct health_options {
     struct sys_address listen;        // port 0: any; the monitor has what it got
     bool public_read;                 // reading takes no token
     bool compat_rollup;
+    uint64_t metrics_interval_ns; // of looks at this machine's resources
+    uint64_t remote_interval_ns;  // the same for other machines, over ssh; 0: never
+    uint64_t heartbeat_timeout_ns;
+};
+
+// How many events are taken from outside (spec section 5.2): EVENTS_PER_SECOND at most.
+struct events_gate {
+    uint64_t second_ns; // the begin of the second that is counted
+    unsigned count;
 };
 
 // The central document, printed once for all who ask.
@@ -39,6 +50,9 @@ struct health {
     struct monitor monitor;
     struct event_ring events;
     struct token_list tokens;
+    struct devices devices;
+    struct sockets sockets;
+    struct events_gate events_gate;
     struct http_server server;
     struct http_options http;
     struct file_watch watch;

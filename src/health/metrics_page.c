@@ -234,6 +234,88 @@ static void write_machines(struct page *page)
     }
 }
 
+// Usage of machines that are heard of; negative: not known.
+static void write_usage(struct page *page, enum health_metric metric,
+    double (*number)(const struct view_machine *machine))
+{
+    begin_family(page, metric);
+    for (size_t i = 0; i < page->view->machine_count; i++) {
+        const struct view_machine *machine = &page->view->machines[i];
+        double value = number(machine);
+        if (value >= 0) {
+            buf_reset(&page->labels);
+            put_label(page, "machine", machine->machine);
+            put_sample(page, metric, value);
+        }
+    }
+}
+
+static double cpu_of(const struct view_machine *machine)
+{
+    return machine->cpu_percent;
+}
+
+static double memory_of(const struct view_machine *machine)
+{
+    return machine->memory_percent;
+}
+
+static double disk_of(const struct view_machine *machine)
+{
+    return machine->disk_percent;
+}
+
+static double load_of(const struct view_machine *machine)
+{
+    return machine->load1;
+}
+
+static double reachable_of(const struct view_machine *machine)
+{
+    return machine->reachable == VIEW_NOT_ASKED ? VIEW_NONE : machine->reachable == VIEW_REACHABLE;
+}
+
+static void write_device_ages(struct page *page)
+{
+    const struct devices *devices = &page->health->devices;
+    uint64_t now_ms = sys_wall_ms();
+    begin_family(page, METRIC_OF_DEVICE_LAST_SEEN);
+    for (size_t i = 0; i < devices->count; i++) {
+        uint64_t seen_ms = devices->all[i]->seen_wall_ms;
+        if (seen_ms != 0) {
+            buf_reset(&page->labels);
+            put_label(page, "hostname", devices->all[i]->name);
+            put_sample(page, METRIC_OF_DEVICE_LAST_SEEN,
+                now_ms > seen_ms ? (double)(now_ms - seen_ms) / 1000 : 0);
+        }
+    }
+    begin_family(page, METRIC_OF_DEVICE_HEARTBEATS);
+    for (size_t i = 0; i < devices->count; i++) {
+        buf_reset(&page->labels);
+        put_label(page, "hostname", devices->all[i]->name);
+        put_label(page, "status", "accepted");
+        put_sample(page, METRIC_OF_DEVICE_HEARTBEATS, (double)devices->all[i]->heartbeats);
+    }
+}
+
+static void write_devices(struct page *page)
+{
+    const struct devices *devices = &page->health->devices;
+    double online = 0;
+    write_usage(page, METRIC_OF_MACHINE_CPU, cpu_of);
+    write_usage(page, METRIC_OF_MACHINE_MEMORY, memory_of);
+    write_usage(page, METRIC_OF_MACHINE_DISK, disk_of);
+    write_usage(page, METRIC_OF_MACHINE_LOAD, load_of);
+    write_usage(page, METRIC_OF_MACHINE_REACHABLE, reachable_of);
+    write_device_ages(page);
+    for (size_t i = 0; i < devices->count; i++) {
+        online += devices->all[i]->status == DEVICE_OK;
+    }
+    buf_reset(&page->labels);
+    begin_family(page, METRIC_OF_DEVICES_ONLINE);
+    put_sample(page, METRIC_OF_DEVICES_ONLINE, online);
+}
+
 static void write_one(struct page *page, enum health_metric metric, double value)
 {
     begin_family(page, metric);
@@ -253,6 +335,9 @@ static void write_monitor(struct page *page)
     write_one(page, METRIC_OF_LOAD_SUCCESS, health->reload_ok);
     write_one(page, METRIC_OF_LOADED_AT, (double)health->reloaded_wall_ms / 1000);
     write_one(page, METRIC_OF_UPTIME, ((double)sys_now_ns() - started_ns) / (double)NS_PER_S);
+    write_one(page, METRIC_OF_SOCKETS, (double)health->sockets.count);
+    write_one(page, METRIC_OF_SOCKET_MESSAGES, (double)health->sockets.messages);
+    write_one(page, METRIC_OF_SOCKETS_SLOW, (double)health->sockets.slow);
     put_label(page, "version", WEIR_VERSION);
     write_one(page, METRIC_OF_BUILD_INFO, 1);
 }
@@ -283,7 +368,9 @@ void api_metrics(struct api_request *request)
     buf_init(&page.labels, LABELS_MAX);
     if (view_of_monitor(&view, &request->health->monitor, &all) == WEIR_OK) {
         write_all_services(&page);
+        devices_fill_view(&request->health->devices, &view);
         write_machines(&page);
+        write_devices(&page);
         write_monitor(&page);
         prometheus_end(&document, page.exposition);
     } else {

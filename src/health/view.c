@@ -239,8 +239,12 @@ enum weir_result view_of_monitor(
     for (size_t i = 0; i < registry->machine_count; i++) {
         const struct machine *machine = &registry->machines[i];
         if (filter->machine.len == 0 || slice_eq(filter->machine, slice_str(machine->name))) {
-            view->machines[view->machine_count++] =
-                (struct view_machine){.machine = machine->name, .entry = machine};
+            view->machines[view->machine_count++] = (struct view_machine){.machine = machine->name,
+                .entry = machine,
+                .cpu_percent = VIEW_NONE,
+                .memory_percent = VIEW_NONE,
+                .disk_percent = VIEW_NONE,
+                .load1 = VIEW_NONE};
         }
     }
     view_sum_up(view, monitor->options.compat_rollup);

@@ -46,6 +46,8 @@ struct view_service {
     const struct target *target; // NULL: from elsewhere
 };
 
+enum view_reachable { VIEW_NOT_ASKED, VIEW_UNREACHABLE, VIEW_REACHABLE };
+
 struct view_machine {
     const char *machine;
     enum health_status status;
@@ -53,6 +55,11 @@ struct view_machine {
     unsigned counts[HEALTH_STATUS_COUNT]; // of the counted ones
     uint64_t last_checked_ms;             // the newest of its services; 0: never
     const struct machine *entry;          // NULL: from elsewhere
+    double cpu_percent;                   // VIEW_NONE: not known; so are the next three
+    double memory_percent;
+    double disk_percent;
+    double load1;
+    enum view_reachable reachable;
 };
 
 struct view {

@@ -130,6 +130,23 @@ void view_write_services(const struct view *view, struct json_writer *writer, co
     jsonw_array_end(writer);
 }
 
+// Two decimals are more than anybody reads.
+static void write_known(struct json_writer *writer, const char *key, double number)
+{
+    if (number < 0) {
+        jsonw_null(writer, key);
+    } else {
+        jsonw_double(writer, key, (double)(int64_t)(number * 100 + 0.5) / 100);
+    }
+}
+
+static void write_usage(struct json_writer *writer, const struct view_machine *machine)
+{
+    write_known(writer, "cpu_usage", machine->cpu_percent);
+    write_known(writer, "memory_usage", machine->memory_percent);
+    write_known(writer, "disk_usage", machine->disk_percent);
+}
+
 void view_write_machine(const struct view_machine *machine, struct json_writer *writer)
 {
     unsigned counted = machine->counts[HEALTH_UNHEALTHY] + machine->counts[HEALTH_UNKNOWN];
@@ -141,11 +158,13 @@ void view_write_machine(const struct view_machine *machine, struct json_writer *
     jsonw_u64(writer, "unhealthy_services", counted); // clients count unknown ones here
     jsonw_u64(writer, "degraded_services", machine->counts[HEALTH_DEGRADED]);
     jsonw_u64(writer, "unknown_services", machine->counts[HEALTH_UNKNOWN]);
-    jsonw_null(writer, "cpu_usage");
-    jsonw_null(writer, "memory_usage");
-    jsonw_null(writer, "disk_usage");
-    jsonw_null(writer, "load1");
-    jsonw_null(writer, "reachable");
+    write_usage(writer, machine);
+    write_known(writer, "load1", machine->load1);
+    if (machine->reachable == VIEW_NOT_ASKED) {
+        jsonw_null(writer, "reachable");
+    } else {
+        jsonw_bool(writer, "reachable", machine->reachable == VIEW_REACHABLE);
+    }
     view_write_time(writer, "last_checked", machine->last_checked_ms);
     jsonw_object_end(writer);
 }
@@ -155,9 +174,7 @@ static void write_brief_machine(struct json_writer *writer, const struct view_ma
     jsonw_object_begin(writer, NULL);
     jsonw_text(writer, "machine", machine->machine);
     jsonw_text(writer, "status", health_status_name(machine->status));
-    jsonw_null(writer, "cpu_usage");
-    jsonw_null(writer, "memory_usage");
-    jsonw_null(writer, "disk_usage");
+    write_usage(writer, machine);
     jsonw_u64(writer, "services_count", machine->services_count);
     jsonw_object_end(writer);
 }

@@ -82,7 +82,9 @@ static void conn_end(struct http_conn *conn, bool hard)
 
 static void report(struct http_conn *conn, enum http_failure failure)
 {
-    conn->server->options->failed(conn->server, &conn->peer.ip, failure);
+    if (conn->server->options->failed != NULL) {
+        conn->server->options->failed(conn->server, &conn->peer.ip, failure);
+    }
 }
 
 static void enter(struct http_conn *conn, enum conn_state state, uint64_t timeout_ns)
@@ -113,8 +115,7 @@ static void next_request(struct http_conn *conn)
         linger(conn);
         return;
     }
-    enter(conn, CONN_HEAD,
-        conn->in.len > 0 ? options->setup_timeout_ns : options->idle_timeout_ns);
+    enter(conn, CONN_HEAD, conn->in.len > 0 ? options->setup_timeout_ns : options->idle_timeout_ns);
     stream_want(&conn->stream, WATCH_READ);
     if (conn->in.len > 0 && !list_linked(&conn->pipelined.node)) {
         worker_defer(conn->stream.worker, &conn->pipelined, on_pipelined);
@@ -176,8 +177,7 @@ void http_wait(struct http_conn *conn, void (*gone)(void *arg), void *arg)
     weir_assert(conn->state == CONN_HANDLER);
     conn->gone = gone;
     conn->gone_arg = arg;
-    worker_arm_in(
-        conn->stream.worker, &conn->timer, conn->server->options->setup_timeout_ns);
+    worker_arm_in(conn->stream.worker, &conn->timer, conn->server->options->setup_timeout_ns);
 }
 
 void http_refuse(struct http_conn *conn, struct slice raw)
@@ -483,8 +483,8 @@ static void on_accept(struct listener *listener, int fd, const struct sys_addres
     begin(conn);
 }
 
-enum weir_result http_server_open(struct http_server *server, struct worker *worker,
-    const struct http_options *options, int fd)
+enum weir_result http_server_open(
+    struct http_server *server, struct worker *worker, const struct http_options *options, int fd)
 {
     *server = (struct http_server){.worker = worker, .options = options};
     list_init(&server->conns);
@@ -494,7 +494,7 @@ enum weir_result http_server_open(struct http_server *server, struct worker *wor
 void http_server_drain(struct http_server *server)
 {
     listener_close(&server->listener);
-    list_for_each_safe(node, &server->conns) {
+    list_for_each_safe (node, &server->conns) {
         struct http_conn *conn = container_of(node, struct http_conn, node);
         conn->draining = true;
         if (conn->state == CONN_HEAD && conn->in.len == 0) {
@@ -509,7 +509,7 @@ void http_server_close(struct http_server *server)
         return;
     }
     listener_close(&server->listener);
-    list_for_each_safe(node, &server->conns) {
+    list_for_each_safe (node, &server->conns) {
         conn_end(container_of(node, struct http_conn, node), true);
     }
 }

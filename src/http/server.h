@@ -59,6 +59,7 @@ struct http_options {
     const struct http_route *routes; // ended by a row without a path
     http_handler_fn *not_found;
     http_handler_fn *upgrade; // NULL: Upgrade is ignored
+    // NULL: not interested.
     void (*failed)(struct http_server *server, const struct ip *peer, enum http_failure failure);
     struct tls_server *tls; // borrowed; NULL: plain
     uint64_t setup_timeout_ns;

@@ -3,6 +3,7 @@
 
 #include <ifaddrs.h>
 #include <netinet/in.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 void sys_hostname(char name[SYS_HOSTNAME_SIZE])
@@ -45,4 +46,17 @@ bool sys_is_own_address(const struct ip *ip)
     }
     freeifaddrs(list);
     return own;
+}
+
+enum weir_result sys_disk_look(const char *path, struct sys_disk *ret_disk)
+{
+    struct statvfs system;
+    if (statvfs(path, &system) != 0) {
+        return WEIR_IO;
+    }
+    *ret_disk = (struct sys_disk){
+        .total_bytes = (uint64_t)system.f_blocks * system.f_frsize,
+        .used_bytes = (uint64_t)(system.f_blocks - system.f_bfree) * system.f_frsize,
+    };
+    return WEIR_OK;
 }

@@ -4,6 +4,7 @@
 #define WEIR_SYS_HOST_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/ip.h"
 #include "base/result.h"
@@ -13,5 +14,12 @@
 void sys_hostname(char name[SYS_HOSTNAME_SIZE]);
 // An address of one of the interfaces that are configured right now.
 bool sys_is_own_address(const struct ip *ip);
+
+// What the file system holds that path is on, as df counts it.
+struct sys_disk {
+    uint64_t total_bytes;
+    uint64_t used_bytes;
+};
+enum weir_result sys_disk_look(const char *path, struct sys_disk *ret_disk) WEIR_MUST_CHECK;
 
 #endif

@@ -90,36 +90,29 @@ static void put_command(struct buf *out, const struct check_spec *spec)
     (void)buf_append_byte(out, '\n');
 }
 
-static enum weir_result make_script(struct remote_command *command, const struct check_spec *spec)
+static enum weir_result quote_script(struct remote_command *command, struct buf *inner)
 {
-    struct buf inner = BUF_INIT(REMOTE_TEXT_MAX);
-    if (spec->type == CHECK_PROCESS) {
-        put_process(&inner, spec);
-    } else {
-        put_command(&inner, spec);
-    }
-    const char *text = inner.failed ? NULL : buf_text(&inner);
+    const char *text = inner->failed ? NULL : buf_text(inner);
     (void)buf_append_str(&command->script, "exec sh -c ");
     if (text != NULL) {
         remote_quote(&command->script, text);
     }
-    buf_reset(&inner);
+    buf_reset(inner);
     return text == NULL || command->script.failed ? WEIR_TOO_LARGE : WEIR_OK;
 }
 
-enum weir_result remote_command_make(
-    struct remote_command *command, const struct service *service, const char *ssh_dir)
+// Everything but the script. Returns the number of arguments, 0 when the target is too long.
+static size_t put_ssh(
+    struct remote_command *command, const struct machine *machine, const char *ssh_dir)
 {
-    const struct machine *machine = service->machine;
     size_t count = 0;
     const char **argv = command->argv;
-    buf_init(&command->script, REMOTE_TEXT_MAX);
     snprintf(command->port, sizeof command->port, "%u", (unsigned)machine->ssh_port);
     int len = snprintf(command->target, sizeof command->target, "%s%s%s",
         machine->ssh_user == NULL ? "" : machine->ssh_user, machine->ssh_user == NULL ? "" : "@",
         machine->ssh_host);
     if (len < 0 || (size_t)len >= sizeof command->target) {
-        return WEIR_TOO_LARGE;
+        return 0;
     }
     static const char *const fixed[] = {
         "ssh", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"};
@@ -143,10 +136,42 @@ enum weir_result remote_command_make(
     argv[count++] = "-p";
     argv[count++] = command->port;
     argv[count++] = command->target;
-    enum weir_result result = make_script(command, &service->check);
-    argv[count++] = result == WEIR_OK ? buf_text(&command->script) : NULL;
-    argv[count] = NULL;
-    return result == WEIR_OK && argv[count - 1] == NULL ? WEIR_MEMORY : result;
+    return count;
+}
+
+// Takes the storage of inner, the script.
+static enum weir_result make(struct remote_command *command, const struct machine *machine,
+    struct buf *inner, const char *ssh_dir)
+{
+    buf_init(&command->script, REMOTE_TEXT_MAX);
+    enum weir_result result = quote_script(command, inner);
+    size_t count = put_ssh(command, machine, ssh_dir);
+    if (result != WEIR_OK || count == 0) {
+        return WEIR_TOO_LARGE;
+    }
+    command->argv[count] = buf_text(&command->script);
+    command->argv[count + 1] = NULL;
+    return command->argv[count] == NULL ? WEIR_MEMORY : WEIR_OK;
+}
+
+enum weir_result remote_command_make(
+    struct remote_command *command, const struct service *service, const char *ssh_dir)
+{
+    struct buf inner = BUF_INIT(REMOTE_TEXT_MAX);
+    if (service->check.type == CHECK_PROCESS) {
+        put_process(&inner, &service->check);
+    } else {
+        put_command(&inner, &service->check);
+    }
+    return make(command, service->machine, &inner, ssh_dir);
+}
+
+enum weir_result remote_script_make(struct remote_command *command, const struct machine *machine,
+    const char *script, const char *ssh_dir)
+{
+    struct buf inner = BUF_INIT(REMOTE_TEXT_MAX);
+    (void)buf_append_str(&inner, script); // inner.failed is looked at
+    return make(command, machine, &inner, ssh_dir);
 }
 
 void remote_command_fini(struct remote_command *command)

@@ -22,6 +22,9 @@ struct remote_command {
 // wants remote_command_fini in every case.
 enum weir_result remote_command_make(struct remote_command *command, const struct service *service,
     const char *ssh_dir) WEIR_MUST_CHECK;
+// The same for a POSIX script of ours, on any machine with an ssh_host.
+enum weir_result remote_script_make(struct remote_command *command, const struct machine *machine,
+    const char *script, const char *ssh_dir) WEIR_MUST_CHECK;
 void remote_command_fini(struct remote_command *command);
 // Appends a word so that a POSIX shell reads it back as it is.
 void remote_quote(struct buf *out, const char *word);
