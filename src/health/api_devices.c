@@ -8,17 +8,6 @@
 #include "health/api_internal.h"
 #include "sys/clock.h"
 
-static const char *presence_of(const struct device *device)
-{
-    static const char *const words[DEVICE_STATUS_COUNT] = {
-        [DEVICE_UNAVAILABLE] = "unknown",
-        [DEVICE_OK] = "online",
-        [DEVICE_ERROR] = "error",
-        [DEVICE_OFFLINE] = "offline",
-    };
-    return words[device->status];
-}
-
 static void write_device(const struct device *device, struct json_writer *writer, const char *key)
 {
     const struct machine *machine = device->machine;
@@ -31,7 +20,7 @@ static void write_device(const struct device *device, struct json_writer *writer
         jsonw_text(writer, NULL, machine->roles[i]);
     }
     jsonw_array_end(writer);
-    jsonw_text(writer, "status", presence_of(device));
+    jsonw_text(writer, "status", device_presence_name(device->status));
     jsonw_bool(writer, "reachable", device->status == DEVICE_OK);
     view_write_time(writer, "last_seen_at", device->seen_wall_ms);
     if (device->seen_wall_ms == 0) {
@@ -130,7 +119,7 @@ static void answer_heartbeat(struct api_request *request, const struct device *d
     jsonw_bool(&writer, "success", true);
     jsonw_text(&writer, "hostname", device->name);
     view_write_time(&writer, "last_seen_at", device->seen_wall_ms);
-    jsonw_text(&writer, "status", presence_of(device));
+    jsonw_text(&writer, "status", device_presence_name(device->status));
     jsonw_object_end(&writer);
     api_answer_json(request, 200, &document);
 }

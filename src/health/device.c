@@ -17,6 +17,11 @@ const char *device_status_name(enum device_status status)
     return names[status];
 }
 
+const char *device_presence_name(enum device_status status)
+{
+    return status == DEVICE_OK ? "online" : status == DEVICE_UNAVAILABLE ? "unknown" : "offline";
+}
+
 struct device *device_new(struct slice name)
 {
     struct device *device = mem_zalloc(sizeof *device);

@@ -16,6 +16,8 @@ enum device_status { DEVICE_UNAVAILABLE, DEVICE_OK, DEVICE_ERROR, DEVICE_OFFLINE
 #define DEVICE_STATUS_COUNT 4
 // "unavailable", "ok", "error", "offline".
 const char *device_status_name(enum device_status status);
+// "unknown", "online", "offline".
+const char *device_presence_name(enum device_status status);
 
 #define DEVICE_SAMPLES_MAX 1440
 #define DEVICE_ERROR_SIZE 160

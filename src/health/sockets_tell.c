@@ -383,8 +383,8 @@ static void tell_device_status(
     message_time(&writer, sys_wall_ms());
     jsonw_object_begin(&writer, "data");
     jsonw_text(&writer, "hostname", device->name);
-    jsonw_text(&writer, "old_status", device_status_name(old));
-    jsonw_text(&writer, "new_status", device_status_name(device->status));
+    jsonw_text(&writer, "old_status", device_presence_name(old));
+    jsonw_text(&writer, "new_status", device_presence_name(device->status));
     jsonw_text(&writer, "reason", reason);
     if (device->seen_wall_ms != 0) {
         time_to_iso(device->seen_wall_ms, seen);

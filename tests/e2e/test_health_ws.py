@@ -125,6 +125,7 @@ def test_summaries_come_with_news_only(lab, serve, watch):
     monitor.wait_status("it", "healthy")
     watcher = watch(monitor, "/ws?hello=1")
     watcher.until("health_summary", overall_status="healthy")
+    eventually(lambda: monitor.get("/api/metrics/machine/here")["status"] == "ok", "a sample")
     # Checks go on and pass, seconds go by, and nobody is told anything.
     sent = "portoser_socket_messages_total"
     passed = 'portoser_checks_total{service="it",machine="here",type="exec",result="pass"}'
