@@ -32,6 +32,7 @@ struct http_conn {
     struct list node; // in server->conns
     struct timer timer;
     struct sys_address peer;
+    size_t peeked; // bytes of the PROXY header when we last looked
     enum conn_state state;
     bool keep_alive;
     bool draining;
@@ -362,6 +363,18 @@ static void shake_hands(struct http_conn *conn)
     stream_want(&conn->stream, WATCH_READ);
 }
 
+// Peeked bytes stay readable: wakes up for new ones only. False when the peer has ended instead:
+// then it is readable without any.
+static bool wait_for_more(struct http_conn *conn, size_t len)
+{
+    if (len <= conn->peeked) {
+        return false;
+    }
+    conn->peeked = len;
+    sys_set_receive_low(conn->stream.fd, len + 1);
+    return true;
+}
+
 // The bytes behind the PROXY header may be TLS, so the header alone is taken off the socket.
 static void take_proxy_header(struct http_conn *conn)
 {
@@ -369,13 +382,14 @@ static void take_proxy_header(struct http_conn *conn)
     struct proxy_header header;
     size_t len = 0;
     enum weir_result result = sys_peek(conn->stream.fd, peeked, sizeof peeked, &len);
+    if (result == WEIR_AGAIN) {
+        return;
+    }
     if (result == WEIR_OK) {
         result = proxy_header_parse(slice_of(peeked, len), &header);
-    }
-    if (result == WEIR_AGAIN) {
-        // Peeked bytes stay readable: wake up for new ones only.
-        sys_set_receive_low(conn->stream.fd, len + 1);
-        return;
+        if (result == WEIR_AGAIN && wait_for_more(conn, len)) {
+            return;
+        }
     }
     sys_set_receive_low(conn->stream.fd, 1);
     if (result == WEIR_OK) {

@@ -148,6 +148,19 @@ def test_bad_proxy_header(proxied, world, header):
     proxied.log.wait("handshake_failed", mark)
 
 
+def test_half_a_proxy_header_and_an_end(proxied):
+    """What was peeked at stays readable, and so does the end: waiting for more would never sleep."""
+    before = proxied.failures()["bad_request"]
+    for start in (HEADERS[0][0][:9], HEADERS[5][0][:15]):
+        with socket.create_connection((proxied.host, proxied.port), 10) as half:
+            half.sendall(start)
+            half.shutdown(socket.SHUT_WR)
+            half.settimeout(3)
+            with pytest.raises(ConnectionResetError):
+                half.recv(1)
+    assert proxied.failures()["bad_request"] == before + 2
+
+
 def test_proxied_conversation(proxied, world):
     world.relay = proxied
     daemon, client = world.peer(), world.peer()
