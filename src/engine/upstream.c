@@ -31,6 +31,8 @@
 #include "stream/tls_stack.h"
 
 #define SCRATCH_MAX 16384
+// A head that is not complete goes in front of the next read, in the same area.
+#define ANSWER_HEAD_MAX ((size_t)WORKER_READ_AREA_SIZE / 2)
 
 // By enum proxied_outcome.
 static const enum edge_error outcome_errors[] = {
@@ -164,7 +166,7 @@ struct upstream *upstream_new(struct engine_shard *shard, struct tunnel *tunnel)
     list_init(&upstream->h1.flush.node);
     timer_init(&upstream->timer, on_late);
     buf_init(&upstream->h1.out, UPSTREAM_OUT_MAX);
-    buf_init(&upstream->h1.in, HTTP1_HEAD_BYTES_MAX);
+    buf_init(&upstream->h1.in, upstream_answer_head_max(upstream));
     list_push_back(&shard->upstreams, &upstream->node);
     return upstream;
 }
@@ -354,6 +356,12 @@ void upstream_count_received(struct upstream *upstream, size_t len)
 {
     engine_add(upstream->shard, ENGINE_STREAM_BYTES_FROM_AGENT_HTTP, (int64_t)len);
     atomic_fetch_add_explicit(&upstream->tunnel->bytes_out, len, memory_order_relaxed);
+}
+
+size_t upstream_answer_head_max(const struct upstream *upstream)
+{
+    uint64_t configured = upstream->shard->engine->config->limit_header_bytes;
+    return configured < ANSWER_HEAD_MAX ? (size_t)configured : ANSWER_HEAD_MAX;
 }
 
 uint64_t upstream_first_byte_ns(const struct upstream *upstream)

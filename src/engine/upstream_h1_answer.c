@@ -138,7 +138,9 @@ static void take_head(struct upstream *upstream, struct slice *bytes)
 {
     struct upstream_h1_state *h1 = &upstream->h1;
     struct http1_head head;
-    enum weir_result result = http1_parse_response(*bytes, &head);
+    // The bound that in got, whatever a reload has made of the configuration since.
+    const struct http1_limits limits = {h1->in.len_max, HTTP1_HEADERS_MAX, 0};
+    enum weir_result result = http1_parse_response_within(*bytes, &limits, &head);
     if (result == WEIR_AGAIN) {
         result = buf_append_slice(&h1->in, *bytes);
         *bytes = SLICE_EMPTY;

@@ -113,6 +113,8 @@ void upstream_close(struct upstream *upstream, bool hard);
 // Bytes are counted where they cross the stream.
 void upstream_count_sent(struct upstream *upstream, size_t len);
 void upstream_count_received(struct upstream *upstream, size_t len);
+// Of HTTP/1.1: limits.header_bytes, as far as a read has room for it.
+size_t upstream_answer_head_max(const struct upstream *upstream);
 uint64_t upstream_first_byte_ns(const struct upstream *upstream);
 uint64_t upstream_rest_ns(const struct upstream *upstream);
 

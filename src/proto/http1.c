@@ -331,12 +331,24 @@ enum weir_result http1_parse_request(struct slice bytes, struct http1_head *ret_
     return parse(bytes, HTTP_REQUEST, &default_limits, ret_head);
 }
 
-enum weir_result http1_parse_request_within(
-    struct slice bytes, const struct http1_limits *limits, struct http1_head *ret_head)
+static void check_limits(const struct http1_limits *limits)
 {
     weir_assert(limits->header_count_max <= HTTP1_HEADERS_MAX);
     weir_assert(limits->head_bytes_max > 2 * LEADING_EMPTY_LINES_MAX);
+}
+
+enum weir_result http1_parse_request_within(
+    struct slice bytes, const struct http1_limits *limits, struct http1_head *ret_head)
+{
+    check_limits(limits);
     return parse(bytes, HTTP_REQUEST, limits, ret_head);
+}
+
+enum weir_result http1_parse_response_within(
+    struct slice bytes, const struct http1_limits *limits, struct http1_head *ret_head)
+{
+    check_limits(limits);
+    return parse(bytes, HTTP_RESPONSE, limits, ret_head);
 }
 
 enum weir_result http1_parse_response(struct slice bytes, struct http1_head *ret_head)

@@ -51,17 +51,20 @@ enum weir_result http1_parse_request(
 enum weir_result http1_parse_response(
     struct slice bytes, struct http1_head *ret_head) WEIR_MUST_CHECK;
 
-// What a request may be at most.
+// What a request or response may be at most.
 struct http1_limits {
     size_t head_bytes_max;   // 431
     size_t header_count_max; // 431; HTTP1_HEADERS_MAX at most
-    size_t target_len_max;   // 414
+    size_t target_len_max;   // 414; of no meaning for a response
 };
 
 // The same for a request within limits of the caller's. WEIR_TOO_LONG: the target is past its
 // limit, known when it is, or when the head's limit is reached before the request line ended.
 // WEIR_TOO_LARGE: the others are.
 enum weir_result http1_parse_request_within(struct slice bytes, const struct http1_limits *limits,
+    struct http1_head *ret_head) WEIR_MUST_CHECK;
+
+enum weir_result http1_parse_response_within(struct slice bytes, const struct http1_limits *limits,
     struct http1_head *ret_head) WEIR_MUST_CHECK;
 
 // The first header of that name (case-insensitive), or NULL.

@@ -245,6 +245,12 @@ def test_what_is_not_an_answer(site, bytes_):
     assert (message.status, message["x-weir-error"]) == (502, "upstream_bad")
 
 
+def test_an_answer_with_a_long_head(site):
+    demo = site(lambda message, stream: stream.send(http1.answer(b"x", fields=["X: " + "y" * 30000])))
+    message = demo.get()
+    assert (message.status, len(message["x"]), message.body) == (200, 30000, b"x")
+
+
 # ---- Bodies
 
 
