@@ -357,7 +357,9 @@ def test_watch_on_a_terminal(lab):
         assert screen.wait("registry order")[3].startswith("zz-broken")
         screen.keys("Enter")
         screen.wait("Health Check: zz-broken on here")
-        screen.keys("Enter", "u")
+        screen.keys("Enter")
+        screen.wait("web00")
+        screen.keys("u")
         lines = screen.wait("zz-broken", absent="web")
         assert lines[4] == ""
         screen.keys("u", "s", "/", "1", "9", "Enter")
