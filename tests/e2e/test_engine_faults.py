@@ -40,7 +40,10 @@ class Faulty(Engine):
         self.port = free_port()
         self.address = ("127.0.0.1", self.port)
         self.process = subprocess.Popen(
-            [weir.binary(), "engine", "-c", str(model.config), "--listen", f"127.0.0.1:{self.port}"],
+            [
+                weir.binary(), "engine", "-c", str(model.config),
+                "--listen", f"127.0.0.1:{self.port}",
+            ],
             env={**weir.base_environment(), name: str(number)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

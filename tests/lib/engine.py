@@ -67,7 +67,9 @@ def free_port():
 class Engine:
     """settings are merged into a configuration that works; `engine_started` says where it is."""
 
-    def __init__(self, authority, directory, settings=None, workers=2, env=None, host=HOST):
+    def __init__(
+        self, authority, directory, settings=None, workers=2, env=None, host=HOST, port=0
+    ):
         self.host = host
         self.ca = str(authority.path)
         self.directory = directory
@@ -91,7 +93,7 @@ class Engine:
         self.write_config()
         self.errors = []
         self.process = subprocess.Popen(
-            [weir.binary(), "engine", "-c", str(self.config), "--listen", "127.0.0.1:0"],
+            [weir.binary(), "engine", "-c", str(self.config), "--listen", f"127.0.0.1:{port}"],
             env={**weir.base_environment(), **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
