@@ -333,20 +333,54 @@ static void on_check(struct timer *timer)
                                                                : control->heard_ns + next_ns);
 }
 
+static bool is_withdrawn(const struct control *control)
+{
+    return !token_signed_with(
+        control->token, slice_str(control->shard->engine->config->jwt_secret));
+}
+
+static void arm_expiry(struct control *control)
+{
+    uint64_t expires_ms = token_expires_ms(control->token);
+    uint64_t now_ms = sys_wall_ms();
+    uint64_t left_ms = expires_ms > now_ms ? expires_ms - now_ms : 0;
+    if (expires_ms != TIME_NEVER) { // tokens may live longer than nanoseconds count
+        worker_arm_in(control->shard->worker, &control->expiry,
+            left_ms < EXPIRY_LOOK_NS / NS_PER_MS ? time_from_ms(left_ms) : EXPIRY_LOOK_NS);
+    }
+}
+
+static void end_with_word(struct control *control, struct slice word, enum control_close reason)
+{
+    control_send(control, &(struct rstrm_message){
+                              .kind = RSTRM_SERVER_MESSAGE, .server_message.message = word});
+    control_end(control, reason);
+}
+
 static void on_expiry(struct timer *timer)
 {
     struct control *control = container_of(timer, struct control, expiry);
-    uint64_t now_ms = sys_wall_ms();
-    uint64_t expires_ms = token_expires_ms(control->token);
-    if (now_ms < expires_ms) {
-        uint64_t left_ms = expires_ms - now_ms; // tokens may live longer than nanoseconds count
-        worker_arm_in(control->shard->worker, timer,
-            left_ms < EXPIRY_LOOK_NS / NS_PER_MS ? time_from_ms(left_ms) : EXPIRY_LOOK_NS);
-        return;
+    if (is_withdrawn(control)) {
+        end_with_word(control, SLICE("The token is not valid any more."), CONTROL_CLOSE_WITHDRAWN);
+    } else if (token_expires_ms(control->token) <= sys_wall_ms()) {
+        end_with_word(control, SLICE("The token has expired."), CONTROL_CLOSE_EXPIRED);
+    } else {
+        arm_expiry(control);
     }
-    control_send(control, &(struct rstrm_message){.kind = RSTRM_SERVER_MESSAGE,
-                              .server_message.message = SLICE("The token has expired.")});
-    control_end(control, CONTROL_CLOSE_EXPIRED);
+}
+
+void controls_withdraw(struct engine_shard *shard)
+{
+    uint64_t step_ns = shard->channels.count == 0 ? 0 : NS_PER_S / shard->channels.count;
+    uint64_t after_ns = 0;
+    struct map_node *node = NULL;
+    while ((node = map_next(&shard->channels, node)) != NULL) {
+        struct control *control = container_of(node, struct control, node);
+        if (is_withdrawn(control)) {
+            worker_arm_in(shard->worker, &control->expiry, after_ns);
+            after_ns += step_ns;
+        }
+    }
 }
 
 // ---- Beginning
@@ -383,9 +417,7 @@ enum weir_result control_begin(struct control *control, struct stream_state *sta
     }
     engine_add(shard, ENGINE_CONTROL_CHANNELS, 1);
     on_check(&control->check);
-    if (token_expires_ms(control->token) != TIME_NEVER) {
-        worker_arm_in(shard->worker, &control->expiry, 0);
-    }
+    arm_expiry(control);
     if (control->in.len > 0) {
         control_resume(control);
     }

@@ -268,6 +268,8 @@ static void reload_on_worker(struct worker *worker, struct job *job)
     if (shard != NULL && !shard->draining) {
         engine_reload_certificate(shard);
         load_pages(shard);
+        controls_withdraw(shard);
+        watch_withdraw(shard);
     }
 }
 

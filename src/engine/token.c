@@ -17,6 +17,7 @@
 #define HMAC_BLOCK 64
 
 struct token {
+    struct slice secret; // borrowed
     uint64_t expires_ms;
     unsigned permissions; // enum token_permission bits
     char identity[TOKEN_IDENTITY_SIZE];
@@ -211,6 +212,9 @@ struct token *token_read(
     *ret_reason = check_signature(&jws, secret);
     struct token *token =
         *ret_reason == NULL ? read_verified(&jws, now_ms, text, ret_reason) : NULL;
+    if (token != NULL) {
+        token->secret = secret;
+    }
     jws_fini(&jws);
     return token;
 }
@@ -230,6 +234,11 @@ void token_free(struct token *token)
 uint64_t token_expires_ms(const struct token *token)
 {
     return token->expires_ms;
+}
+
+bool token_signed_with(const struct token *token, struct slice secret)
+{
+    return slice_eq(token->secret, secret);
 }
 
 const char *token_identity(const struct token *token)

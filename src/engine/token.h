@@ -46,7 +46,8 @@ enum weir_result token_mint(const struct token_request *request, struct slice se
 // ---- Reading.
 
 // The token that text is, or NULL with the reason in English (static storage). now_ms is wall
-// clock. secret is the configured one, of any length but 0; it is not kept.
+// clock. secret is the configured one, of any length but 0; it is borrowed for
+// token_signed_with, and lives as long as the token.
 struct token *token_read(struct slice text, struct slice secret, uint64_t now_ms,
     const char **ret_reason) WEIR_MUST_CHECK;
 // NULL is fine.
@@ -54,6 +55,8 @@ void token_free(struct token *token);
 
 // Wall clock milliseconds from which on it is refused (the leeway is in it); TIME_NEVER without.
 uint64_t token_expires_ms(const struct token *token);
+// False once the configured secret is another one: the token is not good any more.
+bool token_signed_with(const struct token *token, struct slice secret);
 // Whose it is, as hexadecimal text: of the subject ("sub"), else of the token itself. Two tokens
 // with the same identity may replace one another's tunnels (spec section 5.6).
 const char *token_identity(const struct token *token);

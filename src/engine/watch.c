@@ -348,11 +348,19 @@ static void on_parting_timer(struct watcher *watcher)
     }
 }
 
+static bool is_withdrawn(const struct watcher *watcher)
+{
+    return !token_signed_with(
+        watcher->token, slice_str(watcher->shard->engine->config->jwt_secret));
+}
+
 static void on_timer(struct timer *timer)
 {
     struct watcher *watcher = container_of(timer, struct watcher, timer);
     if (watcher->phase == WATCH_PARTING) {
         on_parting_timer(watcher);
+    } else if (is_withdrawn(watcher)) {
+        close_with(watcher, 1008, "token withdrawn");
     } else if (token_expires_ms(watcher->token) <= sys_wall_ms()) {
         close_with(watcher, 1008, "token expired");
     } else if (too_silent(watcher, worker_now(watcher->shard->worker))) {
@@ -452,6 +460,22 @@ void watch_drain(struct engine_shard *shard)
     // Each leaves the list; a connection that breaks meanwhile may take others with it.
     while (!list_empty(&shard->watchers)) {
         close_with(container_of(shard->watchers.next, struct watcher, node), 1001, "going away");
+    }
+}
+
+void watch_withdraw(struct engine_shard *shard)
+{
+    uint64_t count = 0;
+    list_for_each (node, &shard->watchers) {
+        count++;
+    }
+    uint64_t after_ns = 0;
+    list_for_each (node, &shard->watchers) {
+        struct watcher *watcher = container_of(node, struct watcher, node);
+        if (is_withdrawn(watcher)) {
+            worker_arm_in(shard->worker, &watcher->timer, after_ns);
+            after_ns += NS_PER_S / count;
+        }
     }
 }
 

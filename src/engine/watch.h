@@ -13,6 +13,9 @@ struct api_request;
 void watch_attach(struct engine_shard *shard);
 // No more events: server-sent ones end, WebSockets are closed with 1001. New ones are refused.
 void watch_drain(struct engine_shard *shard);
+// After a reload: ends those whose token is of another secret (1008, or an end), spread over a
+// second.
+void watch_withdraw(struct engine_shard *shard);
 
 // Becomes the back of the request and answers it; private to the API. accept_key is the
 // Sec-WebSocket-Accept of a WebSocket over HTTP/1.1, else NULL.

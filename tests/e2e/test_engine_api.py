@@ -4,6 +4,7 @@ import asyncio
 import datetime
 import json
 import re
+import signal
 import ssl
 import subprocess
 import time
@@ -12,7 +13,8 @@ import urllib.parse
 import pytest
 import websockets
 
-from lib.agent import Agent, dial, echo, http_echo
+from lib import tls
+from lib.agent import Agent, dial, echo, http_echo, refusal
 from lib.engine import HOST, SECRET, Engine
 from lib.h2_visitor import Visitor
 from lib.wait import eventually
@@ -542,6 +544,58 @@ def test_shutdown_ends_watches(authority, tmp_path):
     finally:
         events.close()
         engine.kill()
+
+
+def test_another_secret_ends_what_was_opened_with_the_old_one(authority, tmp_path):
+    """Channels and watchers, spread over a second; not streams, and nothing that is newer."""
+    engine = Engine(authority, tmp_path)
+    events = Events(engine)
+    events.next()
+    agents = [Agent(engine) for _ in range(5)]
+    agents[0].tunnel(protocol="tls", hostname="withdrawn")
+    visitor = engine.visit(engine.name("withdrawn"))
+    _, stream = agents[0].bound()
+    secret = "another secret, of the same length or so"
+
+    def reload(**changes):
+        mark = engine.log.mark()
+        engine.write_config(**changes)
+        engine.signal(signal.SIGHUP)
+        engine.log.wait("reload", mark)
+
+    async def run():
+        async with socket(engine, token=engine.token()) as connection:
+            await receive(connection)
+            reload(limits={"tunnels": 5})  # of no interest to tokens
+            agents[0].tunnel(publish=False, name="more")
+            assert (await receive(connection))["type"] == "tunnel.created"
+            reload(auth={"jwt": {"token_jwt_secret": secret}})
+            newer = await asyncio.to_thread(Agent, engine, token=engine.token(secret))
+            with pytest.raises(websockets.exceptions.ConnectionClosed):
+                while True:
+                    await receive(connection)
+            assert connection.close_code == 1008
+            return newer
+
+    try:
+        newer = asyncio.run(run())
+        for agent in agents:
+            assert agent.expect("server_message").message == "The token is not valid any more."
+            assert agent.recv_all() == b"" and agent.ended == "notify"
+        assert events.wait() == 0
+        closed = engine.log.all("control_channel_closed")
+        assert [line["details"]["reason"] for line in closed] == ["withdrawn"] * 5
+        times = [datetime.datetime.fromisoformat(line["ts"].rstrip("Z")) for line in closed]
+        spread = (max(times) - min(times)).total_seconds()
+        assert 0.2 < spread < 2  # three channels of one worker: thirds of a second
+        assert refusal(Agent, engine) == 1000
+        newer.tunnel(protocol="tls", hostname="withdrawn")
+        visitor.send(b"still here")
+        assert stream.recv_exact(10) == b"still here"
+    finally:
+        events.close()
+        tls.close_all()
+        engine.stop()
 
 
 # ---- Metrics (section 10)
