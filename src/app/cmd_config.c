@@ -6,6 +6,8 @@
 #include "app/engine_command.h"
 #include "engine/config.h"
 #include "engine/engine_metrics.h"
+#include "health/metrics_page.h"
+#include "health/registry.h"
 #include "obs/metrics.h"
 #include "relay/config.h"
 
@@ -68,6 +70,18 @@ static int reference_engine_metrics(const char *file)
     return print(engine_metrics_manual);
 }
 
+static int reference_health(const char *file)
+{
+    (void)file;
+    return print(registry_manual);
+}
+
+static int reference_health_metrics(const char *file)
+{
+    (void)file;
+    return print(metrics_page_manual);
+}
+
 // The relay's environment, looked at as `weir relay` would.
 static int check_relay(const char *file)
 {
@@ -95,6 +109,8 @@ static const struct {
     {"reference", "engine", reference_engine},
     {"reference", "metrics", reference_metrics},
     {"reference", "engine-metrics", reference_engine_metrics},
+    {"reference", "health", reference_health},
+    {"reference", "health-metrics", reference_health_metrics},
     {"check", "relay", check_relay},
     {"check", "engine", engine_command_check},
     {"print", "engine", engine_command_print},
@@ -128,7 +144,8 @@ const struct command command_config = {
     .name = "config",
     .summary = "Print the manual of all settings, check the ones that are set, or print what is in "
                "effect",
-    .usage = "reference relay|engine|metrics|engine-metrics, check relay|engine, print engine",
+    .usage = "reference relay|engine|health|metrics|engine-metrics|health-metrics, check relay|engine, "
+             "print engine",
     .options = options,
     .run = run,
 };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The page of /metrics: families are rows of health_metrics.def; each has one function that writes
 // its samples, so that a family's samples stand together.
+#include "health/metrics_page.h"
+
 #include <stdio.h>
 
 #include "base/time.h"
@@ -21,10 +23,11 @@ enum health_metric {
 static const struct {
     enum prometheus_type type;
     const char *name;
+    const char *labels;
     const char *help;
 } families[HEALTH_METRIC_COUNT] = {
 #define HEALTH_METRIC(symbol, type, name, labels, help)                                            \
-    [METRIC_OF_##symbol] = {PROMETHEUS_##type, name, help},
+    [METRIC_OF_##symbol] = {PROMETHEUS_##type, name, labels, help},
 #include "health/health_metrics.def"
 #undef HEALTH_METRIC
 };
@@ -385,4 +388,18 @@ void api_metrics(struct api_request *request)
     view_fini(&view);
     buf_reset(&page.labels);
     buf_reset(&document);
+}
+
+void metrics_page_manual(struct buf *out)
+{
+    buf_append_str(out,
+        "# Metrics of the health monitor\n\n`GET /metrics` and `GET /api/metrics?format=prometheus` "
+        "serve them in Prometheus' text format, or as OpenMetrics when the scraper asks for it.\n"
+        "A service has a series once there is something to tell: no check, no duration.\n"
+        "This page is the output of `weir config reference health-metrics`.\n\n"
+        "| name | type | labels | meaning |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < HEALTH_METRIC_COUNT; i++) {
+        buf_printf(out, "| `%s` | %s | %s | %s |\n", families[i].name,
+            prometheus_type_name(families[i].type), families[i].labels, families[i].help);
+    }
 }

@@ -171,7 +171,11 @@ static int by_place(const void *left, const void *right)
     if (order != 0) {
         return order;
     }
-    return a->line != b->line ? (a->line < b->line ? -1 : 1) : strcmp(a->message, b->message);
+    if (a->line != b->line) {
+        return a->line < b->line ? -1 : 1;
+    }
+    order = strcmp(a->path, b->path);
+    return order != 0 ? order : strcmp(a->message, b->message);
 }
 
 const char *note_level_name(enum note_level level)
@@ -287,11 +291,27 @@ static struct machine *new_machine(struct reader *reader, const char *name, bool
     return machine;
 }
 
+// An IP address or a name; not what would mean something else inside a URL or to ssh.
+static const char *read_address(struct reader *reader, const struct yml_node *node)
+{
+    const char *text = value_plain(reader, node);
+    struct ip ip;
+    if (text == NULL || ip_parse(slice_str(text), &ip) == WEIR_OK) {
+        return text;
+    }
+    size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+    if (text[len] != '\0' || text[0] == '-') {
+        reader_error(reader, node, "\"%s\" is neither an IP address nor a name", text);
+        return NULL;
+    }
+    return text;
+}
+
 static void read_ssh(struct reader *reader, const struct yml_node *node, struct machine *machine)
 {
     const struct yml_node *port = FIRST_OF(node, "ssh_port", "port");
     const char *key = value_plain(reader, yml_get(node, SLICE("ssh_key")));
-    machine->ssh_host = value_plain(reader, yml_get(node, SLICE("ssh_hostname")));
+    machine->ssh_host = read_address(reader, yml_get(node, SLICE("ssh_hostname")));
     if (machine->ssh_host == NULL) {
         machine->ssh_host = machine->address;
     }
@@ -304,9 +324,8 @@ static void read_ssh(struct reader *reader, const struct yml_node *node, struct 
         (void)value_port(reader, port, &machine->ssh_port);
     }
     // ssh would take such a word for an option.
-    if ((machine->ssh_host != NULL && machine->ssh_host[0] == '-') ||
-        (machine->ssh_user != NULL && machine->ssh_user[0] == '-')) {
-        reader_error(reader, node, "a host or user must not begin with '-'");
+    if (machine->ssh_user != NULL && machine->ssh_user[0] == '-') {
+        reader_error(reader, node, "a user must not begin with '-'");
         machine->ssh_host = machine->ssh_user = NULL;
     }
 }
@@ -323,8 +342,9 @@ static void read_machine(struct reader *reader, const struct yml_node *node)
             reader, node, "must be a map with ip or host, but there is %s", yml_kind_text(node));
         return;
     }
-    machine->address = value_plain(reader, FIRST_OF(node, "ip", "host"));
-    if (machine->address == NULL && !machine->local) {
+    const struct yml_node *address = FIRST_OF(node, "ip", "host");
+    machine->address = address == NULL ? NULL : read_address(reader, address);
+    if (address == NULL && !machine->local) {
         reader_error(reader, node, "needs ip or host");
     }
     machine->local = machine->local || is_local(machine->address);

@@ -126,7 +126,7 @@ const char *note_level_name(enum note_level level);
 // it gives the same model.
 void registry_show(const struct registry *registry, struct buf *out);
 
-// Rows of check_keys.def as a Markdown table.
+// The keys of a health check as Markdown.
 void registry_manual(struct buf *out);
 
 #endif

@@ -233,8 +233,12 @@ static void read_endpoint_form(
         return;
     }
     if (spec->type == CHECK_HTTP) {
+        struct conf_url parts;
         spec->url = service_url(reader, map, service, spec->port, endpoint);
         spec->port = 0;
+        if (spec->url != NULL && conf_url_parse(slice_str(spec->url), &parts) != WEIR_OK) {
+            reader_error(reader, map, "makes \"%s\", which is no URL", spec->url);
+        }
     }
 }
 

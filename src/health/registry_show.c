@@ -1,19 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
-// The canonical form of a registry. Text stands in double quotes, with the escapes that JSON and
-// YAML share; dollar signs of a check are doubled, so that nothing is expanded when it is read
-// again. One function writes a check for people and for comparison: what identifies a check is
-// everything but times and thresholds.
+// The canonical form of a registry. Text stands in double quotes, escaped as YAML wants it; dollar
+// signs of a check are doubled, so that nothing is expanded when it is read again. One function
+// writes a check for people and for comparison: what identifies a check is everything but times and
+// thresholds.
 #include <stdio.h>
 
 #include "base/time.h"
+#include "base/utf8.h"
 #include "health/registry_internal.h"
-#include "proto/json_write.h"
+
+// What YAML takes for a line break or refuses is written as an escape.
+static bool wants_escape(unsigned code_point)
+{
+    return code_point < 0x20 || (code_point >= 0x7f && code_point < 0xa0) || code_point == 0x2028 ||
+           code_point == 0x2029 || code_point == 0xfeff;
+}
+
+static unsigned code_point_of(const char *at, size_t len)
+{
+    unsigned value = (unsigned char)at[0];
+    if (len > 1) {
+        value &= 0x7fu >> len;
+    }
+    for (size_t i = 1; i < len; i++) {
+        value = value << 6 | ((unsigned char)at[i] & 0x3fu);
+    }
+    return value;
+}
 
 static void put_quoted(struct buf *out, struct slice text)
 {
-    struct json_writer writer;
-    json_writer_init(&writer, out);
-    jsonw_string(&writer, NULL, text);
+    (void)buf_append_byte(out, '"'); // out->failed is looked at in the end
+    while (text.len > 0) {
+        size_t len = utf8_sequence_len(text);
+        unsigned code_point = len == 0 ? 0xfffd : code_point_of(text.at, len);
+        if (len == 0) {
+            len = utf8_broken_len(text);
+            (void)buf_append_str(out, "\xef\xbf\xbd");
+        } else if (wants_escape(code_point)) {
+            buf_printf(out, "\\u%04x", code_point);
+        } else {
+            (void)buf_append(out, "\\", text.at[0] == '"' || text.at[0] == '\\' ? 1 : 0);
+            (void)buf_append(out, text.at, len);
+        }
+        text = slice_skip(text, len);
+    }
+    (void)buf_append_byte(out, '"');
 }
 
 static void put_text(struct buf *out, const char *text)
@@ -320,7 +352,15 @@ void registry_show(const struct registry *registry, struct buf *out)
 
 void registry_manual(struct buf *out)
 {
-    buf_printf(out, "| key | checks | default | meaning |\n|---|---|---|---|\n");
+    buf_append_str(out,
+        "# Keys of a health check\n\nThey stand under `services.NAME.health_check` of a registry.yml. "
+        "Those that apply to every type may also stand in `defaults` at the top of the file, for all "
+        "services that do not say otherwise; so may the others, for the checks they apply to.\n"
+        "Times are seconds or durations such as `500ms`, `5s` and `1m`. In text, `${NAME}` and "
+        "`${NAME:-default}` are replaced by variables of the monitor's environment, and `$$` is a "
+        "dollar sign.\n"
+        "This page is the output of `weir config reference health`.\n\n"
+        "| key | checks | default | meaning |\n|---|---|---|---|\n");
     for (size_t i = 0; i < check_key_count; i++) {
         const struct check_key *key = &check_keys[i];
         char types[64] = "";

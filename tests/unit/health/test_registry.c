@@ -355,7 +355,12 @@ static const struct {
         "2026-01-31T22:00:00Z\n",
         false},
     {"hosts: {m: {ip: 198.51.100.7, user: -oProxyCommand=x}}\nservices: {}\n",
-        "/lab/registry.yml:1: hosts.m: a host or user must not begin with '-'\n", false},
+        "/lab/registry.yml:1: hosts.m: a user must not begin with '-'\n", false},
+    {"hosts: {m: {ip: 1.2.3.4/x}, n: {host: -p, ssh_hostname: 'a b'}}\nservices: {}\n",
+        "/lab/registry.yml:1: hosts.m.ip: \"1.2.3.4/x\" is neither an IP address nor a name\n"
+        "/lab/registry.yml:1: hosts.n.host: \"-p\" is neither an IP address nor a name\n"
+        "/lab/registry.yml:1: hosts.n.ssh_hostname: \"a b\" is neither an IP address nor a name\n",
+        false},
 };
 
 static void reads_whole_files(void **state)
