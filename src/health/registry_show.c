@@ -354,8 +354,8 @@ void registry_manual(struct buf *out)
 {
     buf_append_str(out,
         "# Keys of a health check\n\nThey stand under `services.NAME.health_check` of a registry.yml. "
-        "Those that apply to every type may also stand in `defaults` at the top of the file, for all "
-        "services that do not say otherwise; so may the others, for the checks they apply to.\n"
+        "Any of them but `type` may also stand in `defaults` at the top of the file: there it counts "
+        "for all checks it applies to that do not say otherwise.\n"
         "Times are seconds or durations such as `500ms`, `5s` and `1m`. In text, `${NAME}` and "
         "`${NAME:-default}` are replaced by variables of the monitor's environment, and `$$` is a "
         "dollar sign.\n"
