@@ -431,8 +431,14 @@ static int run(const struct command *command, int argc, char **argv)
 {
     const char *values[OPTION_COUNT] = {NULL};
     static struct request request;
-    if (argc > 0 && strcmp(argv[0], "serve") == 0) {
-        return command_health_serve.run(&command_health_serve, argc - 1, argv + 1);
+    static const struct {
+        const char *name;
+        const struct command *command;
+    } others[] = {{"serve", &command_health_serve}, {"event", &command_health_event}};
+    for (size_t i = 0; argc > 0 && i < sizeof others / sizeof others[0]; i++) {
+        if (strcmp(argv[0], others[i].name) == 0) {
+            return others[i].command->run(others[i].command, argc - 1, argv + 1);
+        }
     }
     bool names_only = has_separator(argc, argv);
     int count;
@@ -451,7 +457,7 @@ const struct command command_health = {
     .name = "health",
     .summary = "Check the services of a registry.yml",
     .usage = "[SERVICE [MACHINE]] | check SERVICE | check-all | status [SERVICE] | cluster-status |"
-             " serve | registry validate|show|path",
+             " serve | event TYPE | registry validate|show|path",
     .options = options,
     .run = run,
 };

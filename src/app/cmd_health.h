@@ -9,6 +9,7 @@ struct command;
 struct health_setup;
 
 extern const struct command command_health_serve;
+extern const struct command command_health_event;
 
 // what: "validate", "show" or "path". Returns the exit code.
 int cmd_health_registry(const char *what, struct health_setup *setup, bool json);

@@ -7,7 +7,7 @@ import time
 import pytest
 import websockets
 
-from lib import health, ws
+from lib import health, weir, ws
 from lib.health_ws import Watcher
 from lib.wait import eventually
 
@@ -435,3 +435,58 @@ def test_what_clients_send_is_data(lab, serve, watch):
     watcher.send("x" * 70000)
     assert watcher.closing()[0] == 1009
     assert watch(monitor, "/ws").ask("ping")["type"] == "pong"
+
+
+# ---- weir health event
+
+
+def tell(monitor, *args, **kwargs):
+    return weir.run("health", "event", *args, "--server", monitor.url + "/", **kwargs)
+
+
+def test_event_command(lab, serve, watch):
+    quiet(lab)
+    monitor = serve()
+    watcher = watch(monitor, "/ws")
+    results = [{"service": "plain", "target": "there", "success": True, "error": None}]
+    done = tell(monitor, "deployment_completed", "--service", "plain", "--machine", "there",
+                "--message", 'it "works"\n', "--deployment-id", "d7", "--results",
+                json.dumps(results))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    heard = watcher.until("deployment_completed")
+    del heard["timestamp"]
+    assert heard == {"type": "deployment_completed", "service": "plain", "machine": "there",
+                     "message": 'it "works"\n', "deployment_id": "d7", "results": results}
+    done = tell(monitor, "deployment_imagined")
+    assert done.returncode == 65 and "422" in done.stderr
+    assert tell(monitor).returncode == 64
+    done = weir.run("health", "event", "deployment_started", "--server", "http://127.0.0.1:1")
+    assert done.returncode == 69 and "cannot be reached" in done.stderr
+
+
+def test_a_pipe_becomes_a_log(lab, serve, watch):
+    """More lines than are taken in a second: they come later, and in order."""
+    quiet(lab)
+    monitor = serve()
+    watcher = watch(monitor, "/ws", max_queue=None)
+    lines = [f"line {i} \\ ü" for i in range(150)]
+    path = lab.directory / "lines"
+    path.write_text("\n".join(lines))
+    with path.open(encoding="utf-8") as pipe:
+        done = tell(monitor, "--stdin", "--deployment-id", "d", stdin=pipe)
+    assert (done.returncode, done.stderr) == (0, "")
+    heard = [watcher.until("deployment_log") for _ in lines]
+    assert [message["message"] for message in heard] == lines
+    assert {message["deployment_id"] for message in heard} == {"d"}
+
+
+def test_event_command_wants_an_operator(lab, serve):
+    quiet(lab)
+    tokens = lab.directory / "tokens"
+    tokens.write_text("only-a-viewers-token viewer\nan-operators-token-it-is operator\n")
+    tokens.chmod(0o600)
+    monitor = serve("--tokens", str(tokens))
+    for token, code in (("only-a-viewers-token", 77), (None, 77), ("an-operators-token-it-is", 0)):
+        env = {"PORTOSER_TOKEN": token} if token else {}
+        done = tell(monitor, "deployment_started", env=env)
+        assert done.returncode == code, done.stderr
