@@ -9,7 +9,8 @@
 // 1. Two talkers that heard one another name one another, and nobody else names either.
 // 2. Who meets an end, and not a reset, has all that the other had to say.
 // 3. Who came with a wrong secret hears nothing of anybody.
-// 4. In a calm world everybody hears all of somebody, who is of the agent he asked for.
+// 4. An agent is asked for streams of tunnels that it has, and has not closed.
+// 5. In a calm world everybody hears all of somebody, who is of the agent he asked for.
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -79,6 +80,7 @@ struct target {
     char name[32];
     char host[TUNNEL_HOST_SIZE];
     struct peer *agent;
+    bool closed; // the agent has been told
 };
 
 static struct {
@@ -300,6 +302,36 @@ static void speak_at_once(struct peer *peer, struct arrival *arrival)
     }
 }
 
+// ---- Tunnels
+
+static struct target *find_target(struct slice id)
+{
+    for (size_t i = 0; i < town.target_count; i++) {
+        if (slice_eq(slice_str(town.targets[i].id), id)) {
+            return &town.targets[i];
+        }
+    }
+    return NULL;
+}
+
+// The last that it has asked for, or NULL.
+static const struct target *own_target(const struct peer *agent)
+{
+    const struct target *own = NULL;
+    for (size_t i = 0; i < town.target_count; i++) {
+        const struct target *target = &town.targets[i];
+        own = target->agent == agent && !target->closed ? target : own;
+    }
+    return own;
+}
+
+static void close_tunnel(struct peer *agent, const struct target *target)
+{
+    const char *id = target == NULL ? "none" : target->id;
+    say(agent, &(struct rstrm_message){
+                   .kind = RSTRM_CLOSE_TUNNEL_REQ, .close_tunnel_req.tunnel_id = slice_str(id)});
+}
+
 // ---- Streams of agents
 
 static void begin_back(struct peer *peer)
@@ -353,7 +385,17 @@ static void answer_well(struct peer *agent, const struct rstrm_proxy_conn_req *r
     }
 }
 
-enum answer { WELL, REFUSES, ONLY_SAYS_SO, NOTHING, WRONG_SECRET, TWICE, LATE, ANSWER_COUNT };
+enum answer {
+    WELL,
+    REFUSES,
+    ONLY_SAYS_SO,
+    NOTHING,
+    WRONG_SECRET,
+    TWICE,
+    LATE,
+    CLOSES_IT,
+    ANSWER_COUNT
+};
 
 static void answer_stream(struct peer *agent, const struct rstrm_proxy_conn_req *request)
 {
@@ -384,6 +426,9 @@ static void answer_stream(struct peer *agent, const struct rstrm_proxy_conn_req 
         break;
     case LATE:
         (void)spawn_back(agent, request, sim_below(40 * NS_PER_S));
+        break;
+    case CLOSES_IT:
+        close_tunnel(agent, find_target(request->tunnel_id));
         break;
     case NOTHING:
     case ANSWER_COUNT:
@@ -470,6 +515,24 @@ static void note_tunnel(struct peer *agent, const struct rstrm_open_tunnel_rsp *
         "names of a tunnel");
 }
 
+static void take_request(struct peer *agent, const struct rstrm_proxy_conn_req *request)
+{
+    const struct target *target = find_target(request->tunnel_id);
+    sim_check(
+        target == NULL || target->agent == agent, "a stream of another's tunnel is asked for");
+    sim_check(target == NULL || !target->closed, "a stream of a closed tunnel is asked for");
+    answer_stream(agent, request);
+}
+
+// Also of tunnels that were not its own, and are still open.
+static void note_closed(const struct peer *agent, const struct rstrm_close_tunnel *answer)
+{
+    struct target *target = find_target(answer->tunnel_id);
+    if (target != NULL && target->agent == agent) {
+        target->closed = true;
+    }
+}
+
 static void take_frame(struct peer *agent, const struct rstrm_message *message)
 {
     switch ((int)message->kind) {
@@ -477,7 +540,10 @@ static void take_frame(struct peer *agent, const struct rstrm_message *message)
         note_tunnel(agent, &message->open_tunnel_rsp);
         break;
     case RSTRM_PROXY_CONN_REQ:
-        answer_stream(agent, &message->proxy_conn_req);
+        take_request(agent, &message->proxy_conn_req);
+        break;
+    case RSTRM_CLOSE_TUNNEL_RSP:
+        note_closed(agent, &message->close_tunnel_rsp);
         break;
     default:
         break;
@@ -523,6 +589,7 @@ static void rage(struct peer *agent)
     static const char too_long[] = "\1\0\0\0";
     const struct target *any =
         town.target_count == 0 ? NULL : &town.targets[sim_below(town.target_count)];
+    const struct target *own = own_target(agent);
     switch ((enum outburst)sim_below(OUTBURST_COUNT)) {
     case TRASH:
         keep(&agent->out, trash, sizeof trash - 1);
@@ -546,9 +613,10 @@ static void rage(struct peer *agent)
         say(agent, &(struct rstrm_message){.kind = RSTRM_CLOSE_CONTROL_CHANNEL_REQ});
         break;
     case CLOSES_TUNNEL:
+        close_tunnel(agent, own);
+        break;
     case CLOSES_ANY:
-        say(agent, &(struct rstrm_message){.kind = RSTRM_CLOSE_TUNNEL_REQ,
-                       .close_tunnel_req.tunnel_id = slice_str(any == NULL ? "none" : any->id)});
+        close_tunnel(agent, any);
         break;
     case ANSWERS_ANY:
         accept_stream(agent, slice_str(town.peers[sim_below(town.count)]->id));
@@ -683,7 +751,7 @@ void peers_begin(void)
     memset(&town, 0, sizeof town);
     town.until_ns = sim_now() + COME_BACK_NS;
     size_t agents = 1 + sim_below(4);
-    size_t callers = 2 + sim_below(16);
+    size_t callers = 2 + sim_below(sim_chance(80) ? 16 : 64);
     for (size_t i = 0; i < agents; i++) {
         spawn_agent((unsigned)sim_below(2), sim_below(200 * NS_PER_MS));
     }

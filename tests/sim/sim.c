@@ -347,7 +347,7 @@ static void set_limits(struct engine_config *config)
         .limit_channels_per_subject = narrow ? 2 : 100,
         .limit_tunnels = narrow ? 4 : 100,
         .limit_tunnels_per_channel = narrow ? 2 : 20,
-        .limit_outstanding_per_channel = 1 + sim_below(4),
+        .limit_outstanding_per_channel = sim_chance(50) ? 1 : 2 + sim_below(3),
         .limit_queued_per_channel = narrow ? sim_below(3) : 100,
         .limit_streams_per_tunnel = narrow ? 2 : 100,
         .limit_connections = 1000,
