@@ -47,6 +47,7 @@ static struct {
     struct crew crew;
     struct engine engine;
     struct engine_config config;
+    struct engine_config next;  // after a reload
     struct wire *wires[FD_MAX]; // by the engine's descriptor
     int64_t blocks;             // of the heap
     size_t channels;            // asked for
@@ -340,7 +341,9 @@ static void set_limits(struct engine_config *config)
     bool narrow = !sim.calm && sim_chance(25);
     *config = (struct engine_config){
         .host = (char *)(uintptr_t) "edge.test",
-        .jwt_secret = (char *)(uintptr_t)SIM_SECRET,
+        .jwt_secret = (char *)(uintptr_t) "the secret of the simulated engine",
+        .cert_file = (char *)(uintptr_t) "/nowhere",
+        .key_file = (char *)(uintptr_t) "/nowhere",
         .stream_request_s = sim.calm ? 30 : 1 + sim_below(30),
         .takeover = sim_chance(80) ? ENGINE_TAKEOVER_SAME_IDENTITY : ENGINE_TAKEOVER_NEVER,
         .limit_channels = narrow ? 3 : 100,
@@ -406,9 +409,16 @@ void sim_pass(uint64_t ns)
     }
 }
 
-const struct engine_config *sim_config(void)
+struct slice sim_secret(void)
 {
-    return &sim.config;
+    return slice_str(sim.engine.config->jwt_secret);
+}
+
+void sim_change_secret(void)
+{
+    sim.next = sim.config;
+    sim.next.jwt_secret = (char *)(uintptr_t) "another secret of the simulated engine";
+    engine_reload(&sim.engine, &sim.next);
 }
 
 void sim_turn(void)

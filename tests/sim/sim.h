@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A world of one seed: clock, chance, wires, an engine without doors (sim.c), and those who talk to
-// it (peers.c).
+// it (peers.c, agents.c, talk.c).
 #ifndef WEIR_SIM_H
 #define WEIR_SIM_H
 
@@ -20,8 +20,6 @@ uint64_t sim_below(uint64_t end);
 bool sim_chance(unsigned percent);
 
 // ---- The engine.
-
-#define SIM_SECRET "the secret of the simulated engine"
 
 enum sim_ending {
     SIM_LEAVES, // every peer ends what it has
@@ -45,7 +43,10 @@ void sim_pass(uint64_t ns);
 // One turn of each worker's loop, in any order.
 void sim_turn(void);
 struct engine_shard *sim_any_shard(void);
-const struct engine_config *sim_config(void);
+// Of tokens.
+struct slice sim_secret(void);
+// Tokens of the old one are worthless.
+void sim_change_secret(void);
 // Nothing waits for a stream, and no last words are under way.
 bool sim_is_settled(void);
 bool sim_has_streams(void);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Control channels and stream pairing in a few hundred worlds, each from a seed: sim.h has what a
-// world is, peers.c who lives in it and what they check. Besides, in every world:
+// world is, talk.c and agents.c what those who live in it check. Besides, in every world:
 //
 // 1. Everything that waits has a deadline: a while after the last caller nobody waits for a stream,
 //    and an idle time later no stream is left, whatever the peers did not do.
@@ -72,7 +72,11 @@ static void be_calm(void)
 static void be_wild(void)
 {
     size_t count = BUSY_TURNS + sim_below(BUSY_TURNS);
+    size_t change = sim_chance(15) ? sim_below(count) : count;
     for (size_t i = 0; i < count; i++) {
+        if (i == change) {
+            sim_change_secret();
+        }
         (void)turns(1, sim_below(5 * NS_PER_MS));
     }
 }

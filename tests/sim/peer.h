@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Between peers.c, talk.c and agents.c: what a peer is.
+#ifndef WEIR_SIM_PEER_H
+#define WEIR_SIM_PEER_H
+
+#include "base/buf.h"
+#include "base/time.h"
+#include "engine/tunnel.h"
+#include "sim.h"
+
+#define PEERS_MAX 256
+#define TARGETS_MAX 64
+#define PIECE_MAX 8192
+#define STEP_NS (20 * NS_PER_MS)
+
+enum kind { AGENT, BACK, DIALER, VISITOR };
+
+struct talk {
+    bool waits;    // for a frame before the other's bytes
+    bool early;    // says something before that frame
+    size_t total;  // to be said, with the number
+    size_t said;   // of it
+    size_t snaps;  // resets when so much is said
+    size_t stalls; // does nothing any more when so much is said
+    bool ends;     // says so behind the last byte
+    bool ended;
+    size_t heard;
+    uint64_t other; // its number; 0: not heard yet
+    bool met_end;   // and no reset
+};
+
+struct peer {
+    enum kind kind;
+    uint64_t number; // index + 1
+    uint64_t wake_ns;
+    struct wire wire;
+    bool begun;
+    bool over;
+    struct buf in;  // frames that are not complete
+    struct buf out; // frames that are not sent
+    struct talk talk;
+    // Of agents.
+    unsigned subject;
+    unsigned rage; // percent of steps that break something
+    uint32_t beat_ms;
+    uint64_t beats;
+    unsigned asked_tunnels;
+    unsigned tunnels_wanted;
+    // Of backs and callers.
+    struct peer *agent; // whose; the callers' is known when they begin
+    char id[TUNNEL_ID_SIZE];
+    char secret[128];
+    bool zero_rtt;
+    bool wrong;   // has no right to a stream
+    bool accepts; // says so on the control channel when it begins
+};
+
+struct target {
+    char id[TUNNEL_ID_SIZE];
+    char name[32];
+    char host[TUNNEL_HOST_SIZE];
+    struct peer *agent;
+    bool closed; // the agent has been told
+};
+
+struct town {
+    struct peer *peers[PEERS_MAX];
+    size_t count;
+    size_t agents;
+    struct target targets[TARGETS_MAX];
+    size_t target_count;
+    uint64_t until_ns; // agents come back
+    bool leaving;
+};
+extern struct town town;
+
+// NULL: there are enough. It makes its first step when the delay is over.
+struct peer *peer_spawn(enum kind kind, uint64_t delay_ns);
+void peer_finish(struct peer *peer, bool reset);
+void peer_keep(struct buf *buf, const void *bytes, size_t len);
+// Queues a frame.
+void peer_say(struct peer *peer, const struct rstrm_message *message);
+// The caller's. ttl_s 0: for good.
+struct buf peer_token(unsigned subject, uint64_t ttl_s);
+
+// ---- talk.c: dialers, visitors and streams of agents, once they have begun.
+
+void talk_start(struct peer *peer);
+// Some of what it has to say comes in one piece with its first frame.
+void talk_at_once(struct peer *peer, struct arrival *arrival);
+void talk_step(struct peer *peer);
+// At the end of the world.
+void talk_check(const struct peer *peer);
+
+// ---- agents.c: control channels, and the connections that agents make for streams.
+
+void agent_spawn(unsigned subject, uint64_t delay_ns);
+void agent_begin(struct peer *agent);
+void agent_step(struct peer *agent);
+void back_begin(struct peer *back);
+
+#endif
