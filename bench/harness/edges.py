@@ -217,7 +217,8 @@ class NginxFront:
             body = NGINX_HTTP.format(scratch=scratch, body=f"""
   upstream origin {{ server 127.0.0.1:{upstream_port}; keepalive 256; keepalive_requests 1000000000; }}
   server {{ listen 127.0.0.1:{self.port} ssl http2; ssl_certificate {pair[0]};
-    ssl_certificate_key {pair[1]}; ssl_session_tickets on; http2_max_requests 1000000000;
+    ssl_certificate_key {pair[1]}; ssl_session_tickets on; ssl_protocols TLSv1.2 TLSv1.3;
+    http2_max_requests 1000000000;
     proxy_buffering off;
     location / {{ proxy_pass http://origin; proxy_http_version 1.1;
       proxy_set_header Connection ""; proxy_set_header Host $host; }} }}""")
