@@ -38,7 +38,6 @@ static void on_closed(struct stream *stream)
 {
     struct h1_conn *conn = container_of(stream, struct h1_conn, stream);
     http1_body_fini(&conn->body);
-    outgo_fini(&conn->out);
     buf_reset(&conn->in);
     mem_free(conn);
 }
@@ -62,6 +61,7 @@ static void conn_end(struct h1_conn *conn, bool hard)
     list_remove(&conn->node);
     list_remove(&conn->settle.node);
     upstream_pool_close(&conn->visitor);
+    outgo_fini(&conn->out);
     stream_close(&conn->stream, hard, on_closed);
     engine_note_departure(conn->visitor.shard);
 }
@@ -561,7 +561,7 @@ void edge_h1_start(struct engine_shard *shard, struct arrival *arrival)
     }
     visitor_init(&conn->visitor, shard, arrival);
     buf_init(&conn->in, shard->engine->config->limit_header_bytes + IN_BESIDE_HEAD);
-    outgo_init(&conn->out, &conn->stream, &shard->blocks, VISITOR_HELD_MAX);
+    outgo_init(&conn->out, &conn->stream, &conn->visitor, VISITOR_HELD_MAX);
     timer_init(&conn->timer, on_timer);
     list_init(&conn->settle.node);
     list_push_back(&shard->h1_conns, &conn->node);
@@ -593,4 +593,21 @@ void edge_h1_close(struct engine_shard *shard)
     list_for_each_safe (node, &shard->h1_conns) {
         conn_end(container_of(node, struct h1_conn, node), true);
     }
+}
+
+struct visitor *edge_h1_greediest(struct engine_shard *shard)
+{
+    struct visitor *most = NULL;
+    list_for_each (node, &shard->h1_conns) {
+        struct visitor *visitor = &container_of(node, struct h1_conn, node)->visitor;
+        if (most == NULL || visitor->held_bytes > most->held_bytes) {
+            most = visitor;
+        }
+    }
+    return most;
+}
+
+void edge_h1_cut(struct visitor *visitor)
+{
+    conn_end(container_of(visitor, struct h1_conn, visitor), true);
 }

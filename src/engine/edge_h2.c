@@ -75,6 +75,7 @@ static void free_stream(struct h2_stream *stream)
         nghttp2_session_consume_connection(conn->session, stream->held.len) != 0) {
         conn->out.failed = true;
     }
+    visitor_release(&conn->visitor, stream->held.len + stream->out.len);
     buf_reset(&stream->held);
     buf_reset(&stream->out);
     buf_reset(&stream->request_trailers.bytes);
@@ -85,7 +86,6 @@ static void free_stream(struct h2_stream *stream)
 static void on_closed(struct stream *stream)
 {
     struct h2_conn *conn = container_of(stream, struct h2_conn, stream);
-    outgo_fini(&conn->out);
     h2_head_drop(conn);
     mem_free(conn);
 }
@@ -110,6 +110,7 @@ static void conn_end(struct h2_conn *conn, bool hard)
     list_remove(&conn->settle.node);
     free_streams(conn);
     upstream_pool_close(&conn->visitor);
+    outgo_fini(&conn->out);
     stream_close(&conn->stream, hard, on_closed);
     engine_note_departure(conn->visitor.shard);
 }
@@ -344,7 +345,7 @@ static bool greet(struct h2_conn *conn)
 static void begin(struct h2_conn *conn, struct engine_shard *shard, struct arrival *arrival)
 {
     visitor_init(&conn->visitor, shard, arrival);
-    outgo_init(&conn->out, &conn->stream, &shard->blocks, VISITOR_HELD_MAX);
+    outgo_init(&conn->out, &conn->stream, &conn->visitor, VISITOR_HELD_MAX);
     timer_init(&conn->timer, on_timer);
     list_init(&conn->settle.node);
     list_init(&conn->streams);
@@ -402,4 +403,21 @@ void edge_h2_close(struct engine_shard *shard)
     list_for_each_safe (node, &shard->h2_conns) {
         conn_end(container_of(node, struct h2_conn, node), true);
     }
+}
+
+struct visitor *edge_h2_greediest(struct engine_shard *shard)
+{
+    struct visitor *most = NULL;
+    list_for_each (node, &shard->h2_conns) {
+        struct visitor *visitor = &container_of(node, struct h2_conn, node)->visitor;
+        if (most == NULL || visitor->held_bytes > most->held_bytes) {
+            most = visitor;
+        }
+    }
+    return most;
+}
+
+void edge_h2_cut(struct visitor *visitor)
+{
+    conn_end(container_of(visitor, struct h2_conn, visitor), true);
 }

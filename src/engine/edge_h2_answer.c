@@ -135,6 +135,7 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
     } else {
         outgo_add(&conn->out, slice_of(buf_slice(&stream->out).at, len));
         buf_consume(&stream->out, len);
+        visitor_release(&conn->visitor, len);
     }
     stream->moved_ns = worker_now(conn->stream.worker);
     if (stream->front_full && stream->out.len <= EXCHANGE_HELD_HIGH / 2) {
@@ -284,6 +285,8 @@ static bool on_body(struct exchange *exchange, struct slice bytes)
     }
     if (bytes.len > 0 && buf_append_slice(&stream->out, bytes) != WEIR_OK) {
         conn->out.failed = true;
+    } else {
+        visitor_hold(&conn->visitor, bytes.len);
     }
     stream->front_full = stream->out.len > EXCHANGE_HELD_HIGH;
     h2_settle_later(conn);

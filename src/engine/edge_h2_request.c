@@ -377,6 +377,7 @@ void h2_stream_feed(struct h2_stream *stream)
     struct exchange *exchange = &stream->exchange;
     if (stream->held.len > 0 && (exchange->ended || back_takes(stream))) {
         struct buf held = stream->held;
+        visitor_release(&stream->conn->visitor, held.len);
         buf_init(&stream->held, H2_STREAM_WINDOW);
         push(stream, buf_slice(&held));
         buf_reset(&held);
@@ -408,6 +409,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         push(stream, piece);
     } else if (buf_append_slice(&stream->held, piece) != WEIR_OK) {
         return NGHTTP2_ERR_CALLBACK_FAILURE;
+    } else {
+        visitor_hold(&conn->visitor, piece.len);
     }
     return 0;
 }

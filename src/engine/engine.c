@@ -300,6 +300,7 @@ static void shard_init(struct engine_shard *shard, struct engine *engine, struct
     map_init(&shard->channels, &worker->seed);
     map_init(&shard->proxied, &worker->seed);
     blocks_init(&shard->blocks);
+    list_init(&shard->relief.node);
     upstream_shard_init(shard);
     host_cache_init(&shard->host_cache, engine->directory, worker);
     timer_init(&shard->drain_timer, on_drain_timer);

@@ -111,6 +111,7 @@ struct visitor {
     // upstream's affair (upstream_pool.h). The front calls upstream_pool_close when it ends.
     struct list idle_upstreams;
     size_t idle_upstream_count;
+    size_t held_bytes; // what the front keeps for it and of it (visitor.h)
 };
 
 struct exchange {

@@ -3,37 +3,54 @@
 // While something waits nothing gathers: everything goes behind it.
 #include "engine/outgo.h"
 
+#include "engine/shard.h"
+
 #define PARTS_MAX (OUTGO_PARTS_MAX + 1)
 
-void outgo_init(struct outgo *out, struct stream *stream, struct blocks *pool, size_t held_max)
+void outgo_init(struct outgo *out, struct stream *stream, struct visitor *visitor, size_t held_max)
 {
-    *out = (struct outgo){.stream = stream, .pool = pool, .held = BUF_INIT(held_max)};
+    *out = (struct outgo){.stream = stream, .visitor = visitor, .held = BUF_INIT(held_max)};
 }
 
 static void drop_block(struct outgo *out)
 {
-    blocks_give(out->pool, out->block);
+    if (out->block != NULL) {
+        blocks_give(&out->visitor->shard->blocks, out->block);
+    }
     out->block = NULL;
     out->len = 0;
+}
+
+static void drop_held(struct outgo *out)
+{
+    if (out->held.len > 0) {
+        visitor_release(out->visitor, out->held.len);
+    }
+    buf_reset(&out->held);
 }
 
 void outgo_fini(struct outgo *out)
 {
     drop_block(out);
-    buf_reset(&out->held);
+    drop_held(out);
 }
 
 static void fail(struct outgo *out)
 {
     out->failed = true;
     drop_block(out);
-    buf_reset(&out->held);
+    drop_held(out);
 }
 
 static void hold(struct outgo *out, struct slice piece)
 {
+    if (piece.len == 0) {
+        return;
+    }
     if (buf_append_slice(&out->held, piece) != WEIR_OK) {
         fail(out);
+    } else {
+        visitor_hold(out->visitor, piece.len);
     }
 }
 
@@ -84,7 +101,7 @@ static void write_block_and(struct outgo *out, const struct slice *pieces, size_
 static void gather(struct outgo *out, struct slice piece)
 {
     if (out->block == NULL) {
-        out->block = blocks_take(out->pool);
+        out->block = blocks_take(&out->visitor->shard->blocks);
         if (out->block == NULL) {
             fail(out);
             return;
@@ -143,6 +160,7 @@ bool outgo_flush(struct outgo *out)
             return false;
         }
         buf_consume(&out->held, written);
+        visitor_release(out->visitor, written);
     }
     if (!out->failed && out->len > 0) {
         write_block_and(out, NULL, 0);

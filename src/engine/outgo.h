@@ -6,23 +6,23 @@
 #define WEIR_ENGINE_OUTGO_H
 
 #include "base/buf.h"
-#include "engine/blocks.h"
+#include "engine/visitor.h"
 #include "stream/stream.h"
 
 #define OUTGO_SMALL_MAX 8192u // pieces up to this are copied, so that more can join their record
 #define OUTGO_PARTS_MAX 3u
 
 struct outgo {
-    struct stream *stream; // borrowed
-    struct blocks *pool;   // borrowed
-    char *block;           // owned while something has gathered
+    struct stream *stream;   // borrowed
+    struct visitor *visitor; // borrowed; what is held is held for it
+    char *block;             // owned while something has gathered
     size_t len;
     struct buf held; // what the kernel did not take; goes out before the block
     bool failed;     // sticky: the peer has gone, or memory has; everything is dropped from then on
 };
 
 // held_max: more than that waiting is a failure.
-void outgo_init(struct outgo *out, struct stream *stream, struct blocks *pool, size_t held_max);
+void outgo_init(struct outgo *out, struct stream *stream, struct visitor *visitor, size_t held_max);
 // Safe on a zeroed struct, and to repeat.
 void outgo_fini(struct outgo *out);
 // Gathers a piece.

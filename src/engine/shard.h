@@ -44,6 +44,8 @@ struct engine_shard {
     struct map upstream_pools; // streams at rest for any visitor, by tunnel (upstream_pool.c)
     SSL_CTX *upstream_tls;     // owned; made when the first tunnel needs it
     struct blocks blocks;      // blocks_init before the first visitor
+    size_t held_bytes;         // for all visitors (visitor.h)
+    struct job relief;         // deferred: more is held than may be
     struct pages pages;        // pages_load at the start and after a reload
     uint64_t request_count;    // for request ids
 

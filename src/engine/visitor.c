@@ -4,8 +4,10 @@
 #include <stdio.h>
 
 #include "engine/config.h"
+#include "engine/edge.h"
 #include "engine/shard.h"
 #include "engine/upstream_pool.h"
+#include "obs/log.h"
 
 void visitor_init(
     struct visitor *visitor, struct engine_shard *shard, const struct arrival *arrival)
@@ -22,4 +24,69 @@ void visitor_init(
     ip_to_text(&visitor->peer.ip, visitor->peer_text);
     (void)snprintf(visitor->port_text, sizeof visitor->port_text, "%u", port);
     upstream_pool_open(visitor);
+}
+
+// ---- What is held
+
+// The more of the two.
+static struct visitor *greedier(struct visitor *one, struct visitor *other)
+{
+    if (one == NULL || other == NULL) {
+        return one == NULL ? other : one;
+    }
+    return one->held_bytes >= other->held_bytes ? one : other;
+}
+
+static uint64_t held_max(const struct engine_shard *shard)
+{
+    return shard->engine->config->limit_buffered_bytes / shard->engine->crew->count;
+}
+
+static void log_cut(const struct visitor *visitor)
+{
+    struct log_line line;
+    log_begin(&line, LOG_VISITOR_CUT);
+    log_text(&line, "visitor", visitor->peer_text);
+    log_u64(&line, "bytes", visitor->held_bytes);
+    log_text(&line, "reason", "limits.buffered_bytes is exceeded, and it held most");
+    log_end(&line);
+}
+
+static void on_relief(struct worker *worker, struct job *job)
+{
+    struct engine_shard *shard = container_of(job, struct engine_shard, relief);
+    (void)worker;
+    while (shard->held_bytes > held_max(shard)) {
+        struct visitor *h1 = edge_h1_greediest(shard);
+        struct visitor *h2 = edge_h2_greediest(shard);
+        struct visitor *most = greedier(h1, h2);
+        weir_assert(most != NULL && most->held_bytes > 0);
+        log_cut(most);
+        engine_count(shard, ENGINE_VISITORS_CUT);
+        if (most == h1) {
+            edge_h1_cut(most);
+        } else {
+            edge_h2_cut(most);
+        }
+    }
+}
+
+void visitor_hold(struct visitor *visitor, size_t len)
+{
+    struct engine_shard *shard = visitor->shard;
+    visitor->held_bytes += len;
+    shard->held_bytes += len;
+    engine_add(shard, ENGINE_BUFFERED_BYTES, (int64_t)len);
+    if (shard->held_bytes > held_max(shard) && !list_linked(&shard->relief.node)) {
+        worker_defer(shard->worker, &shard->relief, on_relief);
+    }
+}
+
+void visitor_release(struct visitor *visitor, size_t len)
+{
+    struct engine_shard *shard = visitor->shard;
+    weir_assert(visitor->held_bytes >= len && shard->held_bytes >= len);
+    visitor->held_bytes -= len;
+    shard->held_bytes -= len;
+    engine_add(shard, ENGINE_BUFFERED_BYTES, -(int64_t)len);
 }

@@ -18,4 +18,11 @@
 void visitor_init(
     struct visitor *visitor, struct engine_shard *shard, const struct arrival *arrival);
 
+// ---- What is held for visitors: the windows of one are generous, those of a thousand are not.
+// What a front keeps it counts here; above limits.buffered_bytes those who hold most are cut at the
+// end of the turn.
+
+void visitor_hold(struct visitor *visitor, size_t len);
+void visitor_release(struct visitor *visitor, size_t len);
+
 #endif

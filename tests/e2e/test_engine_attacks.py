@@ -6,8 +6,12 @@ import pytest
 
 from lib import h2_visitor, http1, http2
 from lib.site import Site, label_of
+from lib.wait import eventually
 
-ENGINE_SETTINGS = {"timeouts": {"stream_request_seconds": 2}}
+ENGINE_SETTINGS = {
+    "timeouts": {"stream_request_seconds": 2},
+    "limits": {"buffered_bytes": 8 << 20},  # of two workers
+}
 
 DATA, HEADERS, RST_STREAM, WINDOW_UPDATE = 0, 1, 3, 8
 END_STREAM, END_HEADERS = 1, 4
@@ -170,6 +174,35 @@ def test_extended_connect_carries_websockets_only(site):
         answer = visitor.finish(stream)
         assert answer.status == 405, protocol
     assert not seen
+
+
+# ---- Visitors who do not take what they asked for
+
+
+def test_who_holds_most_is_cut_and_others_are_not(site):
+    """128 answers behind a closed window, beside a visitor who is only slow."""
+    big = b"b" * 300_000
+    demo = site(http1.service(lambda m, s: s.send(http1.answer(big if m.target == "/" else b"ok"))))
+    slow = [demo.visitor() for _ in range(4)]
+    for visitor in slow:
+        visitor.send(http1.request(demo.host))
+    before = demo.engine.metrics()["weir_engine_visitors_cut_total"]
+    mark = demo.engine.log.mark()
+    greedy = [h2_visitor.Visitor(demo.engine, demo.host, window=0) for _ in range(2)]
+    for visitor in greedy:
+        for _ in range(60):
+            visitor.request(demo.host)
+    eventually(
+        lambda: demo.engine.metrics()["weir_engine_visitors_cut_total"] > before, "one is cut"
+    )
+    line = demo.engine.log.wait("visitor_cut", mark)["details"]
+    assert (line["visitor"], line["bytes"] > 1 << 20) == ("127.0.0.1", True)
+    assert demo.engine.metrics()["weir_engine_buffered_bytes"] <= 8 << 20
+    assert demo.get("/small").body == b"ok"
+    assert [http1.read_answer(visitor).body == big for visitor in slow] == [True] * 4
+    for visitor in greedy:
+        visitor.pipe.close()
+    eventually(lambda: demo.engine.metrics()["weir_engine_buffered_bytes"] == 0, "all is let go")
 
 
 # ---- Upgrades and CONNECT
