@@ -25,7 +25,7 @@
 #include "engine/visitor_raw.h"
 #include "engine/watch.h"
 #include "obs/log.h"
-#include "sys/entropy.h"
+#include "sys/clock.h"
 
 #define GRACE_NS (5 * NS_PER_S)
 #define PARTING_NS NS_PER_S
@@ -38,7 +38,7 @@ enum weir_result engine_init(
 {
     *engine = (struct engine){.crew = crew, .metrics_fd = -1};
     engine->config = config;
-    enum weir_result result = sys_entropy(engine->ticket_keys, sizeof engine->ticket_keys);
+    enum weir_result result = tls_tickets_init(&engine->tickets, sys_now_ns());
     if (result != WEIR_OK) {
         return result;
     }
@@ -81,6 +81,7 @@ void engine_fini(struct engine *engine)
     census_free(engine->census);
     engine_metrics_free(engine->metrics);
     mem_free(engine->notices);
+    tls_tickets_fini(&engine->tickets);
     *engine = (struct engine){.metrics_fd = -1};
 }
 
@@ -286,6 +287,14 @@ void engine_reload(struct engine *engine, const struct engine_config *config)
 
 // ---- A shard
 
+// On one worker for all.
+static void on_ticket_timer(struct timer *timer)
+{
+    struct engine_shard *shard = container_of(timer, struct engine_shard, ticket_timer);
+    worker_arm(
+        shard->worker, timer, tls_tickets_turn(&shard->engine->tickets, worker_now(shard->worker)));
+}
+
 static void shard_init(struct engine_shard *shard, struct engine *engine, struct worker *worker)
 {
     struct list *lists[] = {&shard->gate_conns, &shard->partings, &shard->probes, &shard->holding,
@@ -304,6 +313,10 @@ static void shard_init(struct engine_shard *shard, struct engine *engine, struct
     upstream_shard_init(shard);
     host_cache_init(&shard->host_cache, engine->directory, worker);
     timer_init(&shard->drain_timer, on_drain_timer);
+    timer_init(&shard->ticket_timer, on_ticket_timer);
+    if (worker->index == 0) {
+        on_ticket_timer(&shard->ticket_timer);
+    }
 }
 
 static int take_fd(int *fds, unsigned index)
@@ -367,6 +380,7 @@ void engine_worker_stop(struct worker *worker)
     }
     shard->draining = shard->parted = shard->drained = shard->stopping = true;
     timer_cancel(&shard->drain_timer);
+    timer_cancel(&shard->ticket_timer);
     http_server_close(&shard->redirect);
     http_server_close(&shard->metrics_server);
     for (unsigned i = 0; i < STOP_ROUNDS; i++) {

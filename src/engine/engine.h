@@ -33,7 +33,7 @@ struct engine {
     struct directory *directory;    // owned
     struct feed *feed;              // owned
     struct engine_metrics *metrics; // owned; one for each worker
-    unsigned char ticket_keys[TLS_TICKET_KEYS_LEN];
+    struct tls_tickets tickets;
     atomic_uint_fast64_t noted_stamp;    // of the certificate files that were logged last
     struct engine_notice *notices;       // owned; one for each worker
     struct sys_address address;          // of the TLS port, after engine_listen

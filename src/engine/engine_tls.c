@@ -15,7 +15,7 @@ static void fill_settings(struct engine_shard *shard)
     shard->tls_settings.certificate_path = config->cert_file;
     shard->tls_settings.key_path = config->key_file;
     shard->tls_settings.select_alpn = gate_select_alpn;
-    memcpy(shard->tls_settings.ticket_keys, shard->engine->ticket_keys, TLS_TICKET_KEYS_LEN);
+    shard->tls_settings.tickets = &shard->engine->tickets;
 }
 
 static void note_expiry(struct engine_shard *shard)

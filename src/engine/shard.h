@@ -24,7 +24,8 @@ struct engine_shard {
     struct listener gate;
     struct tls_server tls;
     struct tls_settings tls_settings;
-    struct list gate_conns; // connections before anybody owns them, the oldest first
+    struct timer ticket_timer; // on worker 0
+    struct list gate_conns;    // connections before anybody owns them, the oldest first
     size_t gate_conn_count;
     struct list partings; // last words under way (parting.c)
 

@@ -17,6 +17,7 @@
 #include "relay/jwks_cache.h"
 #include "relay/peer.h"
 #include "relay/upgrade.h"
+#include "sys/clock.h"
 #include "sys/entropy.h"
 #include "sys/process.h"
 
@@ -61,6 +62,7 @@ enum weir_result relay_init(struct relay *relay, struct crew *crew,
     };
     relay->tls.certificate_path = config->tls_cert_path;
     relay->tls.key_path = config->tls_key_path;
+    relay->tls.tickets = &relay->tickets;
     atomic_store(&relay->shards_busy, crew->count);
     relay->notices = mem_zalloc(crew->count * sizeof *relay->notices);
     if (relay->notices == NULL) {
@@ -68,7 +70,7 @@ enum weir_result relay_init(struct relay *relay, struct crew *crew,
     }
     enum weir_result result = sys_entropy(&relay->placement, sizeof relay->placement);
     if (result == WEIR_OK) {
-        result = sys_entropy(relay->tls.ticket_keys, sizeof relay->tls.ticket_keys);
+        result = tls_tickets_init(&relay->tickets, sys_now_ns());
     }
     if (result == WEIR_OK) {
         result = make_key_header(relay);
@@ -139,6 +141,7 @@ void relay_fini(struct relay *relay)
     ledger_free(relay->ledger);
     frame_rules_fini();
     mem_free(relay->internal_key_header);
+    tls_tickets_fini(&relay->tickets);
     *relay = (struct relay){0};
 }
 
@@ -179,6 +182,9 @@ static void on_certificate_look(struct timer *timer)
     struct shard *shard = container_of(timer, struct shard, certificate_watch);
     if (tls_settings_stamp(&shard->relay->tls) != shard->tls.stamp) {
         reload_certificate(shard);
+    }
+    if (shard->worker->index == 0) {
+        tls_tickets_turn(&shard->relay->tickets, worker_now(shard->worker));
     }
     worker_arm_in(shard->worker, timer, CERTIFICATE_LOOK_NS);
 }

@@ -29,6 +29,7 @@ struct relay {
     struct ws_policy policy;
     struct http_tls_profile platform_tls;
     struct tls_settings tls;
+    struct tls_tickets tickets;
     struct siphash_key placement; // which worker a workspace lives on
     const struct http_route *routes; // plain requests; borrowed
     http_handler_fn *not_found;

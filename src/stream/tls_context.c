@@ -70,23 +70,29 @@ uint64_t tls_settings_stamp(const struct tls_settings *settings)
     return sys_file_stamp(settings->certificate_path) * 31 + sys_file_stamp(settings->key_path);
 }
 
-enum weir_result tls_server_load(
-    struct tls_server *server, const struct tls_settings *settings, char *problem, size_t size)
+// The library and the ring are made once, before the first context.
+static bool prepare(struct tls_server *server, const struct tls_settings *settings)
 {
-    uint64_t stamp = tls_settings_stamp(settings);
     if (server->library == NULL) {
         server->library = OSSL_LIB_CTX_new();
     }
-    SSL_CTX *context =
-        server->library == NULL ? NULL : SSL_CTX_new_ex(server->library, NULL, TLS_server_method());
-    if (context == NULL || !harden(context)) {
+    return server->library != NULL &&
+           (server->ring.cipher != NULL ||
+               tls_ticket_ring_init(&server->ring, server->library, settings->tickets) == WEIR_OK);
+}
+
+SSL_CTX *tls_server_context(
+    struct tls_server *server, const struct tls_settings *settings, char *problem, size_t size)
+{
+    SSL_CTX *context = !prepare(server, settings)
+                           ? NULL
+                           : SSL_CTX_new_ex(server->library, NULL, TLS_server_method());
+    if (context == NULL || !harden(context) ||
+        tls_ticket_ring_attach(&server->ring, context) != WEIR_OK) {
         explain(problem, size, "cannot make a TLS context for", settings->certificate_path);
         SSL_CTX_free(context);
-        return WEIR_CRYPTO;
+        return NULL;
     }
-    unsigned char keys[TLS_TICKET_KEYS_LEN];
-    memcpy(keys, settings->ticket_keys, sizeof keys);
-    SSL_CTX_set_tlsext_ticket_keys(context, keys, sizeof keys);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(context, 1);
     SSL_CTX_set_max_early_data(context, 0);
@@ -94,6 +100,17 @@ enum weir_result tls_server_load(
         context, settings->select_alpn == NULL ? select_alpn : settings->select_alpn, NULL);
     if (!load_pair(context, settings, problem, size)) {
         SSL_CTX_free(context);
+        return NULL;
+    }
+    return context;
+}
+
+enum weir_result tls_server_load(
+    struct tls_server *server, const struct tls_settings *settings, char *problem, size_t size)
+{
+    uint64_t stamp = tls_settings_stamp(settings);
+    SSL_CTX *context = tls_server_context(server, settings, problem, size);
+    if (context == NULL) {
         return WEIR_CRYPTO;
     }
     SSL_CTX_free(server->current);
@@ -123,13 +140,19 @@ enum tls_refresh tls_server_refresh(struct tls_server *server, const struct tls_
 void tls_server_fini(struct tls_server *server)
 {
     SSL_CTX_free(server->current);
+    tls_ticket_ring_fini(&server->ring);
     OSSL_LIB_CTX_free(server->library);
     *server = (struct tls_server){0};
 }
 
 int64_t tls_server_expiry(const struct tls_server *server)
 {
-    X509 *leaf = server->current == NULL ? NULL : SSL_CTX_get0_certificate(server->current);
+    return tls_context_expiry(server->current);
+}
+
+int64_t tls_context_expiry(const SSL_CTX *context)
+{
+    X509 *leaf = context == NULL ? NULL : SSL_CTX_get0_certificate(context);
     struct tm tm;
     if (leaf == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(leaf), &tm) != 1) {
         return 0;
