@@ -29,6 +29,9 @@
 
 #define CONNECTIONS_MAX 64
 #define REDIRECTS_MAX 5
+#define SPARE_MAX 32
+#define BUFFER_SIZE 16384L
+#define BUFFER_SIZE_HEAD 2048L // where no body is wanted
 #define NAMES_FRESH_S 30L
 #define HEADER_BYTES_MAX 65536
 #define STAMP_PERIOD_NS NS_PER_S
@@ -39,6 +42,8 @@ struct http_client {
     struct timer timer;
     struct job reap;
     struct list calls;
+    CURL *spare[SPARE_MAX]; // handles for the next calls: making one costs more than the call
+    size_t spare_count;
     uint64_t stamps;
     uint64_t stamps_at_ns;
     bool fresh_connect;
@@ -84,12 +89,27 @@ void http_client_global_fini(void)
     curl_global_cleanup();
 }
 
+static CURL *take_easy(struct http_client *client)
+{
+    return client->spare_count > 0 ? client->spare[--client->spare_count] : curl_easy_init();
+}
+
+static void give_easy(struct http_client *client, CURL *easy)
+{
+    curl_multi_remove_handle(client->multi, easy);
+    if (client->spare_count == SPARE_MAX) {
+        curl_easy_cleanup(easy);
+        return;
+    }
+    curl_easy_reset(easy);
+    client->spare[client->spare_count++] = easy;
+}
+
 static void call_free(struct http_call *call)
 {
     list_remove(&call->node);
     if (call->easy != NULL) {
-        curl_multi_remove_handle(call->client->multi, call->easy);
-        curl_easy_cleanup(call->easy);
+        give_easy(call->client, call->easy);
     }
     curl_slist_free_all(call->headers);
     buf_reset(&call->body);
@@ -397,6 +417,9 @@ static void client_fini(struct worker *worker, enum worker_room room)
     list_for_each_safe(node, &client->calls) {
         call_free(container_of(node, struct http_call, node));
     }
+    while (client->spare_count > 0) {
+        curl_easy_cleanup(client->spare[--client->spare_count]);
+    }
     curl_multi_cleanup(client->multi);
     timer_cancel(&client->timer);
     list_remove(&client->reap.node);
@@ -561,7 +584,8 @@ static bool set_up(struct http_call *call, const struct http_call_options *optio
     if (!options->cut_body && !options->head_only) {
         curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)options->response_max);
     }
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 16384L);
+    curl_easy_setopt(
+        easy, CURLOPT_BUFFERSIZE, options->head_only ? BUFFER_SIZE_HEAD : BUFFER_SIZE);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error);
@@ -605,7 +629,7 @@ struct http_call *http_call_start(struct worker *worker, const struct http_call_
     buf_init(&call->body, options->body.len);
     buf_init(&call->answer, options->response_max);
     buf_init(&call->answer_headers, HEADER_BYTES_MAX);
-    call->easy = curl_easy_init();
+    call->easy = take_easy(client);
     if (call->easy == NULL || buf_append_slice(&call->body, options->body) != WEIR_OK ||
         !set_up(call, options) || curl_multi_add_handle(client->multi, call->easy) != CURLM_OK) {
         call_free(call);
