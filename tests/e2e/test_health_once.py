@@ -337,6 +337,7 @@ def test_checks_over_ssh(lab, sshd):
          f"pid {alive.pid} is sleep, expected nginx"),
         ({"type": "process", "pid_file": f"{here}/dead.pid"}, f"pid {dead} not running"),
         ({"type": "process", "pid_file": "~/no.pid"}, "pid file missing"),
+        ({"type": "exec", "command": "pwd", "cwd": "~/"}, f"exit 0: {os.path.expanduser('~root')}"),
         ({"type": "exec", "command": "echo local $$SSH_CONNECTION", "run_on": "monitor"},
          "exit 0: local"),
     ]

@@ -45,6 +45,7 @@ static void put_path(struct buf *out, const char *path)
     size_t plain =
         strspn(path, "~abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
     if (len > 0 && plain >= len) {
+        len += path[len] == '/'; // a slash in quotes would make the tilde one of a name
         (void)buf_append(out, path, len);
         path += len;
     }
