@@ -91,6 +91,25 @@ static bool find_seconds(
     return true;
 }
 
+static bool find_store(struct health_part *part, const struct health_part_options *options)
+{
+    const char *dir =
+        options->state_dir != NULL ? options->state_dir : variable(part, "WEIR_STATE_DIR");
+    if (dir == NULL) {
+        return true;
+    }
+    int len = snprintf(part->store_path, sizeof part->store_path, "%s/health.db", dir);
+    if (len < 0 || (size_t)len >= sizeof part->store_path) {
+        fputs("weir health: the path of --state-dir is too long\n", stderr);
+        return false;
+    }
+    // One that cannot be made now is told by the monitor, and tried again.
+    enum weir_result ignored = sys_dir_make(dir);
+    (void)ignored;
+    part->options.store_path = part->store_path;
+    return true;
+}
+
 static bool find_intervals(struct health_part *part, const struct health_part_options *options)
 {
     static const char timeout[] = "DEVICE_HEARTBEAT_TIMEOUT_SECONDS";
@@ -212,7 +231,7 @@ int health_part_init(struct health_part *part, const struct health_part_options 
     part->options.ssh_dir = health_setup_ssh_dir(&part->setup);
     part->options.compat_rollup = options->compat_rollup;
     if (!find_listen(part, options->listen) || !find_access(part, options) ||
-        !find_intervals(part, options)) {
+        !find_intervals(part, options) || !find_store(part, options)) {
         return EXIT_USAGE;
     }
     return EXIT_FINE;

@@ -11,6 +11,7 @@ struct health_part {
     struct part part;
     struct health_setup setup;
     struct health_options options;
+    char store_path[REGISTRY_PATH_SIZE];    // "": none
     char registry_path[REGISTRY_PATH_SIZE]; // absolute: others compare it with theirs
     struct health health;
 };
@@ -19,6 +20,7 @@ struct health_part_options {
     const char *registry;         // of --registry, or NULL
     const char *listen;           // "ADDR:PORT", or NULL
     const char *tokens;           // a file, or NULL
+    const char *state_dir;        // where history is kept; NULL: WEIR_STATE_DIR, or nowhere
     const char *public_read;      // "true", "false", or NULL: on loopback
     const char *metrics_interval; // seconds, or NULL; so is the next
     const char *ssh_metrics_interval;

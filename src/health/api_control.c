@@ -76,6 +76,7 @@ static bool set_one(
                                 .message = slice_str(asked->reason),
                             });
     }
+    history_touch(&health->history, target);
     health->urgent++;
     return true;
 }

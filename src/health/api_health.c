@@ -89,13 +89,20 @@ struct own_check {
     struct slice message;
 };
 
-static void write_own_checks(
-    struct json_writer *writer, const struct own_check *checks, size_t count, size_t *ret_healthy)
+static size_t count_healthy(const struct own_check *checks, size_t count)
 {
-    *ret_healthy = 0;
+    size_t healthy = 0;
+    for (size_t i = 0; i < count; i++) {
+        healthy += strcmp(checks[i].status, "unhealthy") != 0;
+    }
+    return healthy;
+}
+
+static void write_own_checks(
+    struct json_writer *writer, const struct own_check *checks, size_t count)
+{
     jsonw_object_begin(writer, "checks");
     for (size_t i = 0; i < count; i++) {
-        *ret_healthy += strcmp(checks[i].status, "unhealthy") != 0;
         jsonw_object_begin(writer, checks[i].name);
         jsonw_text(writer, "status", checks[i].status);
         jsonw_string(writer, "message", checks[i].message);
@@ -105,10 +112,30 @@ static void write_own_checks(
     jsonw_object_end(writer);
 }
 
+static const char *judge_store(const struct health *health, char *message, size_t size)
+{
+    struct store_health store;
+    if (health->history.store == NULL) {
+        snprintf(message, size, "not configured");
+        return "disabled";
+    }
+    store_look(health->history.store, &store);
+    if (store.ok) {
+        snprintf(message, size, "%llu rows written, %llu waiting, %llu dropped",
+            (unsigned long long)store.written, (unsigned long long)store.waiting,
+            (unsigned long long)store.dropped);
+        return "healthy";
+    }
+    snprintf(message, size, "%s", store.problem);
+    return "unhealthy";
+}
+
 void api_comprehensive(struct api_request *request)
 {
     const struct health *health = request->health;
     bool late = health->monitor.scheduler.lag_ns > LAG_MAX_NS;
+    char store_message[STORE_PROBLEM_SIZE];
+    const char *store_status = judge_store(health, store_message, sizeof store_message);
     const struct own_check checks[] = {
         {"vault", "disabled", SLICE("not used")},
         {"keycloak", "disabled", SLICE("not used")},
@@ -121,19 +148,19 @@ void api_comprehensive(struct api_request *request)
         {"circuit_breaker", "disabled", SLICE("not used")},
         {"scheduler", late ? "unhealthy" : "healthy",
             late ? SLICE("checks start late") : SLICE("checks start on time")},
-        {"state_file", "disabled", SLICE("not configured")},
+        {"state_file", store_status, slice_str(store_message)},
     };
     const size_t count = sizeof checks / sizeof checks[0];
-    size_t healthy;
+    const size_t healthy = count_healthy(checks, count);
     struct buf document;
     struct json_writer writer;
     begin(&document, &writer);
-    jsonw_text(&writer, "status", health->reload_ok && !late ? "healthy" : "degraded");
+    jsonw_text(&writer, "status", healthy == count ? "healthy" : "degraded");
     jsonw_text(&writer, "service", "portoser-web");
     jsonw_text(&writer, "version", WEIR_VERSION);
     jsonw_text(&writer, "environment", environment_name(request));
     view_write_time(&writer, "timestamp", sys_wall_ms());
-    write_own_checks(&writer, checks, count, &healthy);
+    write_own_checks(&writer, checks, count);
     jsonw_u64(&writer, "healthy_checks", healthy);
     jsonw_u64(&writer, "total_checks", count);
     jsonw_object_end(&writer);
@@ -195,6 +222,7 @@ static bool print_page(struct health *health, uint64_t now_ns)
     bool ok = view_of_monitor(&view, &health->monitor, &all) == WEIR_OK;
     if (ok) {
         devices_fill_view(&health->devices, &view);
+        history_fill_view(&health->history, &view);
         write_dashboard(health, &view, &writer);
         page->overall = view.overall;
         ok = !page->text.failed;

@@ -55,4 +55,8 @@ void api_text(struct api_request *request, const char *name, char *text, size_t 
 void api_write_problems(
     const struct health *health, struct json_writer *writer, const char *key, size_t max);
 
+// The newest results of a service, at most max.
+void api_write_results(const struct health *health, const struct target *target,
+    struct json_writer *writer, const char *key, size_t max);
+
 #endif

@@ -7,6 +7,7 @@
 #include "health/api_internal.h"
 #include "sys/clock.h"
 
+#define RESULTS_SHOWN 100
 #define MS_PER_HOUR UINT64_C(3600000)
 #define MS_PER_DAY (24 * MS_PER_HOUR)
 #define HEATMAP_DAYS_MAX 366
@@ -81,6 +82,7 @@ static bool open_view(
 {
     if (view_of_monitor(view, &request->health->monitor, filter) == WEIR_OK) {
         devices_fill_view(&request->health->devices, view);
+        history_fill_view(&request->health->history, view);
         return true;
     }
     view_fini(view);
@@ -144,6 +146,7 @@ void api_service(struct api_request *request)
     } else {
         jsonw_text(&writer, "description", service->description);
     }
+    api_write_results(request->health, view.services[0].target, &writer, "results", RESULTS_SHOWN);
     jsonw_object_end(&writer);
     view_fini(&view);
     api_answer_json(request, 200, &document);

@@ -50,7 +50,10 @@ void health_emit(struct health *health, const struct health_event *event)
 {
     log_event(event);
     // Without memory the timeline misses it; the log has it.
-    (void)event_ring_add(&health->events, event);
+    const struct health_event *kept = event_ring_add(&health->events, event);
+    if (kept != NULL) {
+        history_event(&health->history, kept);
+    }
     sockets_tell_event(&health->sockets, event);
     health->version++;
     health->urgent++;
@@ -76,8 +79,8 @@ static void emit_for(struct health *health, const struct target *target, enum ev
 static void on_result(void *arg, struct target *target)
 {
     struct health *health = arg;
-    (void)target;
     health->version++;
+    history_result(&health->history, target);
     sockets_tell_results(&health->sockets);
 }
 
@@ -105,6 +108,9 @@ static void on_life(void *arg, struct target *target, enum target_life life)
     // The services of the first reading are not news.
     if (health->reloaded_wall_ms != 0) {
         emit_for(health, target, types[life], NULL, SLICE_EMPTY);
+    }
+    if (life == TARGET_REMOVED) {
+        history_forget(&health->history, target);
     }
 }
 
@@ -322,6 +328,10 @@ enum weir_result health_start(struct health *health, struct worker *worker)
         result = start_monitor(health);
     }
     if (result == WEIR_OK) {
+        result = history_start(&health->history, worker, &health->monitor, &health->events,
+            health->options.store_path);
+    }
+    if (result == WEIR_OK) {
         result = start_devices(health);
     }
     if (result != WEIR_OK) {
@@ -359,6 +369,7 @@ void health_stop(struct health *health)
     sockets_stop(&health->sockets);
     file_watch_close(&health->watch);
     devices_stop(&health->devices);
+    history_stop(&health->history);
     monitor_close(&health->monitor);
     resolver_fini(worker);
     worker_settle(worker);

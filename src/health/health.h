@@ -6,6 +6,7 @@
 
 #include "health/devices.h"
 #include "health/event_ring.h"
+#include "health/history.h"
 #include "health/monitor.h"
 #include "health/sockets.h"
 #include "health/tokens.h"
@@ -18,6 +19,7 @@ struct health_options {
     const char *registry_path;
     struct registry_options registry; // what it refers to outlives the monitor
     const char *ssh_dir;              // see struct check_room
+    const char *store_path;           // where history is kept; NULL: in memory only
     const char *tokens_path;          // NULL: nobody needs one
     struct sys_address listen;        // port 0: any; the monitor has what it got
     bool public_read;                 // reading takes no token
@@ -50,6 +52,7 @@ struct health {
     struct monitor monitor;
     struct event_ring events;
     struct token_list tokens;
+    struct history history;
     struct devices devices;
     struct sockets sockets;
     struct events_gate events_gate;

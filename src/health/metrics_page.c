@@ -341,6 +341,12 @@ static void write_monitor(struct page *page)
     write_one(page, METRIC_OF_SOCKETS, (double)health->sockets.count);
     write_one(page, METRIC_OF_SOCKET_MESSAGES, (double)health->sockets.messages);
     write_one(page, METRIC_OF_SOCKETS_SLOW, (double)health->sockets.slow);
+    if (health->history.store != NULL) {
+        struct store_health store;
+        store_look(health->history.store, &store);
+        write_one(page, METRIC_OF_STORE_OK, store.ok);
+        write_one(page, METRIC_OF_STORE_DROPPED, (double)store.dropped);
+    }
     put_label(page, "version", WEIR_VERSION);
     write_one(page, METRIC_OF_BUILD_INFO, 1);
 }
@@ -393,7 +399,8 @@ void api_metrics(struct api_request *request)
 void metrics_page_manual(struct buf *out)
 {
     buf_append_str(out,
-        "# Metrics of the health monitor\n\n`GET /metrics` and `GET /api/metrics?format=prometheus` "
+        "# Metrics of the health monitor\n\n`GET /metrics` and `GET "
+        "/api/metrics?format=prometheus` "
         "serve them in Prometheus' text format, or as OpenMetrics when the scraper asks for it.\n"
         "A service has a series once there is something to tell: no check, no duration.\n"
         "This page is the output of `weir config reference health-metrics`.\n\n"

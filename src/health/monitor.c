@@ -470,6 +470,30 @@ void monitor_set_maintenance(
     };
 }
 
+void monitor_restore(
+    struct target *target, const struct state *state, const struct check_record *last)
+{
+    uint64_t pass_ago_ns = monitor_now_ns() - state->last_pass_ns;
+    uint64_t failure_ago_ns = monitor_now_ns() - state->last_failure_ns;
+    uint64_t begun_ns = target->state.begun_ns;
+    uint64_t now_ms = sys_wall_ms();
+    target->state = *state;
+    target->state.begun_ns = begun_ns;
+    struct state_change ignored = state_judge(&target->state, &target->rules, monitor_now_ns());
+    (void)ignored;
+    arm_stale(target);
+    if (state->ever_passed) {
+        target->last_pass_wall_ms = now_ms - pass_ago_ns / NS_PER_MS;
+    }
+    if (state->ever_failed) {
+        target->last_failure_wall_ms = now_ms - failure_ago_ns / NS_PER_MS;
+    }
+    if (last->wall_ms != 0) {
+        target->last = *last;
+        target->has_last = true;
+    }
+}
+
 // ---- What is known
 
 bool target_disabled(const struct target *target)

@@ -114,6 +114,11 @@ struct target *monitor_find(struct monitor *monitor, struct slice service, struc
 void monitor_set_maintenance(
     struct target *target, bool on, uint64_t until_wall_ms, struct slice reason);
 
+// Gives a target that has not been checked yet the state it had before the process started, and its
+// newest result (wall_ms 0: none). Nobody is told; the next result is compared with it.
+void monitor_restore(
+    struct target *target, const struct state *state, const struct check_record *last);
+
 // ---- What is known
 
 // The clock of states.

@@ -142,6 +142,7 @@ static void fill_service(struct view *view, struct view_service *row, const stru
         .score = state_score(state, &target->rules),
         .last_pass_ms = target->last_pass_wall_ms,
         .last_failure_ms = target->last_failure_wall_ms,
+        .uptime_24h = VIEW_NONE,
         .response_ms = target_response_ms(target),
         .uptime_s = VIEW_NONE,
         .consecutive_failures = state->failures,

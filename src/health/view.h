@@ -29,6 +29,7 @@ struct view_service {
     uint64_t last_pass_ms;
     uint64_t last_failure_ms;
     double uptime_s;    // VIEW_NONE: not healthy
+    double uptime_24h;  // percent of the day's results that passed; VIEW_NONE: not known
     double response_ms; // VIEW_NONE: never passed
     double latency_ms;  // of the last result; VIEW_NONE: none
     unsigned consecutive_failures;

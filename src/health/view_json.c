@@ -88,6 +88,7 @@ static void write_members(struct json_writer *writer, const struct view_service 
     write_issues(writer, row, api);
     write_number(writer, "uptime_seconds", row->uptime_s, 1000);
     write_number(writer, "response_time_ms", row->response_ms, 1000);
+    write_number(writer, "uptime_24h", row->uptime_24h, 100);
     view_write_time(writer, "last_checked", row->last_checked_ms);
     view_write_time(writer, "last_pass", row->last_pass_ms);
     view_write_time(writer, "last_failure", row->last_failure_ms);

@@ -105,6 +105,7 @@ static void read_service(struct view *view, struct view_service *row, const json
         .last_pass_ms = time_of(object, "last_pass"),
         .last_failure_ms = time_of(object, "last_failure"),
         .uptime_s = number_of(object, "uptime_seconds"),
+        .uptime_24h = number_of(object, "uptime_24h"),
         .response_ms = number_of(object, "response_time_ms"),
         .consecutive_failures = count_of(object, "consecutive_failures"),
         .maintenance = json_is_true(json_object_get(object, "maintenance")),

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What outlives a result, and a process: rings in memory, and the store on disk."""
+import sqlite3
+
+import pytest
+
+from lib import health
+from lib.wait import eventually
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return health.Lab(tmp_path)
+
+
+@pytest.fixture
+def serve(lab):
+    running = []
+
+    def start(*args, env=None, **kwargs):
+        registry = lab.directory / "registry.yml"
+        running.append(health.Monitor(registry, *args, env={**lab.env, **(env or {})}, **kwargs))
+        return running[-1]
+
+    yield start
+    for monitor in running:
+        monitor.stop()
+
+
+def switch(lab, name="up", **more):
+    """A check that passes while a file is there."""
+    path = lab.directory / name
+    path.touch()
+    return path, {"type": "exec", "command": ["test", "-f", str(path)], "interval": "200ms",
+                  "timeout": "200ms", **more}
+
+
+def store_state(monitor):
+    return monitor.ask("GET", "/api/health/comprehensive").json()["checks"]["state_file"]
+
+
+# ---- In memory
+
+
+def test_results_and_buckets(lab, serve):
+    path, check = switch(lab)
+    lab.write({"it": check})
+    monitor = serve()
+    monitor.wait_status("it", "healthy")
+    path.unlink()
+    monitor.wait_status("it", "unhealthy")
+    seen = monitor.service("it")
+    newest = seen["results"][0]
+    assert (newest["ok"], newest["code"], newest["status"]) == (False, 1, "unhealthy")
+    assert newest["time"] == seen["last_checked"]
+    assert seen["results"][-1]["ok"] is True and seen["results"][-1]["latency_ms"] > 0
+    times = [result["time"] for result in seen["results"]]
+    assert times == sorted(times, reverse=True)
+    history = monitor.get("/api/health/services/it/history?range=1h")
+    assert (history["service"], history["machine"], history["step"]) == ("it", "here", 300)
+    checks = sum(bucket["checks"] for bucket in history["buckets"])
+    failures = sum(bucket["failures"] for bucket in history["buckets"])
+    assert failures >= 3 and checks > failures
+    bucket = history["buckets"][-1]
+    assert bucket["state"] == "unhealthy"
+    passes = [r["latency_ms"] for r in seen["results"] if r["ok"]]
+    if len(history["buckets"]) == 1:  # no five minutes have ended in between
+        assert bucket["avg_ms"] == pytest.approx(sum(passes) / len(passes), rel=0.01)
+        assert bucket["max_ms"] == pytest.approx(max(passes), rel=0.01)
+        assert min(passes) <= bucket["p95_ms"] <= bucket["max_ms"]
+    assert 0 < seen["uptime_24h"] < 100
+    rows = monitor.get("/api/diagnostics/history/it/here?limit=2")
+    assert len(rows) == 2 and rows[0]["problems_found"] == 1
+    assert monitor.get("/api/diagnostics/history/it/nowhere") == []
+    assert monitor.get("/api/health/services/it/history?range=7d")["step"] == 3600
+    for path, status in (("/api/health/services/it/history?range=2d", 422),
+                         ("/api/health/services/no/history", 404)):
+        assert monitor.ask("GET", path).status == status
+    assert store_state(monitor)["status"] == "disabled"
+
+
+# ---- On disk
+
+
+def test_a_restart_takes_everything_up(lab, serve):
+    path, check = switch(lab, failure_threshold=2)
+    other, slow = switch(lab, "other", interval="1h", timeout="1s")
+    lab.write({"it": check, "rare": slow, "changed": {**slow, "command": ["true"]}})
+    args = ("--state-dir", str(lab.directory / "state"))
+    monitor = serve(*args)
+    monitor.wait_status("it", "healthy")
+    assert monitor.ask("POST", "/api/health/check/rare").status == 202
+    assert monitor.ask("POST", "/api/health/check/changed").status == 202
+    monitor.wait_status("rare", "healthy")
+    monitor.wait_status("changed", "healthy")
+    path.unlink()
+    monitor.wait_status("it", "unhealthy")
+    assert monitor.ask("POST", "/api/health/maintenance/rare", {"reason": "moving"}).status == 200
+    assert store_state(monitor)["status"] == "healthy"
+    buckets = monitor.get("/api/health/services/it/history")["buckets"]
+    before = monitor.events()
+    monitor.stop()
+
+    lab.write({"it": {**check, "interval": "1h"}, "rare": slow,
+               "changed": {**slow, "command": ["true", "other"]}})
+    again = serve(*args)
+    events = again.events()
+    assert events[-len(before):] == before  # ids and all
+    assert len({event["id"] for event in events}) == len(events)
+    seen = again.service("it")
+    assert seen["status"] == "unhealthy" and seen["consecutive_failures"] >= 2
+    assert seen["last_result"]["message"] == "exit 1, expected 0"
+    rare = again.service("rare")
+    assert (rare["status"], rare["maintenance"]) == ("healthy", True)
+    assert any("moving" in issue for issue in rare["issues"])
+    assert again.service("changed")["status"] == "unknown"  # another check: another state
+    after = again.get("/api/health/services/it/history")["buckets"]
+    assert after[0]["checks"] >= buckets[0]["checks"] and after[0]["p95_ms"] is None
+    # The next result is compared with what was.
+    path.touch()
+    assert again.ask("POST", "/api/health/check/it").status == 202
+    again.wait_status("it", "healthy")
+    event = again.events(service="it")[0]
+    assert (event["previous_status"], event["new_status"]) == ("unhealthy", "healthy")
+    assert int(event["id"].split("-")[1]) > int(before[0]["id"].split("-")[1])
+
+
+def test_what_was_is_shown_as_stale(lab, serve):
+    _, check = switch(lab)
+    lab.write({"it": check})
+    args = ("--state-dir", str(lab.directory / "state"))
+    monitor = serve(*args)
+    monitor.wait_status("it", "healthy")
+    monitor.stop()
+    # Five minutes go by, in the file.
+    with sqlite3.connect(lab.directory / "state" / "health.db") as db:
+        changed = db.execute("UPDATE states SET last_pass_ms = last_pass_ms - 300000,"
+                             " last_result_ms = last_result_ms - 300000").rowcount
+    db.close()
+    assert changed == 1
+    # The first check takes as long as the test looks.
+    lab.write({"it": {**check, "interval": "10s", "timeout": "10s"}})
+    again = serve(*args)
+    first = again.service("it")
+    if first["state_reason"] != "passing":  # its first check has not come yet
+        assert (first["status"], first["state_reason"]) == ("unknown", "stale")
+    again.wait_status("it", "healthy", 15)
+
+
+def test_a_store_that_is_locked_delays_no_check(lab, serve):
+    path, check = switch(lab, interval="100ms", timeout="100ms")
+    lab.write({"it": check})
+    monitor = serve("--state-dir", str(lab.directory / "state"))
+    monitor.wait_status("it", "healthy")
+    eventually(lambda: "waiting" in store_state(monitor)["message"]
+               and " 0 waiting" in store_state(monitor)["message"], "the store is idle")
+    db = sqlite3.connect(lab.directory / "state" / "health.db", isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    path.unlink()
+    monitor.wait_status("it", "unhealthy")
+    seen = eventually(lambda: (s := store_state(monitor))["status"] == "unhealthy" and s,
+                      "it says so", 15)
+    assert "locked" in seen["message"]
+    comprehensive = monitor.ask("GET", "/api/health/comprehensive")
+    assert (comprehensive.status, comprehensive.json()["status"]) == (503, "degraded")
+    metrics = monitor.metrics()
+    assert metrics["portoser_scheduler_lag_seconds"] < 0.5
+    changes = len(monitor.events())
+    db.execute("ROLLBACK")
+    eventually(lambda: store_state(monitor)["status"] == "healthy", "it recovers", 15)
+    eventually(lambda: db.execute("SELECT count(*) FROM events").fetchone()[0] >= changes,
+               "nothing was lost")
+    db.close()
+
+
+def test_a_store_that_cannot_be_opened(lab, serve):
+    _, check = switch(lab)
+    lab.write({"it": check})
+    state = lab.directory / "state"
+    state.write_text("a file is no directory")
+    monitor = serve("--state-dir", str(state))
+    monitor.wait_status("it", "healthy")
+    assert store_state(monitor)["status"] == "unhealthy"
+    assert "unable to open" in store_state(monitor)["message"]
+    state.unlink()
+    state.mkdir()
+    eventually(lambda: store_state(monitor)["status"] == "healthy", "it is there", 15)
+    monitor.stop()
+    with sqlite3.connect(state / "health.db") as db:
+        assert db.execute("SELECT count(*) FROM events").fetchone()[0] >= 1
+        assert db.execute("SELECT service, machine FROM states").fetchall() == [("it", "here")]
+    db.close()
+
+
+def test_a_file_that_is_something_else(lab, serve):
+    _, check = switch(lab)
+    lab.write({"it": check})
+    (lab.directory / "state").mkdir()
+    spoilt = b"this is no database, and stays as it is " * 100
+    (lab.directory / "state" / "health.db").write_bytes(spoilt)
+    monitor = serve("--state-dir", str(lab.directory / "state"))
+    monitor.wait_status("it", "healthy")
+    assert "not a database" in store_state(monitor)["message"]
+    monitor.stop()
+    assert (lab.directory / "state" / "health.db").read_bytes() == spoilt
