@@ -97,6 +97,7 @@ static void write_members(struct json_writer *writer, const struct view_service 
     jsonw_text(writer, "state_reason", row->reason);
     jsonw_text(writer, "color", row->color);
     jsonw_bool(writer, "maintenance", row->maintenance);
+    write_text(writer, "maintenance_reason", row->maintenance ? row->maintenance_reason : NULL);
     jsonw_bool(writer, "stale", row->stale);
     jsonw_bool(writer, "disabled", row->disabled);
     write_check(writer, row);

@@ -112,7 +112,7 @@ def test_a_restart_takes_everything_up(lab, serve):
     assert seen["last_result"]["message"] == "exit 1, expected 0"
     rare = again.service("rare")
     assert (rare["status"], rare["maintenance"]) == ("healthy", True)
-    assert any("moving" in issue for issue in rare["issues"])
+    assert rare["maintenance_reason"] == "moving"
     assert again.service("changed")["status"] == "unknown"  # another check: another state
     after = again.get("/api/health/services/it/history")["buckets"]
     assert after[0]["checks"] >= buckets[0]["checks"] and after[0]["p95_ms"] is None
