@@ -255,9 +255,17 @@ void engine_config_manual(struct buf *out)
         "      key_file: /etc/weir/other.key\n"
         "```\n"
         "\n"
-        "Both are required in each pair. A visitor gets the pair whose certificate covers the name "
-        "it\n"
-        "asks for, else the first one. There is no variable for it; a reload takes it.\n");
+        "Both are required in each pair. A visitor gets the pair whose certificate has the name it "
+        "asks\n"
+        "for among its alternative names: written out before `*.`, then in order, `certs.static` "
+        "first;\n"
+        "names that no certificate has get `certs.static`. Changed files are used by the next "
+        "connections.\n"
+        "There is no variable for it; a reload takes it.\n"
+        "\n"
+        "It chooses certificates, not tunnels: those stay under `t.<host>`. So the engine's host "
+        "and the\n"
+        "wildcard may be in two certificates, and a tunnel's name may have one of its own.\n");
 }
 
 static void print_path(const char *key, const char *path, struct buf *out)

@@ -19,7 +19,8 @@ enum engine_takeover {
     ENGINE_TAKEOVER_NEVER,
 };
 
-// A further pair (extensions.certs): served to visitors whose server name its certificate covers.
+// A further pair (extensions.certs): served to those whose server name its certificate has. Tunnels
+// get no names by it: these stay under t.<host> (spec section 5.4).
 struct engine_cert {
     char *cert_file;
     char *key_file;

@@ -25,10 +25,10 @@ struct config_loading {
 // The rules over values and several keys; sets out_of_memory.
 void engine_config_rules_apply(struct config_loading *loading);
 
-// Looks at a pair of PEM files: readable, a chain, a key, and belonging together. host, when not
-// NULL, is what the certificate should cover; when it does not, that is a warning, as is a
-// certificate that is out of date. The labels are what lines about the two begin with.
+// Looks at a pair of PEM files: readable, a chain, a key, and belonging together. config, when not
+// NULL, has the host that this certificate and those of extensions.certs should cover; when none
+// does, that is a warning, as is a certificate that is out of date. The labels are what lines about the two begin with.
 void engine_config_certs_check(const char *cert_file, const char *cert_label, const char *key_file,
-    const char *key_label, const char *host, struct conf_problems *problems);
+    const char *key_label, const struct engine_config *config, struct conf_problems *problems);
 
 #endif

@@ -207,7 +207,7 @@ static void rule_certificate(struct config_loading *loading)
     conf_label(loading->file, &engine_config_table[ROW_cert_file], cert_label);
     conf_label(loading->file, &engine_config_table[ROW_key_file], key_label);
     engine_config_certs_check(config->cert_file, cert_label, config->key_file, key_label,
-        config->host, loading->problems);
+        config, loading->problems);
 }
 
 static void rule_extensions(struct config_loading *loading)

@@ -311,6 +311,7 @@ static void shard_init(struct engine_shard *shard, struct engine *engine, struct
     blocks_init(&shard->blocks);
     list_init(&shard->relief.node);
     upstream_shard_init(shard);
+    tls_pairs_init(&shard->tls_pairs, &shard->tls, &worker->seed);
     host_cache_init(&shard->host_cache, engine->directory, worker);
     timer_init(&shard->drain_timer, on_drain_timer);
     timer_init(&shard->ticket_timer, on_ticket_timer);
@@ -396,6 +397,7 @@ void engine_worker_stop(struct worker *worker)
     upstream_shard_fini(shard);
     blocks_fini(&shard->blocks);
     pages_fini(&shard->pages);
+    tls_pairs_fini(&shard->tls_pairs);
     tls_server_fini(&shard->tls);
     mem_free(shard);
 }

@@ -35,6 +35,7 @@ struct engine {
     struct engine_metrics *metrics; // owned; one for each worker
     struct tls_tickets tickets;
     atomic_uint_fast64_t noted_stamp;    // of the certificate files that were logged last
+    atomic_uint_fast64_t noted_pair_stamps[ENGINE_CERTS_MAX]; // the same for extensions.certs
     struct engine_notice *notices;       // owned; one for each worker
     struct sys_address address;          // of the TLS port, after engine_listen
     struct sys_address redirect_address; // of the plain port

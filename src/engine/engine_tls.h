@@ -5,7 +5,8 @@
 
 #include "engine/shard.h"
 
-// Loads the pair for the first time. problem (size bytes) says in English why not.
+// Loads the pair, and those of extensions.certs, for the first time. problem (size bytes) says in
+// English why not; a further pair that cannot be used is only logged.
 enum weir_result engine_load_certificate(
     struct engine_shard *shard, char *problem, size_t size) WEIR_MUST_CHECK;
 // Before a handshake: takes changed files over, or complains about them, once.

@@ -304,7 +304,8 @@ static bool prepare_tls(struct gate_conn *conn, SSL *ssl, unsigned version_max)
 static void start_tls(struct gate_conn *conn, unsigned version_max)
 {
     engine_refresh_certificate(conn->shard);
-    SSL *ssl = SSL_new(conn->shard->tls.current);
+    SSL *ssl = SSL_new(
+        tls_pairs_choose(&conn->shard->tls_pairs, slice_str(conn->arrival.sni)));
     if (ssl == NULL || stream_start_tls(&conn->stream, ssl) != WEIR_OK ||
         census_attach(ssl, conn->arrival.seat) != WEIR_OK) {
         engine_count(conn->shard, ENGINE_TLS_HANDSHAKES_FAILED);

@@ -69,16 +69,34 @@ static void write_tunnels(
     snapshot_fini(&snapshot);
 }
 
+// ---- Series of further certificates: what this worker serves, which is what all serve.
+
+static void write_pairs(
+    const struct engine_shard *shard, enum exposition exposition, struct buf *out)
+{
+    const struct tls_pairs *pairs = &shard->tls_pairs;
+    if (pairs->count > 0) {
+        engine_metrics_family(ENGINE_FAMILY_FURTHER_CERT_NOT_AFTER, exposition, out);
+    }
+    for (size_t i = 0; i < pairs->count; i++) {
+        const struct tls_pair *pair = &pairs->items[i];
+        engine_metrics_sample(ENGINE_FAMILY_FURTHER_CERT_NOT_AFTER,
+            slice_str(pair->settings.certificate_path), tls_context_expiry(pair->current), out);
+    }
+}
+
 // ---- The page.
 
-static void answer_page(struct http_request *request, const struct engine *engine)
+static void answer_page(struct http_request *request, const struct engine_shard *shard)
 {
+    const struct engine *engine = shard->engine;
     const struct engine_config *config = engine->config;
     const struct http1_header *accept = http1_find(request->head, SLICE("accept"));
     enum exposition exposition = prometheus_choose(accept == NULL ? SLICE_EMPTY : accept->value);
     struct buf page = BUF_INIT(PAGE_BYTES_MAX);
     engine_metrics_write(
         engine->metrics, engine->crew->count, engine->crew->started_wall_ms, exposition, &page);
+    write_pairs(shard, exposition, &page);
     write_tunnels(engine, config->metrics_tunnel_labels, exposition, &page);
     prometheus_end(&page, exposition);
     if (page.failed) {
@@ -144,7 +162,7 @@ static void on_request(struct http_request *request)
         answer(request->conn, 405, "Allow: GET\r\n", "Only GET is possible here.\n");
     } else if (slice_eq(request->path, slice_str(config->metrics_path))) {
         if (token_fits(config, request)) {
-            answer_page(request, shard->engine);
+            answer_page(request, shard);
         } else {
             refuse(request, shard);
         }

@@ -14,6 +14,7 @@
 #include "http/server.h"
 #include "stream/listener.h"
 #include "stream/tls_context.h"
+#include "stream/tls_pairs.h"
 
 struct engine_shard {
     struct engine *engine;          // borrowed, outlives the shard
@@ -24,6 +25,7 @@ struct engine_shard {
     struct listener gate;
     struct tls_server tls;
     struct tls_settings tls_settings;
+    struct tls_pairs tls_pairs; // extensions.certs; choose from these, tls is among them
     struct timer ticket_timer; // on worker 0
     struct list gate_conns;    // connections before anybody owns them, the oldest first
     size_t gate_conn_count;

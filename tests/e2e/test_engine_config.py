@@ -308,6 +308,19 @@ def test_a_certificate_for_other_names_is_a_warning(file, authority):
             assert part in line
 
 
+def test_further_certificates_may_have_the_names(file, authority):
+    cert, key = authority.issue("x", stem="only-host", hosts=[HOST])
+    zone_cert, zone_key = authority.issue("x", stem="only-zone", hosts=[f"*.t.{HOST}"])
+    file.text = re.sub(r"cert_file: .*", f"cert_file: {cert}", file.text)
+    file.text = re.sub(r"key_file: .*", f"key_file: {key}", file.text)
+    certs = f"certs: [{{cert_file: {zone_cert}, key_file: {zone_key}}}]"
+    file.replace("timeouts:", f"extensions: {{enabled: true, {certs}}}\ntimeouts:")
+    assert file.check() == (0, [])
+    file.replace("enabled: true, certs", "enabled: false, certs")
+    code, lines = file.check()
+    assert code == 0 and any("not for *.t." in line for line in lines)
+
+
 def test_warnings(file, pair):
     rows = [
         (SECRET, "short", "the secret has 5 bytes"),

@@ -780,6 +780,78 @@ def test_sighup_takes_a_certificate_at_once(authority, start):
     eventually(lambda: fingerprint(engine) != old, "the new certificate")
 
 
+def test_the_server_name_chooses_among_certificates(authority, start):
+    """extensions.certs: written out, wildcard, the main pair; changed, one by one; reloaded."""
+    pairs = {
+        "own": authority.issue("own", stem="own", hosts=["own.t.edge.test"]),
+        "zone": authority.issue("zone", stem="zone", hosts=["*.t.edge.test", "*.other.test"]),
+        "host": authority.issue("host", stem="host", hosts=["edge.test", "a.edge.test"]),
+    }
+
+    def listed(*names):
+        files = [(str(cert), str(key)) for cert, key in map(pairs.get, names)]
+        return [{"cert_file": cert, "key_file": key} for cert, key in files]
+
+    # The main pair has edge.test and *.t.edge.test, too, and comes first.
+    engine = start({"extensions": {"enabled": True, "certs": listed("own", "zone", "host")}})
+
+    def served(name):
+        context = ssl.create_default_context(cafile=engine.ca)
+        context.check_hostname = False
+        with socket.create_connection(engine.address, 10) as sock:
+            with context.wrap_socket(sock, server_hostname=name) as visitor:
+                subject = dict(pair[0] for pair in visitor.getpeercert()["subject"])
+                return subject["commonName"]
+
+    rows = [
+        ("own.t.edge.test", "own"),
+        ("OWN.t.edge.test", "own"),
+        ("x.t.edge.test", engine.host),
+        ("edge.test", engine.host),
+        ("a.edge.test", "host"),
+        ("x.other.test", "zone"),
+        ("other.test", engine.host),
+        ("x.y.other.test", engine.host),
+        ("nowhere.test", engine.host),
+        (None, engine.host),
+    ]
+    for name, expected in rows:
+        assert served(name) == expected, name
+    agent = Agent(engine)
+    assert refusal(agent.tunnel, hostname="x.other.test") == 2000
+    agent.tunnel(protocol="tls", hostname="own")
+    agent.serve(agents.echo)
+    visitor = engine.visit("own.t.edge.test")  # verified, by the certificate of that one name
+    family = "weir_engine_further_cert_not_after_timestamp_seconds"
+    page = engine.metrics()
+    for cert, _ in pairs.values():
+        assert page[f'{family}{{cert_file="{cert}"}}'] > time.time()
+
+    # One file after the other, and another name in it.
+    cert, key = pairs["own"]
+    new_cert, new_key = authority.issue("new", stem="new", hosts=["new.t.edge.test"])
+    os.replace(new_cert, cert)
+    eventually(
+        lambda: served("own.t.edge.test") == "own" and engine.log.find("tls_reload_failed"), "a look"
+    )
+    os.replace(new_key, key)
+    eventually(lambda: served("new.t.edge.test") == "new", "the new pair")
+    eventually(lambda: served("own.t.edge.test") == engine.host, "nobody has it any more")
+    engine.log.wait("tls_reloaded", certificate=str(cert))
+    lines = [line for line in engine.log.lines if line["event"].startswith("tls_reload")]
+    assert [line["event"] for line in lines] == ["tls_reload_failed", "tls_reloaded"]
+    visitor.send(b"still here")
+    assert visitor.recv_exact(10) == b"still here"
+
+    # Another list.
+    mark = engine.log.mark()
+    engine.write_config(extensions={"certs": listed("zone")})
+    engine.signal(signal.SIGHUP)
+    assert engine.log.wait("config_changed", mark)["details"] == {"keys": "extensions.certs"}
+    eventually(lambda: served("a.edge.test") == engine.host, "it is not listed any more")
+    assert served("x.other.test") == "zone"
+
+
 def test_a_session_resumes_on_any_worker(engine):
     agent = Agent(engine)
     agent.tunnel(protocol="tls", hostname="tickets")
