@@ -2,10 +2,23 @@
 #include "stream/listener.h"
 
 #include "base/time.h"
+#include "obs/log.h"
 
 // Accepts a turn, so that a flood of newcomers does not starve those who are in.
 #define ACCEPTS_PER_TURN 64
 #define RESUME_DELAY_NS (100 * NS_PER_MS)
+
+// Newcomers wait in the kernel meanwhile. Nobody sees that from outside but by their silence.
+static void take_a_break(struct listener *listener, enum weir_result reason)
+{
+    struct log_line line;
+    log_begin(&line, LOG_ACCEPT_FAILED);
+    log_text(&line, "reason", weir_result_text(reason));
+    log_u64(&line, "retryMs", RESUME_DELAY_NS / NS_PER_MS);
+    log_end(&line);
+    watch_want(&listener->watch, WATCH_NONE);
+    worker_arm_in(listener->worker, &listener->resume, RESUME_DELAY_NS);
+}
 
 static void on_ready(struct watch *watch, unsigned events)
 {
@@ -22,8 +35,7 @@ static void on_ready(struct watch *watch, unsigned events)
             return;
         }
         if (result != WEIR_OK) {
-            watch_want(&listener->watch, WATCH_NONE);
-            worker_arm_in(listener->worker, &listener->resume, RESUME_DELAY_NS);
+            take_a_break(listener, result);
             return;
         }
         listener->accepted(listener, fd, &peer);

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What hostile visitors, services, agents and readers of the API do to an engine."""
+import resource
+import socket
 import struct
 
 import pytest
@@ -234,3 +236,25 @@ def test_what_follows_a_refused_connect_is_no_request(site):
     assert (answer.status, answer["connection"]) == (403, "close")
     assert visitor.recv_all(5) == b""
     assert len(seen) == 1
+
+
+# ---- Unlucky operators
+
+
+def test_descriptors_that_are_out_are_told_and_survived(site):
+    demo = site(http1.service(lambda m, s: s.send(http1.answer(b"ok"))))
+    engine = demo.engine
+    limits = resource.prlimit(engine.pid, resource.RLIMIT_NOFILE)
+    mark = engine.log.mark()
+    resource.prlimit(engine.pid, resource.RLIMIT_NOFILE, (engine.descriptors() + 2, limits[1]))
+    crowd = []
+    try:
+        for _ in range(8):
+            crowd.append(socket.create_connection(engine.address))
+        line = engine.log.wait("accept_failed", mark)
+        assert "descriptor" in line["details"]["reason"]
+    finally:
+        resource.prlimit(engine.pid, resource.RLIMIT_NOFILE, limits)
+        for connection in crowd:
+            connection.close()
+    assert demo.get().body == b"ok"
