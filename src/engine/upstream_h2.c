@@ -26,6 +26,7 @@
 
 #include "base/mem.h"
 #include "base/time.h"
+#include "engine/visitor.h"
 
 #define OUT_BATCH (64u * 1024)            // frames collected for one write
 #define OUT_MAX (OUT_BATCH + 128u * 1024) // and the largest head as one
@@ -287,6 +288,9 @@ static void forget_copy(struct h2_stream *stream)
 
 void upstream_h2_let_go(struct h2_stream *stream)
 {
+    if (stream->exchange != NULL) {
+        visitor_release(stream->exchange->visitor, stream->body.len);
+    }
     stream->exchange = NULL;
     timer_cancel(&stream->timer);
     forget_copy(stream);
@@ -497,6 +501,7 @@ static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *out, siz
     memcpy(out, buf_slice(&stream->body).at, len);
     buf_consume(&stream->body, len);
     if (stream->exchange != NULL) {
+        visitor_release(stream->exchange->visitor, len);
         upstream_h2_arm(stream);
     }
     if (stream->front_waits && stream->body.len <= BODY_LOW) {
@@ -535,6 +540,7 @@ static bool on_body(struct exchange *exchange, struct slice bytes)
         fail_stream(stream);
         return false;
     }
+    visitor_hold(exchange->visitor, bytes.len);
     wake_body(stream);
     stream->front_waits = stream->body.len > EXCHANGE_HELD_HIGH;
     return !stream->front_waits;

@@ -4,6 +4,7 @@
 // over what it has in the same calls the front would have made.
 #include "base/mem.h"
 #include "engine/upstream_internal.h"
+#include "engine/visitor.h"
 
 static size_t len_of_fields(const struct http1_header *fields, size_t count)
 {
@@ -72,6 +73,9 @@ void upstream_request_free(struct upstream_request *request)
         return;
     }
     list_remove(&request->node);
+    if (request->body.len > 0) {
+        visitor_release(request->exchange->visitor, request->body.len);
+    }
     buf_reset(&request->body);
     mem_free(request->trailers);
     mem_free(request);
@@ -97,6 +101,7 @@ static bool on_body(struct exchange *exchange, struct slice bytes)
         fail(request, EDGE_INTERNAL);
         return false;
     }
+    visitor_hold(exchange->visitor, bytes.len);
     request->front_waits = request->body.len > EXCHANGE_HELD_HIGH;
     return !request->front_waits;
 }

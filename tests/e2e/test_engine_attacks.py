@@ -11,7 +11,7 @@ from lib.site import Site, label_of
 from lib.wait import eventually
 
 ENGINE_SETTINGS = {
-    "timeouts": {"stream_request_seconds": 2},
+    "timeouts": {"stream_request_seconds": 10},
     "limits": {"buffered_bytes": 8 << 20},  # of two workers
 }
 
@@ -205,6 +205,25 @@ def test_who_holds_most_is_cut_and_others_are_not(site):
     for visitor in greedy:
         visitor.pipe.close()
     eventually(lambda: demo.engine.metrics()["weir_engine_buffered_bytes"] == 0, "all is let go")
+
+
+def test_what_a_service_does_not_take_is_held_against_the_visitor(site):
+    def handle(stream):
+        peer = http2.Peer(stream, client=False)
+        peer.refilling = False
+        while peer.take(20) is not None:
+            pass
+
+    demo = site(handle, http_version="h2c")
+    before = demo.engine.metrics()["weir_engine_visitors_cut_total"]
+    greedy = http2.Visitor(demo)
+    greedy.take()
+    with pytest.raises((AssertionError, OSError)):  # it is cut in the middle
+        for _ in range(100):
+            greedy.send_body(greedy.ask("/", "POST", end=False), b"g" * 100_000, end=False)
+    eventually(
+        lambda: demo.engine.metrics()["weir_engine_visitors_cut_total"] > before, "it is cut"
+    )
 
 
 # ---- Upgrades and CONNECT
