@@ -264,17 +264,15 @@ def watch(lab, *args):
 
 
 def test_watch_into_a_pipe_is_a_document_a_change(lab):
-    path = lab.directory / "up"
-    path.touch()
-    lab.write({"web": {"type": "exec", "command": ["test", "-f", str(path)], "interval": "200ms",
-                       "timeout": "200ms"}})
+    switch = health.Switch(lab)
+    lab.write({"web": switch.check})
     process = watch(lab, "--once", "--json-output")
     seen = []
     for line in process.stdout:
         document = json.loads(line)
         seen.append(document["services"][0]["status"])
-        if document["overall_status"] == "healthy" and path.exists():
-            path.unlink()
+        if document["overall_status"] == "healthy" and switch.path.exists():
+            switch.off()
         if seen[-1] == "unhealthy":
             break
     process.send_signal(signal.SIGINT)

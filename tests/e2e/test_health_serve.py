@@ -32,11 +32,8 @@ def serve(lab):
 
 
 def switch(lab, name="up", **more):
-    """A check that passes while a file is there."""
-    path = lab.directory / name
-    path.touch()
-    return path, {"type": "exec", "command": ["test", "-f", str(path)], "interval": "200ms",
-                  "timeout": "200ms", **more}
+    made = health.Switch(lab, name)
+    return made, {**made.check, **more}
 
 
 def test_a_life(lab, serve):
@@ -45,12 +42,12 @@ def test_a_life(lab, serve):
     monitor = serve()
     seen = monitor.wait_status("it", "healthy")
     assert 90 <= seen["health_score"] <= 100
-    path.unlink()
+    path.off()
     seen = monitor.wait_status("it", "unhealthy")
     assert seen["consecutive_failures"] >= 3
-    assert seen["issues"] == ["exit 1, expected 0"]
+    assert seen["issues"] == ["pid file missing"]
     assert 1 <= seen["health_score"] <= 59
-    path.touch()
+    path.on()
     monitor.wait_status("it", "healthy")
     changes = [(e["previous_status"], e["new_status"]) for e in reversed(monitor.events())]
     assert changes == [(None, "healthy"), ("healthy", "degraded"), ("degraded", "unhealthy"),
@@ -79,19 +76,18 @@ def test_phases_are_stable_and_nothing_overlaps(lab, serve):
     """Starts keep their distance; one that takes longer than the interval drops slots."""
     fast, slow = lab.directory / "fast", lab.directory / "slow"
     lab.write({
-        "fast": {"type": "exec", "command": f"date +%s%N >>{fast}", "interval": "300ms",
-                 "timeout": "300ms"},
-        "slow": {"type": "exec", "command": f"echo begin >>{slow}; sleep 0.25; echo end >>{slow}",
-                 "interval": "300ms", "timeout": "300ms"},
+        "fast": {"type": "exec", "command": f"date +%s%N >>{fast}", "interval": "400ms"},
+        "slow": {"type": "exec", "command": f"echo begin >>{slow}; sleep 0.3; echo end >>{slow}",
+                 "interval": "400ms"},
     })
     serve()
-    eventually(lambda: fast.exists() and len(fast.read_text().split()) > 6, "checks")
+    eventually(lambda: fast.exists() and len(fast.read_text().split()) > 8, "checks")
     times = [int(t) / 1e6 for t in fast.read_text().split()]
-    first = times[0]
-    for n, at in enumerate(times):
-        assert abs(at - first - 300 * n) < 150, times
+    # How far each is from the phase of the first; a busy machine makes single ones late.
+    late = sorted((at - times[0] + 200) % 400 - 200 for at in times[1:])
+    assert abs(late[len(late) // 2]) < 60, times
     words = slow.read_text().split()
-    assert words[: len(words) // 2 * 2] == ["begin", "end"] * (len(words) // 2)
+    assert "begin begin" not in " ".join(words), words
 
 
 # ---- Reload
@@ -107,7 +103,7 @@ def test_reload_by_rename_keeps_what_it_can(lab, serve):
     before = monitor.service("same")
     mark = monitor.log.mark()
     new = {"same": check, "tuned": {**check, "failure_threshold": 1},
-           "other": {**check, "command": ["false"]}, "added": check}
+           "other": {**check, "process_name": "somebody-else"}, "added": check}
     target = lab.write(new)
     # As writers do it: another file that takes the name.
     fresh = lab.directory / "new.yml"
@@ -127,12 +123,12 @@ def test_reload_by_rename_keeps_what_it_can(lab, serve):
     assert {("other", "check_changed"), ("going", "service_removed"),
             ("added", "service_added")} <= types
     assert ("same", "check_changed") not in types
-    assert gone.exists()
+    assert gone.path.exists()
 
 
 def test_a_threshold_counts_at_once(lab, serve):
     path, check = switch(lab, failure_threshold=1000)
-    path.unlink()
+    path.off()
     lab.write({"it": check})
     monitor = serve()
     monitor.wait_status("it", "degraded")
@@ -223,7 +219,7 @@ def test_the_registry_is_never_written(lab, serve):
 def test_maintenance(lab, serve):
     path, check = switch(lab)
     _, fine = switch(lab, "fine")
-    path.unlink()
+    path.off()
     lab.write({"bad": check, "good": fine})
     monitor = serve()
     monitor.wait_status("bad", "unhealthy")
@@ -252,7 +248,7 @@ def test_maintenance(lab, serve):
 
 def test_maintenance_from_the_registry(lab, serve):
     path, check = switch(lab)
-    path.unlink()
+    path.off()
     lab.write({}, a={"current_host": "here", "health_check": check, "maintenance": True},
               b={"current_host": "here", "health_check": check,
                  "maintenance": {"until": "2020-01-01T00:00:00Z", "reason": "long over"}},
@@ -288,7 +284,7 @@ DASHBOARD_KEYS = {
 def test_dashboard(lab, serve):
     path, check = switch(lab)
     _, fine = switch(lab, "fine")
-    path.unlink()
+    path.off()
     lab.write({"bad": check, "good": fine}, hosts={"here": {"ip": "127.0.0.1"}, "spare": {"ip": "198.51.100.9"}},
               none={"current_host": "here"},
               wrong={"current_host": "here", "health_check": {"type": "smtp"}})
@@ -310,7 +306,7 @@ def test_dashboard(lab, serve):
     assert by_name["wrong"]["issues"][0].startswith("services.wrong.health_check.type: \"smtp\"")
     problem = page["recent_problems"][0]
     assert (problem["problem_type"], problem["services_affected"], problem["severity"]) == \
-        ("exec_failed", ["bad"], "high")
+        ("process_not_running", ["bad"], "high")
     assert problem["count"] >= 3
     for text in (page["last_updated"], by_name["good"]["last_checked"], problem["last_seen"]):
         assert len(text) == len("2026-11-21T01:28:06.456Z") and text.endswith("Z")
@@ -384,15 +380,15 @@ def test_names_that_need_escaping(lab, serve):
 
 def test_other_shapes(lab, serve):
     path, check = switch(lab)
-    path.unlink()
+    path.off()
     lab.write({"bad": check})
     monitor = serve()
     monitor.wait_status("bad", "unhealthy")
     assert [s["service"] for s in monitor.get("/api/diagnostics/health/all")] == ["bad"]
     assert monitor.get("/api/diagnostics/health/bad/here")["status"] == "unhealthy"
     card = monitor.get("/api/services/bad/health")
-    assert (card["healthy"], card["output"], card["trend"]) == (False, "exit 1, expected 0", "degrading")
-    assert card["problems"] == [{"name": "exec_failed", "description": "exit 1, expected 0"}]
+    assert (card["healthy"], card["output"], card["trend"]) == (False, "pid file missing", "degrading")
+    assert card["problems"] == [{"name": "process_not_running", "description": "pid file missing"}]
     cluster = monitor.get("/api/cluster/health")
     assert cluster["overall_status"] == "unhealthy"
     assert [(p["pi"], p["status"], p["services"]) for p in cluster["pis"]] == [("here", "unhealthy", ["bad"])]
@@ -404,7 +400,7 @@ def test_other_shapes(lab, serve):
 
 def test_metrics(lab, serve):
     path, check = switch(lab)
-    path.unlink()
+    path.off()
     lab.write({"bad": check}, none={"current_host": "here"})
     monitor = serve()
     monitor.wait_status("bad", "unhealthy")
@@ -414,8 +410,8 @@ def test_metrics(lab, serve):
     assert seen[f"portoser_service_status{labels}"] == 1
     assert seen[f"portoser_service_up{labels}"] == 0
     assert seen['portoser_service_state{service="bad",machine="here",state="unhealthy"}'] == 1
-    assert seen['portoser_check_success{service="bad",machine="here",type="exec"}'] == 0
-    assert seen['portoser_checks_total{service="bad",machine="here",type="exec",result="fail"}'] >= 3
+    assert seen['portoser_check_success{service="bad",machine="here",type="process"}'] == 0
+    assert seen['portoser_checks_total{service="bad",machine="here",type="process",result="fail"}'] >= 3
     assert seen["portoser_cluster_status"] == 1
     assert 'portoser_check_success{service="none"' not in text
     families = [line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")]

@@ -46,6 +46,22 @@ class Lab:
         return self.check(check, **kwargs)["last_result"]["message"]
 
 
+class Switch:
+    """A check that passes while it is on: a pid file, so that no load can make it fail."""
+
+    def __init__(self, lab, name="up", on=True):
+        self.path = lab.directory / f"{name}.pid"
+        self.check = {"type": "process", "pid_file": str(self.path), "interval": "200ms"}
+        if on:
+            self.on()
+
+    def on(self):
+        self.path.write_text(str(os.getpid()))
+
+    def off(self):
+        self.path.unlink()
+
+
 class Monitor:
     """A running `weir health serve`."""
 
