@@ -220,7 +220,7 @@ def test_what_a_service_does_not_take_is_held_against_the_visitor(site):
     greedy.take()
     with pytest.raises((AssertionError, OSError)):  # it is cut in the middle
         for _ in range(100):
-            greedy.send_body(greedy.ask("/", "POST", end=False), b"g" * 100_000, end=False)
+            greedy.send_body(greedy.ask("/", "POST", end=False), b"g" * 66_000, end=False)
     eventually(
         lambda: demo.engine.metrics()["weir_engine_visitors_cut_total"] > before, "it is cut"
     )
