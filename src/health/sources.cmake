@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 set(SOURCES
-  checks/check.c checks/exec.c checks/http.c checks/process.c checks/remote.c checks/tcp.c
+  checks/check.c checks/exec.c checks/http.c checks/http_plain.c checks/http_request.c
+  checks/process.c checks/race.c checks/remote.c checks/tcp.c
   api.c api_control.c api_devices.c api_events.c api_health.c api_lists.c api_samples.c api_sockets.c
   check_spec.c device.c device_counters.c device_probe.c devices.c dialect.c event_ring.c health.c
   api_history.c history.c series.c store.c

@@ -3,6 +3,7 @@ set(SOURCES
   clienthello.c
   http1.c
   http1_body.c
+  http1_skim.c
   json_scan.c
   json_value.c
   json_write.c

@@ -115,7 +115,7 @@ def test_http_answers_as_soon_as_the_head_is_there(lab, bad):
     (targets.trickles, "timeout after 0.4 s while reading the answer"),
     (targets.resets, "http: reset by the peer"),
     (targets.closes, "http: closed by the peer without an answer"),
-    (targets.talks_nonsense, "http: Received HTTP/0.9 when not allowed"),
+    (targets.talks_nonsense, "http: the answer is no HTTP/1"),
 ])
 def test_http_bad_servers(lab, bad, behave, message):
     seen = lab.check(http(bad(behave).port, timeout=0.4))

@@ -17,6 +17,7 @@
 #include "base/time.h"
 #include "base/utf8.h"
 #include "health/checks/check_internal.h"
+#include "health/checks/http_plain.h"
 #include "sys/clock.h"
 
 static const struct {
@@ -38,7 +39,14 @@ const char *check_outcome_label(enum check_outcome outcome)
     return outcomes[outcome].label;
 }
 
-static const struct check_kind *kind_of(enum check_type type)
+static bool is_remote_program(const struct service *service)
+{
+    const struct check_spec *spec = &service->check;
+    return (spec->type == CHECK_EXEC || spec->type == CHECK_PROCESS) && !service->machine->local &&
+           spec->run_on == RUN_ON_MACHINE;
+}
+
+static const struct check_kind *kind_of(const struct service *service)
 {
     static const struct check_kind *const kinds[CHECK_TYPE_COUNT] = {
         [CHECK_HTTP] = &check_http,
@@ -46,15 +54,14 @@ static const struct check_kind *kind_of(enum check_type type)
         [CHECK_PROCESS] = &check_process,
         [CHECK_EXEC] = &check_exec,
     };
-    weir_assert(kinds[type] != NULL);
-    return kinds[type];
-}
-
-static bool is_remote_program(const struct service *service)
-{
     const struct check_spec *spec = &service->check;
-    return (spec->type == CHECK_EXEC || spec->type == CHECK_PROCESS) && !service->machine->local &&
-           spec->run_on == RUN_ON_MACHINE;
+    weir_assert(kinds[spec->type] != NULL);
+    // A process of another machine is looked at by a program, over ssh.
+    if (is_remote_program(service)) {
+        return &check_exec;
+    }
+    return spec->type == CHECK_HTTP && http_plain_suits(spec) ? &check_http_plain
+                                                              : kinds[spec->type];
 }
 
 enum check_lane check_lane(const struct service *service)
@@ -96,9 +103,7 @@ static void on_deadline(struct timer *timer)
 struct check *check_start(
     struct check_room *room, const struct service *service, check_done_fn *done, void *arg)
 {
-    // A process of another machine is looked at by a program, over ssh.
-    const struct check_kind *kind =
-        is_remote_program(service) ? &check_exec : kind_of(service->check.type);
+    const struct check_kind *kind = kind_of(service);
     struct check *check = mem_zalloc(kind->size);
     if (check == NULL) {
         return NULL;

@@ -39,12 +39,15 @@ struct check_record {
     char message[CHECK_MESSAGE_SIZE]; // one line of valid UTF-8 without control characters
 };
 
+struct swarm;
+
 // What all checks of a worker share.
 struct check_room {
     struct worker *worker;
     // Where ssh keeps its shared connections: a private directory, at most CHECK_SSH_DIR_MAX bytes
     // long. NULL: connections are not shared.
     const char *ssh_dir;
+    struct swarm *swarm;   // owned; of the sockets; NULL: no check has opened one yet
     struct list lingering; // programs that outlived their checks, until they are dead
 };
 #define CHECK_SSH_DIR_MAX 48 // "/", 40 digits and a suffix of ssh's must fit into a socket's name

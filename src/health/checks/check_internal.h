@@ -33,6 +33,7 @@ struct check {
 };
 
 extern const struct check_kind check_http;
+extern const struct check_kind check_http_plain;
 extern const struct check_kind check_tcp;
 extern const struct check_kind check_process;
 extern const struct check_kind check_exec;

@@ -21,6 +21,7 @@
 #include "base/time.h"
 #include "health/checks/check_internal.h"
 #include "health/checks/remote.h"
+#include "loop/swarm.h"
 #include "loop/watch.h"
 #include "sys/file.h"
 #include "sys/socket.h"
@@ -303,6 +304,8 @@ void check_room_fini(struct check_room *room)
             kill_now(exec);
         }
     }
+    swarm_free(room->swarm);
+    room->swarm = NULL;
     worker_settle(room->worker);
     weir_assert(list_empty(&room->lingering));
 }

@@ -1,18 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// An HTTP check: one request over a connection of its own. The status is judged when the head is
-// there; the body is read only when a rule asks for it, up to 64 KiB.
+// An HTTP check over libcurl, for all that is not plain (http_plain.c): one request over a
+// connection of its own. The status is judged when the head is there; the body is read only when a
+// rule asks for it, up to 64 KiB.
 #include <regex.h>
-#include <stdio.h>
 
 #include "base/mem.h"
 #include "base/time.h"
-#include "health/checks/check_internal.h"
+#include "health/checks/http_request.h"
 #include "http/client.h"
 #include "sys/clock.h"
 
 #define BODY_LEN_MAX 65536
-#define HEADERS_MAX 1100 // of a spec (1024), and ours
-#define STATUS_TEXT_SIZE 64
 
 struct http_check {
     struct check base;
@@ -21,20 +19,6 @@ struct http_check {
 };
 
 // ---- Judging
-
-// "200", "200-399", "200 or 204"; cut where it is long.
-static void describe(const struct status_set *set, char text[STATUS_TEXT_SIZE])
-{
-    size_t len = 0;
-    for (size_t i = 0; i < set->count && len < STATUS_TEXT_SIZE - 20; i++) {
-        const struct status_range *range = &set->ranges[i];
-        len += (size_t)snprintf(
-            text + len, STATUS_TEXT_SIZE - len, "%s%u", i == 0 ? "" : " or ", range->from);
-        if (range->to != range->from) {
-            len += (size_t)snprintf(text + len, STATUS_TEXT_SIZE - len, "-%u", range->to);
-        }
-    }
-}
 
 static bool contains(struct slice body, const char *text)
 {
@@ -57,12 +41,10 @@ static bool matches(struct slice body, const char *expression)
 static void judge_answer(struct check *check, const struct http_call_result *result)
 {
     const struct check_spec *spec = check->spec;
-    check->record.code = (int)result->status;
-    if (!status_set_holds(&spec->expected_status, result->status)) {
-        char expected[STATUS_TEXT_SIZE] = "";
-        describe(&spec->expected_status, expected);
-        check_end(check, OUTCOME_STATUS, "HTTP %u, expected %s", result->status, expected);
-    } else if (spec->body_contains != NULL && !contains(result->body, spec->body_contains)) {
+    if (!http_request_judge(check, result->status)) {
+        return;
+    }
+    if (spec->body_contains != NULL && !contains(result->body, spec->body_contains)) {
         check_end(check, OUTCOME_BODY, "HTTP %u, but the body does not contain \"%s\"",
             result->status, spec->body_contains);
     } else if (spec->body_regex != NULL && !matches(result->body, spec->body_regex)) {
@@ -157,45 +139,14 @@ static void on_done(void *arg, const struct http_call_result *result)
     }
 }
 
-static bool has_header(const char *const *headers, const char *name)
-{
-    for (; headers != NULL && *headers != NULL; headers++) {
-        if (slice_starts_with_nocase(slice_str(*headers), slice_str(name))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-// The spec's lines, and ours where it has none of that name.
-static void collect_headers(const struct check_spec *spec, const char *lines[HEADERS_MAX])
-{
-    static const char *const ours[] = {
-        ("User-Agent: portoser-health/" WEIR_VERSION), "Accept: */*", "Connection: close",
-        "Content-Type:", // libcurl would call every body a form
-    };
-    size_t count = 0;
-    for (const char *const *at = spec->headers; at != NULL && *at != NULL; at++) {
-        lines[count++] = *at;
-    }
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
-        char name[16];
-        snprintf(name, sizeof name, "%.*s:", (int)strcspn(ours[i], ":"), ours[i]);
-        if (!has_header(spec->headers, name)) {
-            lines[count++] = ours[i];
-        }
-    }
-    lines[count] = NULL;
-}
-
 static void start(struct check *check)
 {
     struct http_check *http = (struct http_check *)check;
     const struct check_spec *spec = check->spec;
-    const char *headers[HEADERS_MAX];
+    const char *headers[HTTP_REQUEST_LINES_MAX];
     bool wants_body = spec->body_contains != NULL || spec->body_regex != NULL;
     http->tls = (struct http_tls_profile){.verify = spec->verify_tls, .ca_path = spec->ca_cert};
-    collect_headers(spec, headers);
+    http_request_lines(spec, headers);
     http->call = http_call_start(check->room->worker,
         &(struct http_call_options){
             .method = spec->method,
