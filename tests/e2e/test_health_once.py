@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 
@@ -103,6 +104,62 @@ def test_http_request_on_the_wire(lab, bad):
     assert body == b"hi"
 
 
+def test_the_plain_way_sends_what_libcurl_sends(lab, bad):
+    """Following redirects takes libcurl; without, we ask ourselves. Nobody may see a difference."""
+    heard = []
+
+    def listen(connection):
+        heard.append(connection.recv(65536))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    server = bad(listen)
+    specs = [
+        ("", {}),
+        ("/", {"method": "HEAD"}),
+        ("?only=query", {}),
+        ("/a/../b//c;d?e=%20&f#fragment", {}),
+        ("/", {"headers": {"Host": "another.example", "User-Agent": "me", "accept": "text/plain"}}),
+        ("/", {"headers": {"X-Empty": "", "Connection": "keep-alive", "X-Long": "x" * 3000}}),
+        ("/", {"headers": {"X-Too-Long": "x" * 5000}}),
+        ("/", {"headers": {"Accepted": "by nobody"}}),
+    ]
+    for path, more in specs:
+        for follow in (False, True):
+            check = http(server.port, path, follow_redirects=follow, **more)
+            assert lab.check(check)["status"] == "healthy", check
+    for (path, more), plain, over_curl in zip(specs, heard[::2], heard[1::2]):
+        assert plain == over_curl, (path, more)
+
+
+def test_http_over_ipv6(lab):
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
+        port = server.getsockname()[1]
+        assert lab.message({"type": "http", "url": f"http://[::1]:{port}/", "timeout": 0.3}) == \
+            "timeout after 0.3 s while waiting for an answer"
+        connection = server.accept()[0]
+        assert b"\r\nHost: [::1]:%d\r\n" % port in connection.recv(65536)
+        connection.close()
+
+
+def test_a_dead_address_delays_the_next_only_a_moment(lab):
+    """The first address of the name takes nobody in; the second has a server."""
+    deaf = targets.Deaf()
+    hosts = lab.directory / "hosts"
+    hosts.write_text("127.0.0.1 two.test\n127.0.0.2 two.test\n")
+    lab.write({"it": {"type": "tcp", "host": "two.test", "port": deaf.port, "timeout": 5}})
+    try:
+        with socket.create_server(("127.0.0.2", deaf.port)):
+            done = targets.run_with_file(
+                hosts, "/etc/hosts",
+                [weir.binary(), "health", "it", "--once", "--json-output", "--registry",
+                 str(lab.directory / "registry.yml")], {**weir.base_environment(), **lab.env})
+    finally:
+        deaf.stop()
+    seen = json.loads(done.stdout)
+    assert seen["last_result"]["message"] == "connected"
+    assert 200 < seen["last_result"]["latency_ms"] < 2000
+
+
 def test_http_answers_as_soon_as_the_head_is_there(lab, bad):
     server = bad(targets.trickles_body)
     begun = time.monotonic()
@@ -116,6 +173,11 @@ def test_http_answers_as_soon_as_the_head_is_there(lab, bad):
     (targets.resets, "http: reset by the peer"),
     (targets.closes, "http: closed by the peer without an answer"),
     (targets.talks_nonsense, "http: the answer is no HTTP/1"),
+    (targets.says(b"HTTP/1.1 200 OK\r\nA: b\r\n"), "http: closed by the peer inside the head"),
+    (targets.says(b"HTTP/1.1 200 OK\r\n", b"x" * 70000),
+     "http: the head of the answer is too large"),
+    (targets.says(b"HTTP/1.1 103 Early Hints\r\n\r\nHT", b"TP/1.1 500 No\r\n\r", b"\n"),
+     "HTTP 500, expected 200"),
 ])
 def test_http_bad_servers(lab, bad, behave, message):
     seen = lab.check(http(bad(behave).port, timeout=0.4))

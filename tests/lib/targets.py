@@ -208,10 +208,41 @@ def closes(connection):
     connection.close()
 
 
+def says(*pieces):
+    """Each piece in a segment of its own, and then the end."""
+    def behave(connection):
+        connection.recv(65536)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+            time.sleep(0.01)
+        connection.close()
+    return behave
+
+
 def talks_nonsense(connection):
     connection.recv(65536)
     connection.sendall(b"220 mail.example ESMTP\r\n")
     connection.close()
+
+
+class Deaf:
+    """A port of 127.0.0.1 whose queue is full: nobody is refused, and nobody gets in."""
+
+    def __init__(self):
+        self.socket = socket.create_server(("127.0.0.1", 0), backlog=0)
+        self.port = self.socket.getsockname()[1]
+        self.waiting = []
+        # The kernel lets one more in than it was asked for.
+        for _ in range(3):
+            client = socket.socket()
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", self.port))
+            self.waiting.append(client)
+
+    def stop(self):
+        for one in (*self.waiting, self.socket):
+            one.close()
 
 
 def expired(authority, days):
@@ -238,6 +269,19 @@ def is_running(pid):
     return state not in "ZX"
 
 
+def run_with_file(mine, place, args, env):
+    """Runs a program that finds a file of ours where the system has its own."""
+    script = f'mount --bind "$0" {place} && exec "$@"'
+    return subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, mine, *args],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 class SilentNameServer:
     """Takes questions and gives no answer; run() runs a program that knows no other name server."""
 
@@ -257,15 +301,7 @@ class SilentNameServer:
     def run(self, args, env, directory):
         known = directory / "resolv.conf"
         known.write_text("nameserver 127.0.53.53\n")
-        script = 'mount --bind "$0" /etc/resolv.conf && exec "$@"'
-        return subprocess.run(
-            ["unshare", "-m", "sh", "-c", script, known, *args],
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run_with_file(known, "/etc/resolv.conf", args, env)
 
     def stop(self):
         self.socket.close()
