@@ -110,6 +110,23 @@ static bool find_store(struct health_part *part, const struct health_part_option
     return true;
 }
 
+static bool find_redis(struct health_part *part)
+{
+    const char *url = variable(part, "REDIS_URL");
+    const char *enabled = variable(part, "REDIS_ENABLED");
+    if (url == NULL || (enabled != NULL && strcmp(enabled, "false") == 0)) {
+        return true;
+    }
+    if (redis_place_parse(slice_str(url), &part->redis) != WEIR_OK) {
+        fputs("weir health: REDIS_URL is not usable; allowed: redis://[USER:PASSWORD@]HOST[:PORT]"
+              "[/DATABASE], or rediss://\n",
+            stderr);
+        return false;
+    }
+    part->options.redis = &part->redis;
+    return true;
+}
+
 static bool find_intervals(struct health_part *part, const struct health_part_options *options)
 {
     static const char timeout[] = "DEVICE_HEARTBEAT_TIMEOUT_SECONDS";
@@ -231,7 +248,7 @@ int health_part_init(struct health_part *part, const struct health_part_options 
     part->options.ssh_dir = health_setup_ssh_dir(&part->setup);
     part->options.compat_rollup = options->compat_rollup;
     if (!find_listen(part, options->listen) || !find_access(part, options) ||
-        !find_intervals(part, options) || !find_store(part, options)) {
+        !find_intervals(part, options) || !find_store(part, options) || !find_redis(part)) {
         return EXIT_USAGE;
     }
     return EXIT_FINE;

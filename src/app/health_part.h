@@ -11,6 +11,7 @@ struct health_part {
     struct part part;
     struct health_setup setup;
     struct health_options options;
+    struct redis_place redis;
     char store_path[REGISTRY_PATH_SIZE];    // "": none
     char registry_path[REGISTRY_PATH_SIZE]; // absolute: others compare it with theirs
     struct health health;

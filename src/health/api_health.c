@@ -130,6 +130,18 @@ static const char *judge_store(const struct health *health, char *message, size_
     return "unhealthy";
 }
 
+static struct own_check judge_redis(const struct health *health)
+{
+    const struct redis_link *link = &health->mirror.link;
+    if (health->mirror.monitor == NULL) {
+        return (struct own_check){"redis", "disabled", SLICE("not configured")};
+    }
+    if (link->state != REDIS_READY) {
+        return (struct own_check){"redis", "unhealthy", slice_str(link->problem)};
+    }
+    return (struct own_check){"redis", "healthy", SLICE("connected")};
+}
+
 void api_comprehensive(struct api_request *request)
 {
     const struct health *health = request->health;
@@ -143,7 +155,7 @@ void api_comprehensive(struct api_request *request)
             health->reload_ok ? SLICE("loaded") : slice_trim(buf_slice(&health->problems))},
         {"portoser_cli", "disabled", SLICE("not used")},
         {"mcp_database", "disabled", SLICE("not used")},
-        {"redis", "disabled", SLICE("not configured")},
+        judge_redis(health),
         {"metrics_queue", "disabled", SLICE("not used")},
         {"circuit_breaker", "disabled", SLICE("not used")},
         {"scheduler", late ? "unhealthy" : "healthy",

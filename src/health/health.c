@@ -55,6 +55,7 @@ void health_emit(struct health *health, const struct health_event *event)
         history_event(&health->history, kept);
     }
     sockets_tell_event(&health->sockets, event);
+    mirror_event(&health->mirror, event);
     health->version++;
     health->urgent++;
 }
@@ -81,6 +82,7 @@ static void on_result(void *arg, struct target *target)
     struct health *health = arg;
     health->version++;
     history_result(&health->history, target);
+    mirror_result(&health->mirror, target);
     sockets_tell_results(&health->sockets);
 }
 
@@ -331,6 +333,9 @@ enum weir_result health_start(struct health *health, struct worker *worker)
         result = history_start(&health->history, worker, &health->monitor, &health->events,
             health->options.store_path);
     }
+    if (result == WEIR_OK && health->options.redis != NULL) {
+        result = mirror_start(&health->mirror, worker, &health->monitor, health->options.redis);
+    }
     if (result == WEIR_OK) {
         result = start_devices(health);
     }
@@ -369,6 +374,7 @@ void health_stop(struct health *health)
     sockets_stop(&health->sockets);
     file_watch_close(&health->watch);
     devices_stop(&health->devices);
+    mirror_stop(&health->mirror);
     history_stop(&health->history);
     monitor_close(&health->monitor);
     resolver_fini(worker);

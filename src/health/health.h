@@ -7,6 +7,7 @@
 #include "health/devices.h"
 #include "health/event_ring.h"
 #include "health/history.h"
+#include "health/mirror.h"
 #include "health/monitor.h"
 #include "health/sockets.h"
 #include "health/tokens.h"
@@ -22,6 +23,7 @@ struct health_options {
     const char *store_path;           // where history is kept; NULL: in memory only
     const char *tokens_path;          // NULL: nobody needs one
     struct sys_address listen;        // port 0: any; the monitor has what it got
+    const struct redis_place *redis;  // what is known is written through to it; NULL: to none
     bool public_read;                 // reading takes no token
     bool compat_rollup;
     uint64_t metrics_interval_ns; // of looks at this machine's resources
@@ -53,6 +55,7 @@ struct health {
     struct event_ring events;
     struct token_list tokens;
     struct history history;
+    struct mirror mirror;
     struct devices devices;
     struct sockets sockets;
     struct events_gate events_gate;

@@ -325,6 +325,19 @@ static void write_one(struct page *page, enum health_metric metric, double value
     put_sample(page, metric, value);
 }
 
+static void write_redis(struct page *page)
+{
+    const struct redis_link *link = &page->health->mirror.link;
+    write_one(page, METRIC_OF_REDIS_UP, link->state == REDIS_READY);
+    begin_family(page, METRIC_OF_REDIS_COMMANDS);
+    put_label(page, "result", "sent");
+    put_sample(page, METRIC_OF_REDIS_COMMANDS, (double)link->sent);
+    buf_reset(&page->labels);
+    put_label(page, "result", "dropped");
+    put_sample(page, METRIC_OF_REDIS_COMMANDS, (double)link->dropped);
+    buf_reset(&page->labels);
+}
+
 static void write_monitor(struct page *page)
 {
     const struct health *health = page->health;
@@ -346,6 +359,9 @@ static void write_monitor(struct page *page)
         store_look(health->history.store, &store);
         write_one(page, METRIC_OF_STORE_OK, store.ok);
         write_one(page, METRIC_OF_STORE_DROPPED, (double)store.dropped);
+    }
+    if (health->mirror.monitor != NULL) {
+        write_redis(page);
     }
     put_label(page, "version", WEIR_VERSION);
     write_one(page, METRIC_OF_BUILD_INFO, 1);

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What outlives a result, and a process: rings in memory, and the store on disk."""
+import json
 import sqlite3
+import subprocess
 
 import pytest
 
-from lib import health
+from lib import health, targets
 from lib.wait import eventually
 
 
@@ -203,3 +205,122 @@ def test_a_file_that_is_something_else(lab, serve):
     assert "not a database" in store_state(monitor)["message"]
     monitor.stop()
     assert (lab.directory / "state" / "health.db").read_bytes() == spoilt
+
+
+# ---- Redis
+
+
+def redis_state(monitor):
+    return monitor.ask("GET", "/api/health/comprehensive").json()["checks"]["redis"]
+
+
+def cli(port, *words):
+    done = subprocess.run(["redis-cli", "-p", str(port), *words], capture_output=True, text=True,
+                          check=True, timeout=10)
+    return done.stdout.strip()
+
+
+class Subscriber:
+    """redis-cli that listens to a channel; ready once it is subscribed."""
+
+    def __init__(self, port, channel):
+        self.process = subprocess.Popen(["redis-cli", "-p", str(port), "SUBSCRIBE", channel],
+                                        stdout=subprocess.PIPE, text=True)
+        for _ in range(3):
+            self.process.stdout.readline()
+
+    def next(self):
+        assert self.process.stdout.readline() == "message\n"
+        assert self.process.stdout.readline() == "portoser:health\n"
+        return json.loads(self.process.stdout.readline())
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def test_what_is_known_is_written_through(lab, serve, tmp_path):
+    server = targets.redis(tmp_path)
+    path, check = switch(lab)
+    lab.write({"it": check})
+    subscriber = Subscriber(server.port, "portoser:health")
+    try:
+        monitor = serve(env={"REDIS_URL": f"redis://127.0.0.1:{server.port}/0"})
+        first = subscriber.next()
+        assert (first["type"], first["service"], first["machine"], first["previous_status"],
+                first["new_status"]) == ("health_status_change", "it", "here", None, "healthy")
+        assert redis_state(monitor)["status"] == "healthy"
+        key = "portoser:health:it:here"
+        assert 0 < int(cli(server.port, "TTL", key)) <= 300
+        path.unlink()
+        while subscriber.next()["new_status"] != "unhealthy":
+            pass
+        eventually(lambda: json.loads(cli(server.port, "GET", key))["status"] == "unhealthy",
+                   "the key says so")
+        value = json.loads(cli(server.port, "GET", key))
+        assert value["message"] == "exit 1, expected 0" and value["consecutive_failures"] >= 3
+        metrics = monitor.metrics()
+        assert metrics["portoser_redis_up"] == 1
+        assert metrics['portoser_redis_commands_total{result="sent"}'] >= 6
+    finally:
+        subscriber.stop()
+        server.stop()
+
+
+def test_redis_goes_and_comes_back(lab, serve, tmp_path):
+    server = targets.redis(tmp_path)
+    path, check = switch(lab)
+    lab.write({"it": check})
+    monitor = serve(env={"REDIS_URL": f"redis://127.0.0.1:{server.port}"})
+    eventually(lambda: redis_state(monitor)["status"] == "healthy", "connected")
+    server.stop()
+    eventually(lambda: redis_state(monitor)["status"] == "unhealthy", "it says so")
+    assert monitor.ask("GET", "/api/health/comprehensive").status == 503
+    path.unlink()
+    monitor.wait_status("it", "unhealthy")  # checks go on
+    again = targets.Program(["redis-server", "--port", server.port, "--bind", "127.0.0.1",
+                             "--save", "", "--dir", tmp_path], server.port)
+    try:
+        eventually(lambda: redis_state(monitor)["status"] == "healthy", "connected again", 40)
+        key = "portoser:health:it:here"
+        eventually(lambda: json.loads(cli(server.port, "GET", key) or "{}").get("status")
+                   == "unhealthy", "what was missed is there")
+        assert monitor.metrics()["portoser_redis_up"] == 1
+    finally:
+        again.stop()
+
+
+@pytest.mark.parametrize("password, says", [("right", "healthy"), ("wrong", "WRONGPASS")])
+def test_redis_with_a_password(lab, serve, tmp_path, password, says):
+    port = targets.free_port()
+    server = targets.Program(["redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "",
+                              "--dir", tmp_path, "--requirepass", "right"], port)
+    lab.write({})
+    try:
+        monitor = serve(env={"REDIS_URL": f"redis://default:{password}@127.0.0.1:{port}/2"})
+        eventually(lambda: says in json.dumps(redis_state(monitor)), "the verdict")
+    finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("behave, says", [
+    (targets.never_answers, "no answer in time"), (targets.closes, "closed"),
+    (targets.talks_nonsense, "no Redis")])
+def test_what_is_no_redis(lab, serve, behave, says):
+    server = targets.BadServer(behave)
+    _, check = switch(lab)
+    lab.write({"it": check})
+    try:
+        monitor = serve(env={"REDIS_URL": f"redis://127.0.0.1:{server.port}"})
+        eventually(lambda: says in redis_state(monitor)["message"], "the verdict", 15)
+        monitor.wait_status("it", "healthy")
+        assert monitor.metrics()["portoser_scheduler_lag_seconds"] < 0.5
+    finally:
+        server.stop()
+
+
+def test_bad_redis_urls(lab):
+    lab.write({})
+    done = lab.run("serve", "--listen", "127.0.0.1:0", env={"REDIS_URL": "http://x"})
+    assert done.returncode == 64 and "REDIS_URL is not usable" in done.stderr

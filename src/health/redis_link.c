@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: Apache-2.0
+// 1. `fail` is the only way back to WAITING; it closes the stream, and the next attempt begins when
+//    both the pause is over and the stream has gone.
+// 2. unanswered counts commands whose replies have not come; while there are any, the timer is
+// armed.
+// 3. A reply is at most REPLY_MAX long, and what waits to be sent OUT_MAX.
+#include "health/redis_link.h"
+
+#include <hiredis/hiredis.h>
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "base/number.h"
+#include "base/time.h"
+#include "conf/url.h"
+#include "stream/tls_context.h"
+
+#define OUT_MAX (1024 * 1024)
+#define REPLY_MAX 65536
+#define WORDS_MAX 8
+#define DEADLINE_NS (5 * NS_PER_S)
+#define BACKOFF_MIN_NS NS_PER_S
+#define BACKOFF_MAX_NS (30 * NS_PER_S)
+#define READS_PER_TURN 8
+
+// ---- The URL
+
+static int hex_value(char digit)
+{
+    return digit >= '0' && digit <= '9'   ? digit - '0'
+           : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
+           : digit >= 'A' && digit <= 'F' ? digit - 'A' + 10
+                                          : -1;
+}
+
+static bool decode(struct slice text, char out[REDIS_TEXT_SIZE])
+{
+    size_t len = 0;
+    for (size_t i = 0; i < text.len; i++) {
+        char byte = text.at[i];
+        if (byte == '%') {
+            if (i + 2 >= text.len || hex_value(text.at[i + 1]) < 0 ||
+                hex_value(text.at[i + 2]) < 0) {
+                return false;
+            }
+            byte = (char)(hex_value(text.at[i + 1]) * 16 + hex_value(text.at[i + 2]));
+            i += 2;
+        }
+        if (byte == '\0' || len + 1 >= REDIS_TEXT_SIZE) {
+            return false;
+        }
+        out[len++] = byte;
+    }
+    out[len] = '\0';
+    return true;
+}
+
+static bool read_user(struct slice userinfo, struct redis_place *place)
+{
+    ptrdiff_t colon = slice_find(userinfo, ':');
+    struct slice user = colon < 0 ? userinfo : slice_of(userinfo.at, (size_t)colon);
+    struct slice password = colon < 0 ? SLICE_EMPTY : slice_skip(userinfo, (size_t)colon + 1);
+    return decode(user, place->user) && decode(password, place->password);
+}
+
+enum weir_result redis_place_parse(struct slice url, struct redis_place *ret_place)
+{
+    struct redis_place place = {.port = 6379};
+    struct conf_url parts;
+    uint64_t number;
+    if (conf_url_parse(url, &parts) != WEIR_OK) {
+        return WEIR_MALFORMED;
+    }
+    place.tls = slice_eq_nocase(parts.scheme, SLICE("rediss"));
+    struct slice host = parts.host;
+    if (host.len > 1 && host.at[0] == '[') {
+        host = slice_of(host.at + 1, host.len - 2);
+    }
+    if ((!place.tls && !slice_eq_nocase(parts.scheme, SLICE("redis"))) ||
+        !slice_to_text(host, place.host, sizeof place.host) ||
+        (parts.has_userinfo && !read_user(parts.userinfo, &place))) {
+        return WEIR_MALFORMED;
+    }
+    if (parts.port.len > 0) {
+        if (number_parse_u64(parts.port, 65535, &number) != WEIR_OK || number == 0) {
+            return WEIR_MALFORMED;
+        }
+        place.port = (uint16_t)number;
+    }
+    struct slice database = slice_skip(parts.rest, 1);
+    if (database.len > 0) {
+        if (number_parse_u64(database, 1024, &number) != WEIR_OK) {
+            return WEIR_MALFORMED;
+        }
+        place.database = (unsigned)number;
+    }
+    *ret_place = place;
+    return WEIR_OK;
+}
+
+// ---- Life of a connection
+
+static void attempt(struct redis_link *link);
+
+static void enter(struct redis_link *link, enum redis_state state, uint64_t deadline_ns)
+{
+    link->state = state;
+    worker_arm_in(link->worker, &link->timer, deadline_ns);
+}
+
+static void on_closed(struct stream *stream)
+{
+    struct redis_link *link = container_of(stream, struct redis_link, stream);
+    link->streaming = false;
+    if (!link->closed && link->state == REDIS_WAITING && !timer_armed(&link->timer)) {
+        attempt(link);
+    }
+}
+
+static void let_go(struct redis_link *link)
+{
+    if (link->resolve != NULL) {
+        resolve_cancel(link->resolve);
+        link->resolve = NULL;
+    }
+    if (link->streaming && !link->stream.closing) {
+        stream_close(&link->stream, true, on_closed);
+    }
+    if (link->reader != NULL) {
+        redisReaderFree(link->reader);
+        link->reader = NULL;
+    }
+    buf_reset(&link->out);
+    link->dropped += link->unanswered;
+    link->unanswered = 0;
+}
+
+static void fail(struct redis_link *link, const char *doing, const char *why)
+{
+    snprintf(link->problem, sizeof link->problem, "%s: %.*s", doing, (int)sizeof link->problem - 32,
+        why);
+    let_go(link);
+    enter(link, REDIS_WAITING, link->backoff_ns);
+    link->backoff_ns *= 2;
+    if (link->backoff_ns > BACKOFF_MAX_NS) {
+        link->backoff_ns = BACKOFF_MAX_NS;
+    }
+}
+
+static const char *doing_of(const struct redis_link *link)
+{
+    static const char *const words[] = {
+        [REDIS_WAITING] = "waiting",
+        [REDIS_RESOLVING] = "name",
+        [REDIS_CONNECTING] = "connect",
+        [REDIS_TLS] = "tls",
+        [REDIS_GREETING] = "greeting",
+        [REDIS_READY] = "answer",
+    };
+    return words[link->state];
+}
+
+static void on_timer(struct timer *timer)
+{
+    struct redis_link *link = container_of(timer, struct redis_link, timer);
+    if (link->state != REDIS_WAITING) {
+        fail(link, doing_of(link), "no answer in time");
+    } else if (!link->streaming) {
+        attempt(link);
+    }
+}
+
+// ---- Commands
+
+// False: what waits is too much, or memory ran out.
+static bool put_command(struct redis_link *link, const struct slice *words, size_t count)
+{
+    const char *texts[WORDS_MAX];
+    size_t lens[WORDS_MAX];
+    char *command = NULL;
+    weir_assert(count <= WORDS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        texts[i] = words[i].at;
+        lens[i] = words[i].len;
+    }
+    int len = redisFormatCommandArgv(&command, (int)count, texts, lens);
+    bool ok = len > 0 && buf_append(&link->out, command, (size_t)len) == WEIR_OK;
+    redisFreeCommand(command);
+    link->unanswered += ok;
+    return ok;
+}
+
+// False: the connection failed.
+static bool write_out(struct redis_link *link)
+{
+    while (link->out.len > 0) {
+        struct slice waiting = buf_slice(&link->out);
+        struct iovec part = {(char *)(uintptr_t)waiting.at, waiting.len};
+        size_t len = 0;
+        enum weir_result result = stream_write(&link->stream, &part, 1, &len);
+        if (result == WEIR_AGAIN) {
+            stream_want(&link->stream, WATCH_READ | WATCH_WRITE);
+            return true;
+        }
+        if (result != WEIR_OK) {
+            fail(link, doing_of(link), weir_result_text(result));
+            return false;
+        }
+        buf_consume(&link->out, len);
+    }
+    stream_want(&link->stream, WATCH_READ);
+    return true;
+}
+
+bool redis_link_send(struct redis_link *link, const struct slice *words, size_t count)
+{
+    bool first = link->unanswered == 0;
+    if (link->state != REDIS_READY || !put_command(link, words, count)) {
+        link->dropped++;
+        return false;
+    }
+    link->sent++;
+    if (first) {
+        worker_arm_in(link->worker, &link->timer, DEADLINE_NS);
+    }
+    return write_out(link);
+}
+
+static void greet(struct redis_link *link)
+{
+    const struct redis_place *place = &link->place;
+    struct slice user = slice_str(place->user);
+    struct slice password = slice_str(place->password);
+    char database[16];
+    int len = snprintf(database, sizeof database, "%u", place->database);
+    bool ok = true;
+    link->reader = redisReaderCreate();
+    enter(link, REDIS_GREETING, DEADLINE_NS);
+    if (password.len > 0 && user.len > 0) {
+        ok = put_command(link, (struct slice[]){SLICE("AUTH"), user, password}, 3);
+    } else if (password.len > 0) {
+        ok = put_command(link, (struct slice[]){SLICE("AUTH"), password}, 2);
+    }
+    ok = ok &&
+         put_command(link, (struct slice[]){SLICE("SELECT"), slice_of(database, (size_t)len)}, 2);
+    if (!ok || link->reader == NULL) {
+        fail(link, doing_of(link), weir_result_text(WEIR_MEMORY));
+        return;
+    }
+    (void)write_out(link); // it failed: told already
+}
+
+// ---- Replies
+
+// False: the connection is given up.
+static bool take_reply(struct redis_link *link, const redisReply *reply)
+{
+    if (link->unanswered == 0) {
+        fail(link, doing_of(link), "an answer that nobody asked for");
+        return false;
+    }
+    link->unanswered--;
+    if (reply->type == REDIS_REPLY_ERROR) {
+        char why[REDIS_PROBLEM_SIZE];
+        snprintf(why, sizeof why, "%.*s", reply->len > 100 ? 100 : (int)reply->len, reply->str);
+        fail(link, doing_of(link), why);
+        return false;
+    }
+    if (link->unanswered > 0) {
+        worker_arm_in(link->worker, &link->timer, DEADLINE_NS);
+        return true;
+    }
+    timer_cancel(&link->timer);
+    if (link->state == REDIS_GREETING) {
+        link->state = REDIS_READY;
+        link->backoff_ns = BACKOFF_MIN_NS;
+        link->problem[0] = '\0';
+        link->ready(link->arg);
+    }
+    return link->state == REDIS_READY;
+}
+
+static bool take_replies(struct redis_link *link)
+{
+    for (;;) {
+        void *reply = NULL;
+        if (redisReaderGetReply(link->reader, &reply) != REDIS_OK) {
+            fail(link, doing_of(link), "what answers there is no Redis");
+            return false;
+        }
+        if (reply == NULL) {
+            return true;
+        }
+        bool stays = take_reply(link, reply);
+        freeReplyObject(reply);
+        if (!stays) {
+            return false;
+        }
+    }
+}
+
+static void read_in(struct redis_link *link)
+{
+    char chunk[4096];
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        struct iovec part = {chunk, sizeof chunk};
+        size_t len = 0;
+        enum weir_result result = stream_read(&link->stream, &part, 1, &len);
+        if (result == WEIR_AGAIN) {
+            return;
+        }
+        if (result == WEIR_OK && (link->reader->len > REPLY_MAX ||
+                                     redisReaderFeed(link->reader, chunk, len) != REDIS_OK)) {
+            result = WEIR_TOO_LARGE;
+        }
+        if (result != WEIR_OK) {
+            fail(link, doing_of(link), weir_result_text(result));
+            return;
+        }
+        if (!take_replies(link)) {
+            return;
+        }
+    }
+}
+
+// ---- Connecting
+
+static void shake_hands(struct redis_link *link)
+{
+    enum weir_result result = stream_handshake(&link->stream);
+    if (result == WEIR_OK) {
+        greet(link);
+    } else if (result != WEIR_AGAIN) {
+        fail(link, doing_of(link), weir_result_text(result));
+    }
+}
+
+static void on_ready(struct stream *stream, unsigned events)
+{
+    struct redis_link *link = container_of(stream, struct redis_link, stream);
+    if (link->state == REDIS_CONNECTING) {
+        enum weir_result result = sys_connect_result(stream->fd);
+        if (result != WEIR_OK) {
+            fail(link, doing_of(link), weir_result_text(result));
+            return;
+        }
+        link->state = REDIS_TLS;
+    }
+    if (link->state == REDIS_TLS) {
+        shake_hands(link);
+        return;
+    }
+    if ((events & WATCH_WRITE) != 0 && !write_out(link)) {
+        return;
+    }
+    if ((events & WATCH_READ) != 0) {
+        read_in(link);
+    }
+}
+
+static SSL *make_tls(const struct redis_link *link)
+{
+    const char *host = link->place.host;
+    struct ip literal;
+    bool is_name = ip_parse(slice_str(host), &literal) != WEIR_OK;
+    SSL *ssl = SSL_new(link->tls);
+    bool ok = ssl != NULL;
+    if (ok) {
+        SSL_set_connect_state(ssl);
+        ok = is_name ? SSL_set_tlsext_host_name(ssl, host) == 1 && SSL_set1_host(ssl, host) == 1
+                     : X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
+    }
+    if (!ok) {
+        SSL_free(ssl);
+        return NULL;
+    }
+    return ssl;
+}
+
+static void connect_to(struct redis_link *link, const struct ip *ip)
+{
+    struct sys_address address = {*ip, link->place.port};
+    SSL *ssl = link->tls == NULL ? NULL : make_tls(link);
+    int fd;
+    link->state = REDIS_CONNECTING;
+    enum weir_result result =
+        link->tls != NULL && ssl == NULL ? WEIR_CRYPTO : sys_connect(&address, &fd);
+    if (result != WEIR_OK) {
+        SSL_free(ssl);
+        fail(link, doing_of(link), weir_result_text(result));
+        return;
+    }
+    result = stream_open(&link->stream, link->worker, fd, ssl, on_ready);
+    if (result != WEIR_OK) {
+        fail(link, doing_of(link), weir_result_text(result));
+        return;
+    }
+    link->streaming = true;
+    stream_want(&link->stream, WATCH_WRITE);
+}
+
+static void on_resolved(void *arg, enum weir_result result, const struct ip *ips, size_t count)
+{
+    struct redis_link *link = arg;
+    link->resolve = NULL;
+    if (result != WEIR_OK || count == 0) {
+        fail(link, doing_of(link), weir_result_text(result));
+    } else {
+        connect_to(link, &ips[0]);
+    }
+}
+
+static void attempt(struct redis_link *link)
+{
+    enter(link, REDIS_RESOLVING, DEADLINE_NS);
+    link->resolve = resolve_start(link->worker, link->place.host, on_resolved, link);
+    if (link->resolve == NULL) {
+        fail(link, doing_of(link), weir_result_text(WEIR_MEMORY));
+    }
+}
+
+enum weir_result redis_link_open(
+    struct redis_link *link, struct worker *worker, const struct redis_place *place)
+{
+    link->place = *place;
+    link->backoff_ns = BACKOFF_MIN_NS;
+    buf_init(&link->out, OUT_MAX);
+    timer_init(&link->timer, on_timer);
+    snprintf(link->problem, sizeof link->problem, "not connected yet");
+    if (place->tls) {
+        link->tls = tls_client_new(NULL, true);
+        if (link->tls == NULL) {
+            return WEIR_CRYPTO;
+        }
+    }
+    link->worker = worker;
+    attempt(link);
+    return WEIR_OK;
+}
+
+void redis_link_close(struct redis_link *link)
+{
+    if (link->worker == NULL || link->closed) {
+        return;
+    }
+    link->closed = true;
+    timer_cancel(&link->timer);
+    let_go(link);
+    SSL_CTX_free(link->tls);
+    link->tls = NULL;
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// One connection to a Redis, kept up: hiredis formats and reads, the stream is ours, so that TLS,
+// deadlines and reconnects are too. Nobody waits for it: what cannot be sent is dropped and
+// counted.
+//
+//   WAITING ──► RESOLVING ──► CONNECTING ──► TLS ──► GREETING ──► READY
+//      ▲            │             │           │          │          │
+//      └────────────┴─────────────┴───────────┴──────────┴──────────┘  failed: 1 s, doubling to 30
+//      s
+#ifndef WEIR_HEALTH_REDIS_LINK_H
+#define WEIR_HEALTH_REDIS_LINK_H
+
+#include "base/buf.h"
+#include "loop/resolver.h"
+#include "stream/stream.h"
+
+#define REDIS_PROBLEM_SIZE 160
+#define REDIS_TEXT_SIZE 256
+
+enum redis_state {
+    REDIS_WAITING,
+    REDIS_RESOLVING,
+    REDIS_CONNECTING,
+    REDIS_TLS,
+    REDIS_GREETING,
+    REDIS_READY,
+};
+
+// What a redis:// or rediss:// URL says.
+struct redis_place {
+    char host[REDIS_TEXT_SIZE];
+    char user[REDIS_TEXT_SIZE];     // "": none
+    char password[REDIS_TEXT_SIZE]; // "": none
+    uint16_t port;
+    unsigned database;
+    bool tls;
+};
+// WEIR_MALFORMED.
+enum weir_result redis_place_parse(struct slice url, struct redis_place *ret_place) WEIR_MUST_CHECK;
+
+struct redisReader;
+
+struct redis_link {
+    struct worker *worker; // NULL: not opened
+    struct redis_place place;
+    enum redis_state state;
+    struct timer timer;      // the deadline of the state, or the end of waiting
+    struct resolve *resolve; // NULL: none under way
+    struct stream stream;
+    bool streaming;             // the stream is open, or closing
+    bool closed;                // by redis_link_close
+    SSL_CTX *tls;               // owned; NULL: plain
+    struct redisReader *reader; // owned; NULL without a connection
+    struct buf out;
+    uint64_t backoff_ns;
+    unsigned unanswered;
+    uint64_t sent;
+    uint64_t dropped;
+    char problem[REDIS_PROBLEM_SIZE]; // "" while READY and fine
+    // The connection stands: what was missed can be sent again.
+    void (*ready)(void *arg);
+    void *arg;
+};
+
+// link is zeroed before, but for ready and arg. WEIR_CRYPTO: no TLS.
+enum weir_result redis_link_open(struct redis_link *link, struct worker *worker,
+    const struct redis_place *place) WEIR_MUST_CHECK;
+// Ends it; the memory may go when the worker has settled. Fine for a zeroed link, and twice.
+void redis_link_close(struct redis_link *link);
+// False: it was dropped.
+bool redis_link_send(struct redis_link *link, const struct slice *words, size_t count);
+
+#endif
