@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from lib import health, targets, weir
+from lib import health, targets, weir, ws
 
 STRIDE = 5
 NUMBER_MAX = 3000
@@ -29,6 +29,8 @@ def answers(connection):
 def lab(tmp_path_factory):
     lab = health.Lab(tmp_path_factory.mktemp("faults"))
     server = targets.BadServer(answers)
+    redis = targets.redis(lab.directory)
+    lab.env["REDIS_URL"] = f"redis://127.0.0.1:{redis.port}"
     quick = {"interval": "150ms", "timeout": "100ms"}
     (lab.directory / "pid").write_text("2")
     lab.write({
@@ -41,6 +43,7 @@ def lab(tmp_path_factory):
     }, wrong={"current_host": "nowhere"})
     yield lab
     server.stop()
+    redis.stop()
 
 
 def ask(port, method, path, body=None):
@@ -55,14 +58,34 @@ def ask(port, method, path, body=None):
         connection.close()
 
 
+def watch(port):
+    """Opens a WebSocket and subscribes; it stays open to the end of the test."""
+    try:
+        peer = ws.Peer("127.0.0.1", port)
+        peer.send_raw(ws.upgrade_request("/api/ws/metrics"))
+        for text in ('{"type":"subscribe","device_id":"*"}',
+                     '{"action":"subscribe","subscriptions":["*@*","no"]}',
+                     '{"action":"list_subscriptions"}', '{"action":"unsubscribe"}'):
+            peer.send_raw(ws.frame(ws.TEXT, text))
+        events = ws.Peer("127.0.0.1", port)
+        events.send_raw(ws.upgrade_request("/ws?hello=1"))
+    except OSError:
+        pass
+
+
 def session(port):
     """Any step may fail because of the fault; none may take long."""
+    watch(port)
     ask(port, "GET", "/api/health/dashboard")
+    ask(port, "POST", "/api/events", '{"type":"deployment_started"}')
+    ask(port, "POST", "/api/devices/here/heartbeat", '{"metrics":{"cpu":1}}')
     ask(port, "POST", "/api/health/check/exec")
     ask(port, "POST", "/api/health/maintenance/tcp", '{"for_seconds": 9}')
     ask(port, "POST", "/api/registry/reload")
     time.sleep(0.35)  # two intervals: what is tested is that checks go on, not when
-    for path in ("/metrics", "/api/health/timeline", "/api/health/heatmap", "/api/cluster/health"):
+    for path in ("/metrics", "/api/health/timeline", "/api/health/heatmap", "/api/cluster/health",
+                 "/api/metrics/all", "/api/metrics/health", "/api/devices",
+                 "/api/health/services/exec/history"):
         ask(port, "GET", path)
 
 
@@ -71,7 +94,8 @@ def run_under(lab, name, number):
     port = targets.free_port()
     process = subprocess.Popen(
         [weir.binary(), "health", "serve", "--registry", str(lab.directory / "registry.yml"),
-         "--listen", f"127.0.0.1:{port}"],
+         "--listen", f"127.0.0.1:{port}", "--metrics-interval", "1",
+         "--state-dir", str(lab.directory / f"state-{name}-{number}")],
         env={**weir.base_environment(), **lab.env, name: str(number)},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )

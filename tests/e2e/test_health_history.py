@@ -320,6 +320,27 @@ def test_what_is_no_redis(lab, serve, behave, says):
         server.stop()
 
 
+def test_redis_over_tls(lab, serve, tmp_path, authority):
+    """The certificate is judged: by whoever is trusted, and for the name that was asked."""
+    certificate, key = authority.issue("redis")
+    port = targets.free_port()
+    server = targets.Program(["redis-server", "--port", "0", "--tls-port", port, "--bind",
+                              "127.0.0.1", "127.0.0.2", "--tls-cert-file", certificate, "--tls-key-file", key,
+                              "--tls-auth-clients", "no", "--save", "", "--dir", tmp_path], port)
+    lab.write({})
+    trusted = {"SSL_CERT_FILE": str(authority.path)}
+    try:
+        for host, env, status in [("localhost", trusted, "healthy"), ("localhost", {}, "unhealthy"),
+                                  ("127.0.0.2", trusted, "unhealthy")]:
+            monitor = serve(env={**env, "REDIS_URL": f"rediss://{host}:{port}"})
+            seen = eventually(lambda m=monitor: (s := redis_state(m)) and
+                              s["message"] != "not connected yet" and s, "a verdict")
+            assert seen["status"] == status, seen
+            assert status == "healthy" or seen["message"].startswith("tls: ")
+    finally:
+        server.stop()
+
+
 def test_bad_redis_urls(lab):
     lab.write({})
     done = lab.run("serve", "--listen", "127.0.0.1:0", env={"REDIS_URL": "http://x"})
