@@ -66,7 +66,9 @@ static struct peer *spawn_back(
 {
     struct peer *back = peer_spawn(BACK, delay_ns);
     if (back != NULL) {
+        const struct target *target = find_target(request->tunnel_id);
         back->agent = agent;
+        back->serves = target != NULL && target->shape == WEB;
         back->zero_rtt = sim_chance(50);
         sim_check(slice_to_text(request->stream_id, back->id, sizeof back->id) &&
                       slice_to_text(request->secret, back->secret, sizeof back->secret),
@@ -156,7 +158,7 @@ void agent_spawn(unsigned subject, uint64_t delay_ns)
     agent->subject = subject;
     agent->rage = sim_calm() ? 0 : rages[sim_below(4)];
     agent->beat_ms = sim_calm() ? 0 : beats[sim_below(4)];
-    agent->tunnels_wanted = sim_calm() ? 2 : 1 + (unsigned)sim_below(4);
+    agent->tunnels_wanted = sim_calm() ? SHAPE_COUNT : 1 + (unsigned)sim_below(5);
 }
 
 void agent_begin(struct peer *agent)
@@ -188,19 +190,21 @@ static void ask_tunnel(struct peer *agent)
     char name[32];
     char request[16];
     unsigned which =
-        sim_calm() ? (unsigned)agent->number * 10 + agent->asked_tunnels : (unsigned)sim_below(4);
-    bool published = sim_calm() ? agent->asked_tunnels % 2 == 0 : which % 2 == 0;
+        sim_calm() ? (unsigned)agent->number * 9 + agent->asked_tunnels : (unsigned)sim_below(6);
+    enum shape shape = (enum shape)(which % SHAPE_COUNT);
     snprintf(name, sizeof name, "name-%u", which);
     snprintf(request, sizeof request, "r%u", agent->asked_tunnels);
     agent->asked_tunnels++;
     struct rstrm_tunnel_properties properties = {
         .name = slice_str(name),
         .type = SLICE("bytestream"),
-        .publish = published ? RSTRM_TRUE : RSTRM_FALSE,
+        .publish = shape == PRIVATE ? RSTRM_FALSE : RSTRM_TRUE,
     };
-    if (published) {
+    if (shape == RAW) {
         properties.protocol = SLICE("tls");
         properties.tls_mode = SLICE("passthrough");
+    } else if (shape == WEB) {
+        properties.protocol = SLICE("http");
     }
     peer_say(agent, &(struct rstrm_message){.kind = RSTRM_OPEN_TUNNEL_REQ,
                         .open_tunnel_req = {slice_str(request), &properties}});
@@ -215,6 +219,9 @@ static void note_tunnel(struct peer *agent, const struct rstrm_open_tunnel_rsp *
     }
     struct target *target = &town.targets[town.target_count++];
     target->agent = agent;
+    target->shape = properties->hostname.len == 0                   ? PRIVATE
+                    : slice_eq(properties->protocol, SLICE("http")) ? WEB
+                                                                    : RAW;
     sim_check(slice_to_text(properties->id, target->id, sizeof target->id) &&
                   slice_to_text(properties->name, target->name, sizeof target->name) &&
                   slice_to_text(properties->hostname, target->host, sizeof target->host),
@@ -361,7 +368,7 @@ void agent_step(struct peer *agent)
         peer_say(agent,
             &(struct rstrm_message){.kind = RSTRM_HEARTBEAT, .heartbeat.sequence = ++agent->beats});
     }
-    if (sim_chance(agent->rage)) {
+    if (sim_now() < town.until_ns && sim_chance(agent->rage)) {
         rage(agent);
     }
     struct slice waiting = buf_slice(&agent->out);

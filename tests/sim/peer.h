@@ -13,7 +13,8 @@
 #define PIECE_MAX 8192
 #define STEP_NS (20 * NS_PER_MS)
 
-enum kind { AGENT, BACK, DIALER, VISITOR };
+enum kind { AGENT, BACK, DIALER, VISITOR, BROWSER };
+enum shape { PRIVATE, RAW, WEB, SHAPE_COUNT };
 
 struct talk {
     bool waits;    // for a frame before the other's bytes
@@ -53,6 +54,15 @@ struct peer {
     bool zero_rtt;
     bool wrong;   // has no right to a stream
     bool accepts; // says so on the control channel when it begins
+    bool serves;  // HTTP
+    bool mute;    // a service that does nothing any more
+    bool leaves;  // a service that ends behind its last answer
+    bool snaps;   // the same, by a reset
+    // Of browsers.
+    char host[TUNNEL_HOST_SIZE];
+    unsigned requests_wanted;
+    unsigned requests_sent;
+    unsigned answers;
 };
 
 struct target {
@@ -60,6 +70,7 @@ struct target {
     char name[32];
     char host[TUNNEL_HOST_SIZE];
     struct peer *agent;
+    enum shape shape;
     bool closed; // the agent has been told
 };
 
@@ -69,7 +80,7 @@ struct town {
     size_t agents;
     struct target targets[TARGETS_MAX];
     size_t target_count;
-    uint64_t until_ns; // agents come back
+    uint64_t until_ns; // agents come back and break out, and browsers ask
     bool leaving;
 };
 extern struct town town;
@@ -91,6 +102,17 @@ void talk_at_once(struct peer *peer, struct arrival *arrival);
 void talk_step(struct peer *peer);
 // At the end of the world.
 void talk_check(const struct peer *peer);
+
+// A byte that number says at a place.
+char talk_byte(uint64_t number, size_t place);
+
+// ---- web.c: browsers, and streams of agents that serve them.
+
+void browser_start(struct peer *peer);
+void browser_step(struct peer *peer);
+void browser_check(const struct peer *peer);
+// Of one that has been bound, as far as it knows.
+void service_step(struct peer *peer);
 
 // ---- agents.c: control channels, and the connections that agents make for streams.
 

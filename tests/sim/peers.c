@@ -12,7 +12,7 @@
 #include "peer.h"
 #include "sys/clock.h"
 
-#define COME_BACK_NS (20 * NS_PER_S)
+#define RESTLESS_NS (20 * NS_PER_S)
 
 struct town town;
 
@@ -76,12 +76,12 @@ struct buf peer_token(unsigned subject, uint64_t ttl_s)
 
 // ---- Callers
 
-static const struct target *choose_target(bool published)
+static const struct target *choose_target(enum shape shape)
 {
     const struct target *found = NULL;
     for (size_t i = 0; i < town.target_count; i++) {
         const struct target *target = &town.targets[i];
-        if ((target->host[0] != '\0') == published && (found == NULL || sim_chance(50))) {
+        if (target->shape == shape && (found == NULL || sim_chance(50))) {
             found = target;
         }
     }
@@ -134,18 +134,36 @@ static void visit_target(struct peer *peer, const struct target *target)
     census_leave(arrival.seat);
 }
 
+static void browse_target(struct peer *peer, const struct target *target)
+{
+    struct arrival arrival;
+    if (target == NULL) {
+        peer->over = true;
+        return;
+    }
+    memcpy(peer->host, target->host, sizeof peer->host);
+    browser_start(peer);
+    wire_open(&peer->wire, &arrival);
+    memcpy(arrival.sni, target->host, sizeof arrival.sni);
+    arrival.tls_version = TLS1_3_VERSION; // says the gate
+    edge_h1_start(sim_any_shard(), &arrival);
+}
+
 // False: there is nobody to call yet.
 static bool begin_caller(struct peer *peer)
 {
-    const struct target *target = choose_target(peer->kind == VISITOR);
+    static const enum shape shapes[] = {[DIALER] = PRIVATE, [VISITOR] = RAW, [BROWSER] = WEB};
+    const struct target *target = choose_target(shapes[peer->kind]);
     if (target == NULL && (sim_calm() || sim_chance(80))) {
         return false;
     }
     peer->agent = target == NULL ? NULL : target->agent;
     if (peer->kind == DIALER) {
         dial_target(peer, target);
-    } else {
+    } else if (peer->kind == VISITOR) {
         visit_target(peer, target);
+    } else {
+        browse_target(peer, target);
     }
     return true;
 }
@@ -155,14 +173,14 @@ static bool begin_caller(struct peer *peer)
 void peers_begin(void)
 {
     memset(&town, 0, sizeof town);
-    town.until_ns = sim_now() + COME_BACK_NS;
+    town.until_ns = sim_now() + RESTLESS_NS;
     size_t agents = 1 + sim_below(4);
     size_t callers = 2 + sim_below(sim_chance(80) ? 16 : 64);
     for (size_t i = 0; i < agents; i++) {
         agent_spawn((unsigned)sim_below(2), sim_below(200 * NS_PER_MS));
     }
     for (size_t i = 0; i < callers; i++) {
-        (void)peer_spawn(sim_chance(50) ? DIALER : VISITOR, sim_below(NS_PER_S));
+        (void)peer_spawn((enum kind)(DIALER + sim_below(3)), sim_below(NS_PER_S));
     }
 }
 
@@ -180,11 +198,14 @@ static void step(struct peer *peer)
             break;
         case DIALER:
         case VISITOR:
+        case BROWSER:
             peer->begun = begin_caller(peer);
             break;
         }
     } else if (peer->kind == AGENT) {
         agent_step(peer);
+    } else if (peer->kind == BROWSER) {
+        browser_step(peer);
     } else {
         talk_step(peer);
     }
@@ -197,7 +218,7 @@ bool peers_step(void)
     size_t first = sim_below(count);
     for (size_t i = 0; i < count; i++) {
         struct peer *peer = town.peers[(first + i) % count];
-        busy = busy || (peer->kind != AGENT && !peer->over);
+        busy = busy || (peer->kind != AGENT && !peer->over && !peer->serves);
         if (!peer->over && peer->wake_ns <= sim_now()) {
             step(peer);
         }
@@ -223,7 +244,9 @@ void peers_leave(void)
 void peers_check(void)
 {
     for (size_t i = 0; i < town.count; i++) {
-        if (town.peers[i]->kind != AGENT) {
+        if (town.peers[i]->kind == BROWSER) {
+            browser_check(town.peers[i]);
+        } else if (town.peers[i]->kind != AGENT && !town.peers[i]->serves) {
             talk_check(town.peers[i]);
         }
     }

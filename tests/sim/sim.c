@@ -168,18 +168,20 @@ enum weir_result __wrap_sys_send_vector(int fd, struct iovec *parts, size_t coun
 {
     struct wire *wire = sim.wires[fd];
     sim_check(wire != NULL, "a descriptor that is closed is written to");
-    sim_check(count == 1, "more parts than one");
-    struct iovec part = *parts;
+    struct iovec piece = *parts;
+    bool whole = wire->engine_wrote < WHOLE_UNTIL || sim_chance(60);
     if (wire->reset_by_peer) {
         return WEIR_RESET;
     }
-    if (wire->engine_wrote >= WHOLE_UNTIL) {
-        if (sim_chance(10)) {
-            return WEIR_AGAIN;
-        }
-        part.iov_len = sim_chance(30) ? 1 + sim_below(part.iov_len) : part.iov_len;
+    if (!whole && sim_chance(25)) {
+        return WEIR_AGAIN;
     }
-    enum weir_result result = __real_sys_send_vector(fd, &part, 1, ret_len);
+    if (!whole && piece.iov_len > 0) {
+        piece.iov_len = 1 + sim_below(piece.iov_len);
+        parts = &piece;
+        count = 1;
+    }
+    enum weir_result result = __real_sys_send_vector(fd, parts, count, ret_len);
     wire->engine_wrote += result == WEIR_OK ? *ret_len : 0;
     return result;
 }
@@ -344,6 +346,9 @@ static void set_limits(struct engine_config *config)
         .jwt_secret = (char *)(uintptr_t) "the secret of the simulated engine",
         .cert_file = (char *)(uintptr_t) "/nowhere",
         .key_file = (char *)(uintptr_t) "/nowhere",
+        .upstream_keepalive = sim_chance(50),
+        .http_idle_s = 1 + sim_below(90),
+        .limit_header_bytes = 8192,
         .stream_request_s = sim.calm ? 30 : 1 + sim_below(30),
         .takeover = sim_chance(80) ? ENGINE_TAKEOVER_SAME_IDENTITY : ENGINE_TAKEOVER_NEVER,
         .limit_channels = narrow ? 3 : 100,
@@ -356,6 +361,7 @@ static void set_limits(struct engine_config *config)
         .limit_connections = 1000,
         .limit_connections_per_address = 1000,
         .limit_labels = 8,
+        .limit_buffered_bytes = narrow ? 200000 : 1 << 28,
     };
 }
 
@@ -378,10 +384,10 @@ void sim_begin(uint64_t seed)
         sim_check(result == WEIR_CRYPTO, "a worker with doors");
     }
     if (!sim.calm && sim_chance(30)) {
-        mem_fail_at(1 + sim_below(400));
+        mem_fail_at(1 + sim_below(sim_chance(50) ? 400 : 4000));
     }
     if (!sim.calm && sim_chance(30)) {
-        sys_fail_at(1 + sim_below(400));
+        sys_fail_at(1 + sim_below(sim_chance(50) ? 400 : 4000));
     }
 }
 
@@ -456,7 +462,9 @@ bool sim_has_streams(void)
 {
     bool any = false;
     for (unsigned i = 0; i < sim.workers; i++) {
-        any = any || !list_empty(&shard_at(i)->raws);
+        const struct engine_shard *shard = shard_at(i);
+        any = any || !list_empty(&shard->raws) || !list_empty(&shard->h1_conns) ||
+              !list_empty(&shard->upstreams);
     }
     return any;
 }
@@ -560,10 +568,13 @@ void sim_check_variety(void)
         unsigned first;
         unsigned count;
     } rows[] = {
+        {ENGINE_STREAMS_HTTP_OK, PROXIED_FAILED},
         {ENGINE_STREAMS_HTTP_OK + PROXIED_TLS * PROXIED_OUTCOME_COUNT, PROXIED_FAILED},
         {ENGINE_STREAMS_HTTP_OK + PROXIED_DIAL * PROXIED_OUTCOME_COUNT, PROXIED_FAILED},
         {ENGINE_CONTROL_CHANNEL_CLOSES_CLIENT, CONTROL_CLOSE_ERROR + 1},
         {ENGINE_CONTROL_CHANNEL_OPENS_OK, OPENS},
+        {ENGINE_HTTP_RETRIES, 1},
+        {ENGINE_HTTP_STREAM_REUSES, 1},
         {ENGINE_TAKEOVERS, 1},
         {ENGINE_TUNNEL_OPENS_CONFLICT, 1},
         {ENGINE_TUNNEL_OPENS_CAPACITY, 1},

@@ -12,7 +12,7 @@
 #define NUMBER_LEN 8
 #define NEVER SIZE_MAX
 
-static char byte_at(uint64_t number, size_t place)
+char talk_byte(uint64_t number, size_t place)
 {
     if (place < NUMBER_LEN) {
         return (char)(number >> (8 * place));
@@ -31,7 +31,7 @@ void talk_start(struct peer *peer)
     talk->snaps = calm || sim_chance(85) ? NEVER : sim_below(talk->total);
     talk->stalls = calm || sim_chance(90) ? NEVER : sim_below(talk->total);
     talk->ends = calm || sim_chance(90);
-    talk->early = sim_chance(50);
+    talk->early = sim_chance(50) && !peer->serves;
 }
 
 static size_t fill(const struct peer *peer, char *bytes, size_t len_max)
@@ -40,7 +40,7 @@ static size_t fill(const struct peer *peer, char *bytes, size_t len_max)
     size_t len = talk->total - talk->said;
     len = len < len_max ? len : len_max;
     for (size_t i = 0; i < len; i++) {
-        bytes[i] = byte_at(peer->number, talk->said + i);
+        bytes[i] = talk_byte(peer->number, talk->said + i);
     }
     return len;
 }
@@ -71,7 +71,7 @@ static void hear(struct peer *peer, const char *bytes, size_t len)
             talk->other |= (uint64_t)(uint8_t)bytes[i] << (8 * talk->heard);
             continue;
         }
-        sim_check(bytes[i] == byte_at(talk->other, talk->heard), "a byte that nobody has sent");
+        sim_check(bytes[i] == talk_byte(talk->other, talk->heard), "a byte that nobody has sent");
     }
 }
 
@@ -98,8 +98,10 @@ static void take_answer(struct peer *peer)
     arena_reset(&arena);
     buf_consume(&peer->in, RSTRM_LENGTH_SIZE + payload.len);
     peer->talk.waits = false;
-    hear(peer, buf_slice(&peer->in).at, peer->in.len);
-    buf_reset(&peer->in);
+    if (!peer->serves) {
+        hear(peer, buf_slice(&peer->in).at, peer->in.len);
+        buf_reset(&peer->in);
+    }
 }
 
 static void listen_on(struct peer *peer)
@@ -133,6 +135,10 @@ static void listen_on(struct peer *peer)
 void talk_step(struct peer *peer)
 {
     struct talk *talk = &peer->talk;
+    if (peer->serves && !talk->waits) {
+        service_step(peer);
+        return;
+    }
     if (talk->said >= talk->stalls) {
         return;
     }

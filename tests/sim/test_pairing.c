@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Control channels and stream pairing in a few hundred worlds, each from a seed: sim.h has what a
-// world is, talk.c and agents.c what those who live in it check. Besides, in every world:
+// world is, talk.c, web.c and agents.c what those who live in it check. Besides, in every world:
 //
 // 1. Everything that waits has a deadline: a while after the last caller nobody waits for a stream,
 //    and an idle time later no stream is left, whatever the peers did not do.
