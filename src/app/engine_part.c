@@ -113,9 +113,11 @@ static void log_started(struct part *part)
     const struct engine_part *self = engine_part_of(part);
     const struct engine_config *config = engine_part_config(self);
     struct log_line line;
+    char address[IP_TEXT_SIZE]; // which may be another one than configured, without IPv6
+    ip_to_text(&self->engine.address.ip, address);
     log_begin(&line, LOG_ENGINE_STARTED);
     log_text(&line, "host", config->host);
-    log_text(&line, "address", config->tls_listen.host);
+    log_text(&line, "address", address);
     log_u64(&line, "port", self->engine.address.port);
     log_u64(&line, "redirectPort", self->engine.redirect_address.port);
     log_u64(&line, "metricsPort", self->engine.metrics_address.port);

@@ -6,6 +6,7 @@
 #include "app/command.h"
 #include "app/engine_command.h"
 #include "obs/crash.h"
+#include "sys/process.h"
 
 static const struct command *const commands[] = {
     &command_up,
@@ -33,6 +34,7 @@ static bool is_one_of(const char *text, const char *a, const char *b, const char
 
 int main(int argc, char **argv)
 {
+    sys_hold_standard_descriptors();
     crash_install();
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     if (argc > 0 && strcmp(slash == NULL ? argv[0] : slash + 1, ENGINE_CE_NAME) == 0) {

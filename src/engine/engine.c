@@ -85,12 +85,35 @@ void engine_fini(struct engine *engine)
     *engine = (struct engine){.metrics_fd = -1};
 }
 
+// Meant for upgrades. An agent's connection for a stream may reach the process that does not wait
+// for it, so it should not stay so.
+static void log_shared(const struct conf_listen *listen)
+{
+    struct log_line line;
+    log_begin(&line, LOG_LISTEN_SHARED);
+    log_text(&line, "host", listen->host);
+    log_u64(&line, "port", listen->port);
+    log_text(&line, "warning",
+        "another process listens here too: the kernel spreads connections over both; stop one "
+        "soon");
+    log_end(&line);
+}
+
+static void look_for_others(
+    const struct conf_listen *listen, const struct sys_address *address, enum weir_result result)
+{
+    if (result == WEIR_OK && sys_is_listened_on(address)) {
+        log_shared(listen);
+    }
+}
+
 static enum weir_result listen_many(const struct conf_listen *listen, unsigned count,
     struct sys_address *ret_address, int **ret_fds)
 {
     enum weir_result result = sys_address_parse(listen->host, (uint16_t)listen->port, ret_address);
     int *fds = mem_alloc(count * sizeof *fds);
     *ret_fds = fds;
+    look_for_others(listen, ret_address, result);
     for (unsigned i = 0; fds != NULL && i < count; i++) {
         fds[i] = -1;
         if (result == WEIR_OK) {
@@ -125,6 +148,7 @@ enum weir_result engine_listen(struct engine *engine, char *problem, size_t size
     if (result == WEIR_OK && config->metrics_enabled) {
         const struct conf_listen *listen = &config->metrics_listen;
         result = sys_address_parse(listen->host, (uint16_t)listen->port, &engine->metrics_address);
+        look_for_others(listen, &engine->metrics_address, result);
         if (result == WEIR_OK) {
             result = sys_listen(&engine->metrics_address, &engine->metrics_fd);
         }

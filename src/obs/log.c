@@ -17,7 +17,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/list.h"
 #include "base/mem.h"
@@ -58,6 +60,7 @@ static struct {
     pthread_t writer;
     enum state state;
     bool writer_ended;
+    bool unwritable; // and somebody was told; the writer's own
     int fd;
     uint64_t give_up_ns; // while STOPPING
     uint64_t report_ns;  // when to say what was suppressed
@@ -290,6 +293,16 @@ static bool time_is_over(void)
     return over;
 }
 
+// Once, where there may still be a reader.
+static void complain(enum weir_result result)
+{
+    if (!logger.unwritable && sys_wait_writable(STDERR_FILENO, 0)) {
+        fprintf(stderr, "weir: the log cannot be written, and its lines are lost: %s\n",
+            weir_result_text(result));
+    }
+    logger.unwritable = true;
+}
+
 static bool write_line(const struct kept_line *line)
 {
     _Static_assert(sizeof((struct log_line *)NULL)->text <= 4096, "a pipe takes no more at once");
@@ -305,10 +318,12 @@ static bool write_line(const struct kept_line *line)
         enum weir_result result =
             sys_write_some(logger.fd, line->text + done, line->len - done, &len);
         if (result != WEIR_OK && result != WEIR_AGAIN) {
+            complain(result);
             return false;
         }
         done += len;
     }
+    logger.unwritable = false;
     return true;
 }
 

@@ -2,12 +2,24 @@
 #include "sys/process.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/time.h>
 #include <unistd.h>
+
+void sys_hold_standard_descriptors(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
 
 uint64_t sys_raise_descriptor_limit(void)
 {

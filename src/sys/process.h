@@ -6,6 +6,9 @@
 
 #include "base/result.h"
 
+// Opens what is missing of standard input, output and error, as /dev/null: the next file or socket
+// must not become one of them.
+void sys_hold_standard_descriptors(void);
 // Raises the soft limit of open descriptors to the hard one; returns what holds now.
 uint64_t sys_raise_descriptor_limit(void);
 unsigned sys_cpu_count(void);

@@ -108,7 +108,8 @@ static enum weir_result bind_and_listen(int fd, struct sys_address *address)
     socklen_t len = to_kernel(address, &kernel);
     if (bind(fd, &kernel.any, len) != 0 || listen(fd, BACKLOG) != 0 ||
         getsockname(fd, &kernel.any, &len) != 0) {
-        return sys_result_of_errno(errno);
+        // Of a socket that connects, the same means that the peer is out of reach.
+        return errno == EADDRNOTAVAIL ? WEIR_NO_ADDRESS : sys_result_of_errno(errno);
     }
     from_kernel(&kernel, address);
     return WEIR_OK;
