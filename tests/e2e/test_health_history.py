@@ -345,3 +345,38 @@ def test_bad_redis_urls(lab):
     lab.write({})
     done = lab.run("serve", "--listen", "127.0.0.1:0", env={"REDIS_URL": "http://x"})
     assert done.returncode == 64 and "REDIS_URL is not usable" in done.stderr
+
+
+# ---- Uptime
+
+
+def test_uptime(lab, serve):
+    path, check = switch(lab)
+    lab.write({"it": check}, None, quiet={"current_host": "here"})
+    monitor = serve()
+    monitor.wait_status("it", "healthy")
+    path.unlink()
+    monitor.wait_status("it", "unhealthy")
+    down = monitor.get("/api/uptime/it/here")
+    assert (down["current_status"], down["failure_count"], down["recovery_count"]) == ("down", 1, 0)
+    assert down["current_downtime_seconds"] >= 0 and down["current_uptime_seconds"] is None
+    path.touch()
+    monitor.wait_status("it", "healthy")
+    seen = eventually(lambda: (u := monitor.get("/api/uptime/it/here?timeRange=7d"))
+                      ["uptime_seconds"] > u["downtime_seconds"] and u, "more up than down", 20)
+    assert 50 < seen["availability_percent"] < 100
+    assert seen["total_seconds"] == pytest.approx(
+        seen["uptime_seconds"] + seen["downtime_seconds"], abs=0.01)
+    assert (seen["current_status"], seen["failure_count"], seen["recovery_count"]) == ("up", 1, 1)
+    assert seen["mttr"] == pytest.approx(seen["downtime_seconds"], abs=0.01)
+    events = monitor.get("/api/uptime/it/here/events?limit=1")
+    assert (events["total"], events["hasMore"]) == (2, True)
+    assert [event["event_type"] for event in events["events"]] == ["recovery"]
+    events = monitor.get("/api/uptime/it/here/events?eventType=failure")
+    assert [event["event_type"] for event in events["events"]] == ["failure"]
+    # What nobody knows is no availability of 100 %.
+    rows = {row["service"]: row for row in monitor.get("/api/uptime/all")}
+    assert rows["quiet"]["availability_percent"] is None
+    assert rows["quiet"]["current_status"] == "unknown"
+    assert monitor.ask("GET", "/api/uptime/it/nowhere").status == 404
+    assert monitor.ask("GET", "/api/uptime/it/here?days=0").status == 422
