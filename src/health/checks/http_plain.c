@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One request over a connection of its own, answered when the head is there. On the wire it is what
-// libcurl sends for the same spec; see docs/adr for why it is not libcurl that sends it.
+// libcurl sends for the same spec; why libcurl does not send it: docs/adr/0006.
 //
 //   connecting ──► sending ──► reading ──► judged
 #include "health/checks/http_plain.h"
