@@ -33,6 +33,12 @@ class EnginePrograms:
     tls: pathlib.Path
 
 
+@dataclasses.dataclass(frozen=True)
+class HealthPrograms:
+    weir: pathlib.Path
+
+
+CHECKERS = {"haproxy": "haproxy", "monit": "monit", "blackbox": "prometheus-blackbox-exporter"}
 PEERS = {"nginx": "nginx", "haproxy": "haproxy", "openssh": "/usr/sbin/sshd"}
 
 
@@ -55,8 +61,9 @@ def _build(wanted, targets):
         weir = pathlib.Path(os.environ["WEIR"]).resolve()
     elif wanted:
         targets = [*targets, "weir"]
-    _run("cmake", "--preset", "release")
-    _run("cmake", "--build", BUILD, "--parallel", os.cpu_count(), "--target", *targets)
+    if targets:
+        _run("cmake", "--preset", "release")
+        _run("cmake", "--build", BUILD, "--parallel", os.cpu_count(), "--target", *targets)
     if wanted and not os.access(weir, os.X_OK):
         raise BuildError(f"{weir} is not a program")
     return weir
@@ -69,6 +76,14 @@ def prepare_engine(fronts):
                              "libnginx-mod-stream haproxy openssh-server nghttp2-client curl")
     weir = _build("weir" in fronts, ["weir-bench-agent", "weir-bench-tls"])
     return EnginePrograms(weir, BUILD / "bin/weir-bench-agent", BUILD / "bin/weir-bench-tls")
+
+
+def prepare_health(checkers):
+    for program in ("nginx", "h2load", *(CHECKERS[kind] for kind in checkers if kind in CHECKERS)):
+        if shutil.which(program) is None:
+            raise BuildError(f"{program} is missing: apt-get install nginx-light haproxy monit "
+                             "prometheus-blackbox-exporter nghttp2-client")
+    return HealthPrograms(_build("weir" in checkers, []))
 
 
 def prepare(servers):

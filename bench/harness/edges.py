@@ -86,7 +86,7 @@ class Child:
         return self.log_path.read_text(errors="replace")[-1500:]
 
 
-def _wait(what, child, ready):
+def wait_for(what, child, ready):
     deadline = time.monotonic() + READY_SECONDS_MAX
     while not ready():
         if child.process.poll() is not None or time.monotonic() > deadline:
@@ -142,7 +142,7 @@ class Origin:
         config = NGINX_HEAD.format(scratch=scratch, name="origin", modules="") + NGINX_HTTP.format(
             scratch=scratch, body=body)
         self._nginx = Nginx(cores()[1], scratch, "origin", config)
-        _wait("the origin", self._nginx, lambda: answers(self.port, HOST, scheme="http"))
+        wait_for("the origin", self._nginx, lambda: answers(self.port, HOST, scheme="http"))
 
     def close(self):
         self._nginx.close()
@@ -168,7 +168,7 @@ limits: {{ connections_per_address: 20000, handshakes: 20000 }}
         self.pids = [self._engine.pid]
         self._agent = None
         try:
-            _wait("weir engine", self._engine, self._open)
+            wait_for("weir engine", self._engine, self._open)
             self._start_agent(programs, scratch, origin, label, passthrough)
         except BaseException:
             self.close()
@@ -227,7 +227,7 @@ class NginxFront:
         config = NGINX_HEAD.format(scratch=scratch, name=name, modules=modules) + body
         self._nginx = Nginx(cores()[0], scratch, name, config)
         try:
-            _wait("nginx", self._nginx, lambda: answers(self.port, HOST))
+            wait_for("nginx", self._nginx, lambda: answers(self.port, HOST))
         except BaseException:
             self.close()
             raise
@@ -265,7 +265,7 @@ backend origin
         self._haproxy = Child(cores()[0], ["haproxy", "-db", "-f", config], scratch,
                               f"haproxy-{self.port}")
         try:
-            _wait("HAProxy", self._haproxy, lambda: answers(self.port, HOST))
+            wait_for("HAProxy", self._haproxy, lambda: answers(self.port, HOST))
         except BaseException:
             self.close()
             raise
@@ -309,7 +309,7 @@ MaxStartups 100
                  "-o", "UserKnownHostsFile=/dev/null", "-o", "ExitOnForwardFailure=yes", "-o",
                  "ConnectionAttempts=20", "-R", f"127.0.0.1:{back_port}:127.0.0.1:{origin.port}",
                  f"{os.environ.get('USER', 'root')}@127.0.0.1"], scratch, f"ssh-client-{ssh_port}")
-            _wait("ssh -R", self._client, lambda: answers(back_port, HOST, scheme="http"))
+            wait_for("ssh -R", self._client, lambda: answers(back_port, HOST, scheme="http"))
             self._nginx = NginxFront(programs, scratch, pair, origin, upstream_port=back_port)
         except BaseException:
             self.close()

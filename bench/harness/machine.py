@@ -10,7 +10,8 @@ import time
 from .build import PEER, ROOT
 
 
-VERSIONS = {"nginx": ("nginx", "-v"), "haproxy": ("haproxy", "-v"), "openssh": ("ssh", "-V")}
+VERSIONS = {"nginx": ("nginx", "-v"), "haproxy": ("haproxy", "-v"), "openssh": ("ssh", "-V"),
+            "monit": ("monit", "-V"), "blackbox": ("prometheus-blackbox-exporter", "--version")}
 
 
 def _said(*command):
