@@ -59,23 +59,26 @@ def ask(port, method, path, body=None):
 
 
 def watch(port):
-    """Opens a WebSocket and subscribes; it stays open to the end of the test."""
+    """WebSockets that subscribe, and stay open until they are closed."""
+    peers = []
     try:
-        peer = ws.Peer("127.0.0.1", port)
+        for _ in range(2):
+            peers.append(ws.Peer("127.0.0.1", port))
+        peer, events = peers
         peer.send_raw(ws.upgrade_request("/api/ws/metrics"))
         for text in ('{"type":"subscribe","device_id":"*"}',
                      '{"action":"subscribe","subscriptions":["*@*","no"]}',
                      '{"action":"list_subscriptions"}', '{"action":"unsubscribe"}'):
             peer.send_raw(ws.frame(ws.TEXT, text))
-        events = ws.Peer("127.0.0.1", port)
         events.send_raw(ws.upgrade_request("/ws?hello=1"))
     except OSError:
         pass
+    return peers
 
 
 def session(port):
     """Any step may fail because of the fault; none may take long."""
-    watch(port)
+    peers = watch(port)
     ask(port, "GET", "/api/health/dashboard")
     ask(port, "POST", "/api/events", '{"type":"deployment_started"}')
     ask(port, "POST", "/api/devices/here/heartbeat", '{"metrics":{"cpu":1}}')
@@ -87,6 +90,9 @@ def session(port):
                  "/api/metrics/all", "/api/metrics/health", "/api/devices",
                  "/api/health/services/exec/history"):
         ask(port, "GET", path)
+    for peer in peers:
+        peer.reset()
+        ws.opened.remove(peer)
 
 
 def run_under(lab, name, number):
