@@ -95,6 +95,7 @@ static void end_agent(struct gate_conn *conn, const char *reason)
     log_text(&line, "peer", text);
     log_text(&line, "reason", reason);
     log_end(&line);
+    stream_finish(&conn->stream);
     end_conn(conn, false);
 }
 
