@@ -35,7 +35,7 @@ class Plan:
     budget_seconds: int
 
 
-FULL = Plan("full", 5, 3, 1000, 1500, 12000, 8, 3, 5, 5, 270)
+FULL = Plan("full", 4, 3, 1000, 1500, 12000, 5, 2, 5, 5, 220)
 QUICK = Plan("quick", 2, 2, 300, 300, 3000, 5, 1, 2, 2, 60)
 
 
