@@ -288,39 +288,57 @@ static void tell_life(struct target *target, enum target_life life)
     }
 }
 
-static void keep_target(
-    struct target *target, const struct service *service, struct monitor_difference *difference)
+// Says what is to become of every target, and gives those that stay their new service. Nobody is
+// told yet, so that whoever is told later finds everything in its place.
+static void sort_out(
+    struct monitor *monitor, const struct registry *registry, struct target **targets)
 {
-    bool same = target->service->identity == service->identity;
-    target->service = service;
-    if (same) {
-        set_rules(target);
-        judge_again(target);
-        return;
+    for (size_t i = 0; i < monitor->target_count; i++) {
+        monitor->targets[i]->change = CHANGE_GONE;
     }
-    difference->changed++;
-    unplan(target);
-    plan(target, true);
-    tell_life(target, TARGET_CHECK_CHANGED);
+    for (size_t i = 0; i < registry->service_count; i++) {
+        struct target *target = targets[i];
+        const struct service *service = &registry->services[i];
+        bool fresh = target->service == service;
+        bool same = target->service->identity == service->identity;
+        target->change = fresh ? CHANGE_NEW : same ? CHANGE_RULES : CHANGE_CHECK;
+        target->service = service;
+    }
 }
 
-static void remove_old(struct monitor *monitor, const struct registry *registry,
-    struct target **targets, struct monitor_difference *difference)
+static void remove_gone(struct monitor *monitor, struct target **targets, size_t count,
+    struct monitor_difference *difference)
 {
-    for (size_t i = 0; i < registry->service_count; i++) {
-        targets[i]->selected = true;
-    }
-    for (size_t i = 0; i < monitor->target_count; i++) {
-        struct target *old = monitor->targets[i];
-        if (!old->selected) {
+    for (size_t i = 0; i < count; i++) {
+        if (targets[i]->change == CHANGE_GONE) {
             difference->removed++;
-            tell_life(old, TARGET_REMOVED);
-            map_remove(&monitor->by_key, &old->node);
-            target_free(old);
+            map_remove(&monitor->by_key, &targets[i]->node);
+            tell_life(targets[i], TARGET_REMOVED);
+            target_free(targets[i]);
         }
     }
-    for (size_t i = 0; i < registry->service_count; i++) {
-        targets[i]->selected = false;
+}
+
+static void apply(struct target *target, struct monitor_difference *difference)
+{
+    switch (target->change) {
+    case CHANGE_NEW:
+        difference->added++;
+        plan(target, false);
+        tell_life(target, TARGET_ADDED);
+        break;
+    case CHANGE_RULES:
+        set_rules(target);
+        judge_again(target);
+        break;
+    case CHANGE_CHECK:
+        difference->changed++;
+        unplan(target);
+        plan(target, true);
+        tell_life(target, TARGET_CHECK_CHANGED);
+        break;
+    case CHANGE_GONE:
+        break;
     }
 }
 
@@ -328,29 +346,25 @@ enum weir_result monitor_replace(
     struct monitor *monitor, struct registry *registry, struct monitor_difference *ret_difference)
 {
     struct monitor_difference difference = {0};
-    struct registry *old = monitor->registry;
+    struct registry *old_registry = monitor->registry;
+    struct target **old_targets = monitor->targets;
+    size_t old_count = monitor->target_count;
     struct target **targets = match_targets(monitor, registry);
     if (targets == NULL) {
         registry_unref(registry);
         return WEIR_MEMORY;
     }
-    remove_old(monitor, registry, targets, &difference);
-    mem_free(monitor->targets);
+    sort_out(monitor, registry, targets);
     monitor->targets = targets;
     monitor->target_count = registry->service_count;
     monitor->registry = registry;
     monitor->registry_loaded_wall_ms = sys_wall_ms();
-    for (size_t i = 0; i < registry->service_count; i++) {
-        const struct service *service = &registry->services[i];
-        if (targets[i]->service != service) {
-            keep_target(targets[i], service, &difference);
-        } else {
-            difference.added++;
-            plan(targets[i], false);
-            tell_life(targets[i], TARGET_ADDED);
-        }
+    remove_gone(monitor, old_targets, old_count, &difference);
+    for (size_t i = 0; i < monitor->target_count; i++) {
+        apply(targets[i], &difference);
     }
-    registry_unref(old);
+    mem_free(old_targets);
+    registry_unref(old_registry);
     if (ret_difference != NULL) {
         *ret_difference = difference;
     }

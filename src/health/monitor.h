@@ -17,6 +17,9 @@ struct monitor;
 enum result_kind { RESULT_PASS, RESULT_FAIL, RESULT_TIMEOUT };
 #define RESULT_KIND_COUNT 3
 
+// What a reload makes of a target.
+enum target_change { CHANGE_GONE, CHANGE_NEW, CHANGE_RULES, CHANGE_CHECK };
+
 // A service at its machine, and what is known of it.
 struct target {
     struct map_node node; // by key
@@ -44,7 +47,8 @@ struct target {
     bool maintenance_set;
     bool planned; // the scheduler has it
     bool has_last;
-    bool selected; // of a single round
+    bool selected;             // of a single round
+    enum target_change change; // during a reload
 };
 
 // What a reload did to a target.

@@ -53,6 +53,7 @@ struct service {
     const char *service_name;
     const char *const *dependencies;
     size_t dependency_count;
+    const struct service **depends_on; // the services of these names; NULL: there is none
     uint16_t port; // 0: none known
     bool tls;
     bool disabled; // by `enabled: false`, or its machine's status: not checked and not counted

@@ -35,10 +35,13 @@ static void add_edges(struct reader *reader, const struct yml_node *services, st
 {
     struct registry *registry = reader->registry;
     for (size_t i = 0; i < registry->service_count; i++) {
-        const struct service *service = &registry->services[i];
-        for (size_t d = 0; d < service->dependency_count; d++) {
+        struct service *service = &registry->services[i];
+        service->depends_on =
+            reader_alloc(reader, (service->dependency_count + 1) * sizeof *service->depends_on);
+        for (size_t d = 0; service->depends_on != NULL && d < service->dependency_count; d++) {
             const struct service *other =
                 reader_service(reader, slice_str(service->dependencies[d]));
+            service->depends_on[d] = other;
             if (other == NULL) {
                 reader_warning(reader, node_of(services, service),
                     "depends on %s, which is no service", service->dependencies[d]);

@@ -34,14 +34,14 @@ static const char *text_of(struct view *view, const char *format, ...)
 static void add_cause(struct view *view, struct view_service *row, const struct target *target)
 {
     const struct service *service = target->service;
+    const struct monitor *monitor = target->monitor;
     for (size_t i = 0; i < service->dependency_count; i++) {
-        struct monitor *monitor = target->monitor;
-        const struct target *other =
-            monitor_find(monitor, slice_str(service->dependencies[i]), SLICE_EMPTY);
-        if (other != NULL && state_status(&other->state) == HEALTH_UNHEALTHY) {
+        const struct service *other = service->depends_on[i];
+        const struct target *cause =
+            other == NULL ? NULL : monitor->targets[other - monitor->registry->services];
+        if (cause != NULL && state_status(&cause->state) == HEALTH_UNHEALTHY) {
             add_issue(row, "info",
-                text_of(view, "caused by: %.120s on %.120s", other->service->name,
-                    other->service->machine->name));
+                text_of(view, "caused by: %.120s on %.120s", other->name, other->machine->name));
             return;
         }
     }
@@ -172,6 +172,12 @@ bool view_wants(const struct view_filter *filter, struct slice service, struct s
 
 static struct view_machine *machine_of(struct view *view, const char *name)
 {
+    // Of a monitor, both names are the same text of its registry.
+    for (size_t i = 0; i < view->machine_count; i++) {
+        if (view->machines[i].machine == name) {
+            return &view->machines[i];
+        }
+    }
     for (size_t i = 0; i < view->machine_count; i++) {
         if (strcmp(view->machines[i].machine, name) == 0) {
             return &view->machines[i];
