@@ -225,8 +225,8 @@ static int check_directly(struct request *request)
     // Which statuses to show is known after the checks only.
     struct view_filter selected = ask->filter;
     selected.by_status = false;
-    exit_code =
-        health_direct(registry, health_setup_ssh_dir(&request->setup), &selected, show, request);
+    exit_code = health_direct(
+        ask, registry, health_setup_ssh_dir(&request->setup), &selected, show, request);
     return exit_code == EXIT_FINE ? request->exit_code : exit_code;
 }
 

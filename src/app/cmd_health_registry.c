@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "app/command.h"
+#include "app/health_answer.h"
 #include "app/health_setup.h"
 #include "proto/json_write.h"
 
@@ -60,8 +61,8 @@ int cmd_health_registry(const char *what, struct health_setup *setup, bool json)
     }
     struct registry *registry = health_setup_read(setup);
     if (registry == NULL) {
-        fputs("weir health: the registry is locked, or memory ran out\n", stderr);
-        return EXIT_FAILED;
+        return health_complain(&(struct health_ask){.json = json}, EXIT_FAILED,
+            "the registry is locked, or memory ran out");
     }
     struct buf out = BUF_INIT(OUTPUT_BYTES_MAX);
     int exit_code = registry->note_counts[NOTE_ERROR] == 0 ? EXIT_FINE : EXIT_FAILED;

@@ -4,7 +4,18 @@
 #include <stdio.h>
 
 #include "app/command.h"
+#include "base/utf8.h"
 #include "proto/json_write.h"
+
+#define SHOWN_SIZE 2048
+
+// As a terminal may see it.
+static const char *shown(const char *text, char line[SHOWN_SIZE])
+{
+    snprintf(line, SHOWN_SIZE, "%s", text);
+    utf8_make_plain(line);
+    return line;
+}
 
 int health_complain(const struct health_ask *ask, int exit_code, const char *problem)
 {
@@ -19,20 +30,24 @@ int health_complain(const struct health_ask *ask, int exit_code, const char *pro
         puts(text == NULL ? "{\"error\":\"out of memory\"}" : text);
         buf_reset(&out);
     } else {
-        fprintf(stderr, "weir health: %s\n", problem);
+        char line[SHOWN_SIZE];
+        fprintf(stderr, "weir health: %s\n", shown(problem, line));
     }
     return exit_code;
 }
 
 static void write_verdict(const struct view_service *row, struct buf *out)
 {
+    char name[SHOWN_SIZE];
+    char issue[SHOWN_SIZE];
+    shown(row->service, name);
     if (row->status == HEALTH_HEALTHY) {
-        buf_printf(out, "✓ Service '%s' is healthy\n", row->service);
+        buf_printf(out, "✓ Service '%s' is healthy\n", name);
     } else if (row->status == HEALTH_DEGRADED) {
-        buf_printf(out, "⚠ Service '%s' is healthy but degraded: %s\n", row->service,
-            row->issue_count > 0 ? row->issues[0].message : row->reason);
+        buf_printf(out, "⚠ Service '%s' is healthy but degraded: %s\n", name,
+            shown(row->issue_count > 0 ? row->issues[0].message : row->reason, issue));
     } else {
-        buf_printf(out, "✗ Service '%s' is unhealthy or unreachable\n", row->service);
+        buf_printf(out, "✗ Service '%s' is unhealthy or unreachable\n", name);
     }
 }
 
@@ -49,7 +64,8 @@ static void write_check_all(const struct view *view, struct buf *out)
         const struct view_service *row = &view->services[i];
         bool up = is_up(row);
         all = all && (up || row->disabled);
-        buf_printf(out, "%-30s ... ", row->service);
+        char name[SHOWN_SIZE];
+        buf_printf(out, "%-30s ... ", shown(row->service, name));
         write_verdict(row, out);
         buf_append_str(out, up ? "✓ HEALTHY\n" : "✗ UNHEALTHY\n");
     }
@@ -62,12 +78,15 @@ static void write_status(const struct view_service *row, struct buf *out)
     const char *status = is_up(row)                        ? "running"
                          : row->status == HEALTH_UNHEALTHY ? "stopped"
                                                            : "unknown";
-    buf_printf(out, "Service: %s\n  Type: %s\n  Host: %s\n", service->name,
-        service->deployment_type, service->machine->name);
+    char name[SHOWN_SIZE];
+    char type[SHOWN_SIZE];
+    char place[SHOWN_SIZE];
+    buf_printf(out, "Service: %s\n  Type: %s\n  Host: %s\n", shown(service->name, name),
+        shown(service->deployment_type, type), shown(service->machine->name, place));
     if (service->port != 0) {
         buf_printf(out, "  Port: %u\n", (unsigned)service->port);
     }
-    buf_printf(out, "  Hostname: %s\n  Status: %s\n", service->hostname, status);
+    buf_printf(out, "  Hostname: %s\n  Status: %s\n", shown(service->hostname, name), status);
     if (is_up(row)) {
         buf_printf(
             out, "  Health: %s\n", row->status == HEALTH_HEALTHY ? "✓ Healthy" : "✗ Unhealthy");
@@ -82,8 +101,11 @@ static void write_status_all(const struct view *view, struct buf *out)
     for (size_t i = 0; i < view->service_count; i++) {
         const struct view_service *row = &view->services[i];
         bool unknown = row->status == HEALTH_UNKNOWN;
-        buf_printf(out, "%-25s %-10s %-15s %-10s %s\n", row->service,
-            row->target->service->deployment_type, row->machine,
+        char name[SHOWN_SIZE];
+        char type[SHOWN_SIZE];
+        char place[SHOWN_SIZE];
+        buf_printf(out, "%-25s %-10s %-15s %-10s %s\n", shown(row->service, name),
+            shown(row->target->service->deployment_type, type), shown(row->machine, place),
             is_up(row) ? "running"
             : unknown  ? "unknown"
                        : "stopped",

@@ -84,8 +84,9 @@ static void stop(struct worker *worker, void *arg)
     worker_settle(worker);
 }
 
-int health_direct(struct registry *registry, const char *ssh_dir, const struct view_filter *filter,
-    void (*present)(void *arg, struct monitor *monitor), void *arg)
+int health_direct(const struct health_ask *ask, struct registry *registry, const char *ssh_dir,
+    const struct view_filter *filter, void (*present)(void *arg, struct monitor *monitor),
+    void *arg)
 {
     struct direct direct = {
         .registry = registry, .ssh_dir = ssh_dir, .filter = filter, .present = present, .arg = arg};
@@ -102,8 +103,7 @@ int health_direct(struct registry *registry, const char *ssh_dir, const struct v
     }
     registry_unref(direct.registry);
     if (result != WEIR_OK) {
-        fprintf(stderr, "weir health: %s\n", weir_result_text(result));
-        return EXIT_FAILED;
+        return health_complain(ask, EXIT_FAILED, weir_result_text(result));
     }
     return direct.signal == 0 ? EXIT_FINE : 128 + direct.signal;
 }

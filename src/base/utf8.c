@@ -2,6 +2,7 @@
 #include "base/utf8.h"
 
 #include <stdint.h>
+#include <string.h>
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -143,4 +144,22 @@ size_t utf8_encode(unsigned long code_point, char *bytes)
     }
     bytes[0] = (char)(lead[len] | code_point);
     return len;
+}
+
+void utf8_make_plain(char *text)
+{
+    struct slice rest = slice_str(text);
+    while (rest.len > 0) {
+        size_t len = utf8_sequence_len(rest);
+        char *at = text + (rest.at - text);
+        bool c1_control = len == 2 && (unsigned char)at[0] == 0xc2 && (unsigned char)at[1] < 0xa0;
+        bool control = len == 1 && ((unsigned char)at[0] < 0x20 || at[0] == 0x7f);
+        if (c1_control || control) {
+            memset(at, ' ', len);
+        } else if (len == 0) {
+            at[0] = '?'; // cut inside a character, or no UTF-8 at all
+            len = 1;
+        }
+        rest = slice_skip(rest, len);
+    }
 }

@@ -17,5 +17,8 @@ size_t utf8_sequence_len(struct slice text);
 size_t utf8_broken_len(struct slice text);
 // Writes code point (not a surrogate) as 1-4 bytes; returns how many.
 size_t utf8_encode(unsigned long code_point, char *bytes);
+// Makes bytes of anybody one line that may be shown anywhere: control characters become blanks, and
+// what is no UTF-8 becomes question marks. In place; the length stays.
+void utf8_make_plain(char *text);
 
 #endif

@@ -405,7 +405,8 @@ static void count_cells(
         if (event == NULL || event->wall_ms / MS_PER_DAY < first_day) {
             return;
         }
-        if (event->type != EVENT_STATUS_CHANGE) {
+        // One of a day to come was written before the clock was set back.
+        if (event->type != EVENT_STATUS_CHANGE || event->wall_ms / MS_PER_DAY >= first_day + days) {
             continue;
         }
         for (size_t s = 0; s < registry->service_count; s++) {

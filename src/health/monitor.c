@@ -224,10 +224,11 @@ static void plan(struct target *target, bool at_once)
         monitor->options.single ? TIME_NEVER : first_ns);
 }
 
+// The length in front keeps "a@b" on "c" apart from "a" on "b@c".
 static char *make_key(const struct service *service)
 {
-    struct buf text = BUF_INIT(4096);
-    buf_printf(&text, "%s@%s", service->name, service->machine->name);
+    struct buf text = BUF_INIT(strlen(service->name) + strlen(service->machine->name) + 32);
+    buf_printf(&text, "%zu:%s@%s", strlen(service->name), service->name, service->machine->name);
     char *key = text.failed ? NULL : mem_copy(buf_slice(&text).at, buf_slice(&text).len);
     buf_reset(&text);
     return key;

@@ -25,7 +25,7 @@ struct target {
     struct map_node node; // by key
     struct monitor *monitor;
     const struct service *service; // of the monitor's registry; changes with a reload
-    char *key;                     // owned; "service@machine"
+    char *key;                     // owned; "7:service@machine"
     struct scheduled scheduled;    // counts with `planned`
     struct timer stale;
     struct check *check;      // under way; NULL: none

@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "base/number.h"
 #include "base/time.h"
+#include "base/utf8.h"
 #include "health/registry_internal.h"
 #include "sys/file.h"
 #include "sys/host.h"
@@ -100,10 +101,12 @@ void reader_note(struct reader *reader, enum note_level level, const struct yml_
     va_list args;
     yml_path(node, path);
     va_start(args, format);
-    const char *message = format_text(reader, format, args);
+    char *message = format_text(reader, format, args);
     va_end(args);
-    const char *place = reader_copy(reader, slice_str(path));
+    char *place = reader_copy(reader, slice_str(path));
     if (message != NULL && place != NULL) {
+        utf8_make_plain(message);
+        utf8_make_plain(place);
         add_note(reader, &(struct registry_note){
                              .file = reader->document->file == NULL
                                          ? reader->registry->path
@@ -141,8 +144,9 @@ static void take_line(
         }
         line = slice_trim(rest);
     }
-    const char *message = reader_copy(reader, line);
+    char *message = reader_copy(reader, line);
     if (message != NULL) {
+        utf8_make_plain(message);
         add_note(reader, &(struct registry_note){.file = file,
                              .path = "",
                              .message = message,
@@ -479,6 +483,10 @@ static uint64_t identity_of(struct reader *reader, const struct service *service
 static void read_service(struct reader *reader, const struct yml_node *node)
 {
     struct registry *registry = reader->registry;
+    if (slice_find(node->key, '\0') >= 0) {
+        reader_error(reader, node, "is no name, and nothing can be shown under it");
+        return; // what it would be called is the name of another
+    }
     struct service *service = &registry->services[registry->service_count++];
     service->name = reader_copy(reader, node->key);
     service->line = node->key_at.line;
@@ -488,7 +496,7 @@ static void read_service(struct reader *reader, const struct yml_node *node)
     }
     reader->service = service;
     add_name(reader, &reader->services, service->name, service);
-    if (node->key.len == 0 || slice_find(node->key, '\0') >= 0) {
+    if (node->key.len == 0) {
         reader_error(reader, node, "is no name");
     }
     read_place(reader, node, service);

@@ -2,12 +2,12 @@
 // The values of a check, each by its kind. A reader function notes the mistake itself, with the
 // value's place, and leaves the field alone then.
 #include <pwd.h>
-#include <regex.h>
 #include <stdio.h>
 
 #include "base/number.h"
 #include "base/time.h"
 #include "conf/url.h"
+#include "health/body_regex.h"
 #include "health/registry_internal.h"
 
 #define TEXT_LEN_MAX 65536
@@ -421,18 +421,14 @@ static bool value_method(
 static bool value_regex(struct reader *reader, const struct yml_node *node, const char **ret_text)
 {
     const char *text;
-    regex_t compiled;
+    char reason[128];
     if (!value_text(reader, node, &text)) {
         return false;
     }
-    int code = regcomp(&compiled, text, REG_EXTENDED | REG_NOSUB);
-    if (code != 0) {
-        char reason[128];
-        regerror(code, &compiled, reason, sizeof reason);
+    if (!body_regex_usable(text, reason, sizeof reason)) {
         reader_error(reader, node, "\"%s\" is no extended regular expression: %s", text, reason);
         return false;
     }
-    regfree(&compiled);
     *ret_text = text;
     return true;
 }

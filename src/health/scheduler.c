@@ -99,7 +99,8 @@ void scheduler_set_interval(struct scheduled *item, uint64_t interval_ns)
     if (interval_ns == item->interval_ns) {
         return;
     }
-    uint64_t last_ns = item->due_ns - item->interval_ns;
+    // Soon after the machine started, the last would have been before the clock's zero.
+    uint64_t last_ns = item->due_ns < item->interval_ns ? 0 : item->due_ns - item->interval_ns;
     item->interval_ns = interval_ns;
     if (item->due_ns != TIME_NEVER) {
         item->due_ns = last_ns + interval_ns;

@@ -42,17 +42,26 @@ static enum weir_result read_into(int fd, size_t max, struct buf *out)
     }
 }
 
-static enum weir_result read_file(const char *path, bool shared, size_t max, struct buf *out)
+enum reading { READ_ANY, READ_PLAIN, READ_SHARED };
+
+static bool is_plain(int fd)
+{
+    struct stat status;
+    return fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+static enum weir_result read_file(
+    const char *path, enum reading reading, size_t max, struct buf *out)
 {
     if (sys_fault_now()) {
         return WEIR_IO;
     }
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | (reading == READ_PLAIN ? O_NONBLOCK : 0));
     if (fd < 0) {
         return sys_result_of_errno(errno);
     }
-    enum weir_result result = WEIR_OK;
-    if (shared && flock(fd, LOCK_SH | LOCK_NB) != 0) {
+    enum weir_result result = reading != READ_PLAIN || is_plain(fd) ? WEIR_OK : WEIR_INVALID;
+    if (reading == READ_SHARED && flock(fd, LOCK_SH | LOCK_NB) != 0) {
         result = sys_result_of_errno(errno);
     }
     if (result == WEIR_OK) {
@@ -64,12 +73,17 @@ static enum weir_result read_file(const char *path, bool shared, size_t max, str
 
 enum weir_result sys_file_read(const char *path, size_t max, struct buf *out)
 {
-    return read_file(path, false, max, out);
+    return read_file(path, READ_ANY, max, out);
+}
+
+enum weir_result sys_file_read_plain(const char *path, size_t max, struct buf *out)
+{
+    return read_file(path, READ_PLAIN, max, out);
 }
 
 enum weir_result sys_file_read_shared(const char *path, size_t max, struct buf *out)
 {
-    return read_file(path, true, max, out);
+    return read_file(path, READ_SHARED, max, out);
 }
 
 static enum weir_result write_and_sync(const char *path, struct slice content)

@@ -10,9 +10,12 @@
 
 // Appends the file's content to out; WEIR_TOO_LARGE when it holds more than max bytes.
 enum weir_result sys_file_read(const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
+// The same of a plain file: WEIR_INVALID when it is a pipe or a device, which would be waited for.
+enum weir_result sys_file_read_plain(const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
 // The same under a shared flock, so that a writer that locks the file is not read in the middle.
 // WEIR_AGAIN: somebody holds it exclusively right now.
-enum weir_result sys_file_read_shared(const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
+enum weir_result sys_file_read_shared(
+    const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
 // Replaces the file as a whole (temporary file, fsync, rename); mode 0600.
 enum weir_result sys_file_write_private(const char *path, struct slice content) WEIR_MUST_CHECK;
 // Makes the file as a whole, or leaves the one that is there and gives WEIR_IN_USE; mode 0600.

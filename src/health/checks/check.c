@@ -143,25 +143,6 @@ uint64_t check_elapsed_ns(const struct check *check)
     return sys_now_ns() - check->started_ns;
 }
 
-// Bytes of a peer or a program become one line that may be shown anywhere.
-static void clean(char *text)
-{
-    struct slice rest = slice_str(text);
-    while (rest.len > 0) {
-        size_t len = utf8_sequence_len(rest);
-        char *at = text + (rest.at - text);
-        bool c1_control = len == 2 && (unsigned char)at[0] == 0xc2 && (unsigned char)at[1] < 0xa0;
-        bool control = len == 1 && ((unsigned char)at[0] < 0x20 || at[0] == 0x7f);
-        if (c1_control || control) {
-            memset(at, ' ', len);
-        } else if (len == 0) {
-            at[0] = '?'; // cut inside a character, or no UTF-8 at all
-            len = 1;
-        }
-        rest = slice_skip(rest, len);
-    }
-}
-
 void check_end(struct check *check, enum check_outcome outcome, const char *format, ...)
 {
     struct check_record *record = &check->record;
@@ -172,7 +153,7 @@ void check_end(struct check *check, enum check_outcome outcome, const char *form
     va_start(args, format);
     vsnprintf(record->message, sizeof record->message, format, args);
     va_end(args);
-    clean(record->message);
+    utf8_make_plain(record->message);
     check->ended = true;
     record->outcome = outcome;
     record->wall_ms = sys_wall_ms();

@@ -2,10 +2,9 @@
 // An HTTP check over libcurl, for all that is not plain (http_plain.c): one request over a
 // connection of its own. The status is judged when the head is there; the body is read only when a
 // rule asks for it, up to 64 KiB.
-#include <regex.h>
 
-#include "base/mem.h"
 #include "base/time.h"
+#include "health/body_regex.h"
 #include "health/checks/http_request.h"
 #include "http/client.h"
 #include "sys/clock.h"
@@ -25,19 +24,6 @@ static bool contains(struct slice body, const char *text)
     return memmem(body.at, body.len, text, strlen(text)) != NULL;
 }
 
-static bool matches(struct slice body, const char *expression)
-{
-    regex_t compiled;
-    char *text = mem_copy(body.at, body.len);
-    bool found = false;
-    if (text != NULL && regcomp(&compiled, expression, REG_EXTENDED | REG_NOSUB) == 0) {
-        found = regexec(&compiled, text, 0, NULL, 0) == 0;
-        regfree(&compiled);
-    }
-    mem_free(text);
-    return found;
-}
-
 static void judge_answer(struct check *check, const struct http_call_result *result)
 {
     const struct check_spec *spec = check->spec;
@@ -47,7 +33,7 @@ static void judge_answer(struct check *check, const struct http_call_result *res
     if (spec->body_contains != NULL && !contains(result->body, spec->body_contains)) {
         check_end(check, OUTCOME_BODY, "HTTP %u, but the body does not contain \"%s\"",
             result->status, spec->body_contains);
-    } else if (spec->body_regex != NULL && !matches(result->body, spec->body_regex)) {
+    } else if (spec->body_regex != NULL && !body_regex_matches(spec->body_regex, result->body)) {
         check_end(check, OUTCOME_BODY, "HTTP %u, but the body does not match \"%s\"",
             result->status, spec->body_regex);
     } else {

@@ -31,12 +31,14 @@ static void start(struct check *check)
 {
     struct buf text = BUF_INIT(PID_FILE_LEN_MAX + 1);
     uint64_t pid = 0;
-    enum weir_result result = sys_file_read(check->spec->pid_file, PID_FILE_LEN_MAX, &text);
+    enum weir_result result = sys_file_read_plain(check->spec->pid_file, PID_FILE_LEN_MAX, &text);
     enum weir_result number =
         number_parse_u64(slice_trim(buf_slice(&text)), (uint64_t)sys_pid_max(), &pid);
     buf_reset(&text);
     if (result == WEIR_NOT_FOUND) {
         check_end(check, OUTCOME_PROCESS, "pid file missing");
+    } else if (result == WEIR_INVALID) {
+        check_end(check, OUTCOME_PROCESS, "pid file is no plain file");
     } else if (result != WEIR_OK && result != WEIR_TOO_LARGE) {
         check_end(check, OUTCOME_PROCESS, "pid file: %s", weir_result_text(result));
     } else if (result == WEIR_TOO_LARGE || number != WEIR_OK || pid < 2) {

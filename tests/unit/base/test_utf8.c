@@ -124,6 +124,14 @@ static void encodes_known_code_points(void **state)
     assert_memory_equal(bytes, "\xc3\xa4", 2);
 }
 
+static void makes_bytes_plain(void **state)
+{
+    (void)state;
+    char text[] = "a\x1b[31m\tb\r\n\x7f \xc2\x9b \xc3\xa4 \xff\xc3";
+    utf8_make_plain(text);
+    assert_string_equal(text, "a [31m b       \xc3\xa4 ??");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +139,7 @@ int main(void)
         cmocka_unit_test(judges_at_every_offset),
         cmocka_unit_test(encodes_every_code_point),
         cmocka_unit_test(encodes_known_code_points),
+        cmocka_unit_test(makes_bytes_plain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -199,6 +199,15 @@ static void changes_its_interval_from_the_last_phase(void **state)
     assert_int_equal(world.items[0].starts, 3);
 }
 
+static void changes_its_interval_soon_after_the_start_of_the_clock(void **state)
+{
+    (void)state;
+    add(0, 1000000, 1000);
+    scheduler_set_interval(&world.items[0].scheduled, 3 * NS_PER_S);
+    pass_ms(4000);
+    assert_in_range(world.items[0].starts, 1, 2);
+}
+
 static void spreads_the_first(void **state)
 {
     (void)state;
@@ -238,6 +247,7 @@ int main(void)
         cmocka_unit_test_setup(goes_on_without_the_removed, setup),
         cmocka_unit_test_setup(starts_when_asked, setup),
         cmocka_unit_test_setup(changes_its_interval_from_the_last_phase, setup),
+        cmocka_unit_test_setup(changes_its_interval_soon_after_the_start_of_the_clock, setup),
         cmocka_unit_test_setup(spreads_the_first, setup),
         cmocka_unit_test_setup(passes_a_day, setup),
     };
