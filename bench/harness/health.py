@@ -115,13 +115,14 @@ def _rate(run, kinds, results):
 
 def _lateness(asked, begun, ended, job):
     """How late starts were, in milliseconds: what a distance between two is longer than the
-    interval. A start that had not come by the end counts as late as it was by then."""
+    interval. One that began before the window, or had not ended with it, counts as far as it was
+    seen, if that is too long already."""
     late = []
     for moments in (*asked.values(), *[[]] * (job.count - job.hanging - len(asked))):
-        moments = [*(moments or [begun]), ended]
-        late += [(after - before - job.interval) * 1000
-                 for before, after in zip(moments, moments[1:])
-                 if after < ended or after - before > job.interval]
+        edges = [begun, *moments, ended]
+        gaps = [after - before for before, after in zip(edges, edges[1:])]
+        late += [(gap - job.interval) * 1000 for number, gap in enumerate(gaps)
+                 if 0 < number < len(gaps) - 1 or gap > job.interval]
     return sorted(late)
 
 
