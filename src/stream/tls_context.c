@@ -8,6 +8,7 @@
 
 #include "base/time.h"
 #include "sys/file.h"
+#include "sys/socket.h"
 
 #define LOOK_INTERVAL_NS NS_PER_S
 
@@ -25,8 +26,12 @@ static bool harden(SSL_CTX *context)
 {
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION |
-                                     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_ENABLE_KTLS);
+    SSL_CTX_set_options(
+        context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE);
+    if (sys_has_kernel_tls()) {
+        // Elsewhere each connection would ask the kernel, twice and in vain.
+        SSL_CTX_set_options(context, SSL_OP_ENABLE_KTLS);
+    }
     SSL_CTX_set_read_ahead(context, 1);
     return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1;
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -314,6 +315,27 @@ enum weir_result sys_send_vector(int fd, struct iovec *parts, size_t count, size
     }
     *ret_len = (size_t)done;
     return WEIR_OK;
+}
+
+static pthread_once_t kernel_tls_once = PTHREAD_ONCE_INIT;
+static bool kernel_tls;
+
+// A socket without a connection cannot have it, but is told so only where anybody can: else the
+// name is not known (ENOENT).
+static void ask_for_kernel_tls(void)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0) {
+        kernel_tls =
+            setsockopt(fd, IPPROTO_TCP, TCP_ULP, "tls", sizeof "tls") == 0 || errno == ENOTCONN;
+        close(fd);
+    }
+}
+
+bool sys_has_kernel_tls(void)
+{
+    pthread_once(&kernel_tls_once, ask_for_kernel_tls);
+    return kernel_tls;
 }
 
 void sys_shutdown_send(int fd)

@@ -56,6 +56,8 @@ enum weir_result sys_recv_vector(
     int fd, struct iovec *parts, size_t count, size_t *ret_len) WEIR_MUST_CHECK;
 enum weir_result sys_send_vector(
     int fd, struct iovec *parts, size_t count, size_t *ret_len) WEIR_MUST_CHECK;
+// Whether the kernel can encrypt TLS records itself; asked of it once.
+bool sys_has_kernel_tls(void);
 // We will send no more.
 void sys_shutdown_send(int fd);
 // Somebody listens there already, and may share it with us. False for port 0, and when it cannot be
