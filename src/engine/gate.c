@@ -401,6 +401,15 @@ static bool wait_for_more(struct gate_conn *conn, size_t len)
     return true;
 }
 
+// What was waited for is here. Most never wait: a hello usually comes in one piece.
+static void wake_for_any(struct gate_conn *conn)
+{
+    if (conn->peeked > 0) {
+        conn->peeked = 0;
+        sys_set_receive_low(conn->stream.fd, 1);
+    }
+}
+
 static void peek_hello(struct gate_conn *conn)
 {
     struct clienthello hello;
@@ -424,7 +433,7 @@ static void peek_hello(struct gate_conn *conn)
         end_conn(conn, !left);
         return;
     }
-    sys_set_receive_low(conn->stream.fd, 1);
+    wake_for_any(conn);
     act_on_hello(conn, &hello);
 }
 
@@ -456,8 +465,7 @@ static void take_proxy_header(struct gate_conn *conn)
     if (header.has_source) {
         conn->arrival.peer = (struct sys_address){header.source, header.source_port};
     }
-    sys_set_receive_low(conn->stream.fd, 1);
-    conn->peeked = 0;
+    wake_for_any(conn);
     conn->state = GATE_HELLO;
     if (find_seat(conn)) {
         peek_hello(conn);
