@@ -334,6 +334,7 @@ static void shard_init(struct engine_shard *shard, struct engine *engine, struct
     map_init(&shard->proxied, &worker->seed);
     blocks_init(&shard->blocks);
     list_init(&shard->relief.node);
+    gate_init(shard);
     upstream_shard_init(shard);
     tls_pairs_init(&shard->tls_pairs, &shard->tls, &worker->seed);
     host_cache_init(&shard->host_cache, engine->directory, worker);

@@ -25,10 +25,13 @@
 #include "engine/parting.h"
 #include "obs/log.h"
 #include "proto/proxy_header.h"
+#include "sys/process.h"
 
 #define STEP_MAX_NS (10 * NS_PER_S) // each of PROXY with HELLO, TLS, FRAME
 #define PATIENCE_NS NS_PER_S        // with silence, while others wait for a place
 #define READ_CHUNK 4096
+#define LEAVERS_PER_TRIM 128
+#define TRIM_DELAY_NS (500 * NS_PER_MS)
 
 enum gate_state { GATE_PROXY, GATE_HELLO, GATE_TLS, GATE_FRAME, GATE_GONE };
 
@@ -50,6 +53,22 @@ struct gate_conn {
 
 // ---- Ends
 
+// Handshakes are large while they last. When a burst of them is over, the holes they leave between
+// what stays would otherwise count for every idle connection.
+static void on_trim(struct timer *timer)
+{
+    (void)timer;
+    sys_trim_heap();
+}
+
+static void note_leaver(struct engine_shard *shard)
+{
+    if (++shard->gate_leavers >= LEAVERS_PER_TRIM) {
+        shard->gate_leavers = 0;
+        worker_arm_in(shard->worker, &shard->trim_timer, TRIM_DELAY_NS);
+    }
+}
+
 static void leave(struct gate_conn *conn)
 {
     conn->state = GATE_GONE;
@@ -58,6 +77,7 @@ static void leave(struct gate_conn *conn)
     conn->shard->gate_conn_count--;
     listener_resume(&conn->shard->gate);
     engine_add(conn->shard, ENGINE_CONNECTIONS_PENDING, -1);
+    note_leaver(conn->shard);
 }
 
 static void free_conn(struct gate_conn *conn)
@@ -564,6 +584,11 @@ static void on_accept(struct listener *listener, int fd, const struct sys_addres
     make_room(shard);
 }
 
+void gate_init(struct engine_shard *shard)
+{
+    timer_init(&shard->trim_timer, on_trim);
+}
+
 enum weir_result gate_open(struct engine_shard *shard, int fd)
 {
     return listener_open(&shard->gate, shard->worker, fd, on_accept, shard);
@@ -580,4 +605,5 @@ void gate_close(struct engine_shard *shard)
     list_for_each_safe (node, &shard->gate_conns) {
         end_conn(container_of(node, struct gate_conn, node), true);
     }
+    timer_cancel(&shard->trim_timer);
 }

@@ -5,6 +5,8 @@
 
 #include "engine/shard.h"
 
+// Before anything else of the gate is used or ended.
+void gate_init(struct engine_shard *shard);
 // fd is a listening socket, owned from here on, also on failure. The shard's TLS context is loaded.
 enum weir_result gate_open(struct engine_shard *shard, int fd) WEIR_MUST_CHECK;
 // Accepts no more. Connections under way go on.

@@ -29,6 +29,8 @@ struct engine_shard {
     struct timer ticket_timer; // on worker 0
     struct list gate_conns;    // connections before anybody owns them, the oldest first
     size_t gate_conn_count;
+    unsigned gate_leavers;   // since the heap was trimmed
+    struct timer trim_timer; // when a burst of handshakes is over
     struct list partings; // last words under way (parting.c)
 
     // Agents (control.c, proxied.c).
