@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can be tested of containers without one: that the compose file means what the program means,
+and that the image brings the libraries the program asks for."""
+import os
+import pathlib
+import re
+import subprocess
+
+import yaml
+
+from lib import weir
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+COMPOSE = ROOT / "packaging/compose/engine.yml"
+DOCKERFILE = (ROOT / "packaging/docker/Dockerfile").read_text()
+VARIABLES = {"TOKEN_SECRET": "0123456789abcdef0123456789abcdef"}
+
+
+def expanded(value, variables):
+    return re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: variables[found[1]], value)
+
+
+def service():
+    return yaml.safe_load(COMPOSE.read_text())["services"]["engine"]
+
+
+def test_its_variables_are_keys_of_the_engine(engine):
+    environment = {name: expanded(value, VARIABLES) for name, value in service()["environment"].items()}
+    listen = {"RSTREAM_ENGINE_HTTP__ENABLED": "true"}
+    printed = subprocess.run(
+        [weir.binary(), "config", "print", "engine", "-c", str(engine.config)],
+        env={**weir.base_environment(), **environment, **listen}, capture_output=True, text=True, timeout=20,
+    )
+    assert printed.returncode == 0, printed.stderr
+    for value in ("[::]:8443", "[::]:8080", "127.0.0.1:9090"):
+        assert value in printed.stdout
+    assert VARIABLES["TOKEN_SECRET"] not in printed.stdout
+
+
+def test_its_ports_are_those_that_are_listened_on():
+    engine = service()
+    published = dict(port.split(":") for port in engine["ports"])
+    assert published == {"443": "8443", "80": "8080"}
+    for name, key in (("8443", "TLS"), ("8080", "HTTP")):
+        assert engine["environment"][f"RSTREAM_ENGINE_{key}__LISTEN_ADDR"] == f"[::]:{name}"
+    assert engine["environment"]["RSTREAM_ENGINE_TLS__PUBLIC_PORT"] == "443"
+
+
+def test_its_health_check_is_answered(engine):
+    check = service()["healthcheck"]["test"]
+    assert check[0] == "CMD"
+    command = [
+        expanded(word, {"ENGINE_HOST": engine.host}).replace("127.0.0.1:8443", f"127.0.0.1:{engine.port}")
+        for word in check[1:]
+    ]
+    assert subprocess.run(command, timeout=20, check=False).returncode == 0
+    wrong = [word.replace(engine.host, "elsewhere.test") for word in command]
+    assert subprocess.run(wrong, stderr=subprocess.DEVNULL, timeout=20, check=False).returncode != 0
+
+
+def test_the_image_has_the_libraries():
+    linked = subprocess.run(["ldd", weir.binary()], capture_output=True, text=True, timeout=20, check=True)
+    # Only what weir names itself: libraries of libraries are their packages' affair.
+    needed = subprocess.run(
+        ["objdump", "-p", weir.binary()], capture_output=True, text=True, timeout=20, check=True)
+    names = set(re.findall(r"NEEDED\s+(\S+)", needed.stdout))
+    paths = dict(re.findall(r"(\S+) => (\S+)", linked.stdout))
+    for name in names:
+        path = os.path.realpath(paths.get(name, ""))
+        owner = subprocess.run(["dpkg", "-S", path], capture_output=True, text=True, timeout=20, check=False)
+        package = owner.stdout.split(":")[0]
+        if package and not package.startswith(("libc6", "libasan", "libubsan", "libtsan", "libgcc")):
+            assert package in DOCKERFILE, f"{name} is of {package}, which the image does not install"
