@@ -236,6 +236,12 @@ static bool may(struct api_request *request, enum access access)
         [ACCESS_OPERATE] = ROLE_OPERATOR,
         [ACCESS_ADMINISTER] = ROLE_ADMIN,
     };
+    // Without tokens, a page of anybody's would only have to be open in a browser of this machine.
+    if (options->tokens_path == NULL && access >= ACCESS_OPERATE &&
+        !sockets_same_origin(request->http->head)) {
+        api_answer_error(request, 403, "Pages of other origins may change nothing");
+        return false;
+    }
     if (options->tokens_path == NULL || access == ACCESS_OPEN ||
         (access == ACCESS_READ && options->public_read)) {
         return true;

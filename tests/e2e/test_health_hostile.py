@@ -78,3 +78,23 @@ def test_expressions_that_would_take_forever(lab):
         done = lab.run("registry", "validate", timeout=10)
         assert done.returncode == 1
         assert "body_regex: " in done.stdout and "is no extended regular expression" in done.stdout
+
+
+def test_pages_of_other_origins_change_nothing(lab):
+    lab.write({"it": {"type": "exec", "command": "true"}})
+    monitor = Monitor(lab.directory / "registry.yml", env=lab.env)
+    own = f"http://127.0.0.1:{monitor.port}"
+    try:
+        for method, path in (
+            ("POST", "/api/health/maintenance/it"), ("DELETE", "/api/health/maintenance/it"),
+            ("POST", "/api/health/check/it"), ("POST", "/api/registry/reload"),
+            ("POST", "/api/devices/here/heartbeat"), ("POST", "/api/metrics/snapshot"),
+        ):
+            for origin in ("http://evil.example", "null", f"{own}.evil.example"):
+                answer = monitor.ask(method, path, {"all": True}, {"Origin": origin})
+                assert answer.status == 403, (method, path, origin)
+            answer = monitor.ask(method, path, {"all": True}, {"Origin": own})
+            assert answer.status in (200, 202), (method, path, answer.body)
+        assert monitor.ask("GET", "/ping", headers={"Origin": "http://evil.example"}).status == 200
+    finally:
+        monitor.stop()
