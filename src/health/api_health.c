@@ -253,13 +253,27 @@ static bool print_page(struct health *health, uint64_t now_ns)
     return true;
 }
 
+// The client has it: a list of tags, any of which may be weak (RFC 9110 section 13.1.2).
+static bool is_known(struct slice tags, struct slice etag)
+{
+    struct slice tag;
+    while (slice_split(&tags, ',', &tag)) {
+        tag = slice_trim(tag);
+        tag = slice_starts_with(tag, SLICE("W/")) ? slice_skip(tag, 2) : tag;
+        if (slice_eq(tag, etag) || slice_eq(tag, SLICE("*"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void answer_page(struct api_request *request, unsigned status)
 {
     const struct health_page *page = &request->health->dashboard;
     const struct http1_header *known = http1_find(request->http->head, SLICE("if-none-match"));
     char headers[64];
     snprintf(headers, sizeof headers, "ETag: %s\r\nCache-Control: no-cache\r\n", page->etag);
-    if (status == 200 && known != NULL && slice_eq(known->value, slice_str(page->etag))) {
+    if (status == 200 && known != NULL && is_known(known->value, slice_str(page->etag))) {
         http_answer(request->http->conn, &(struct http_answer){.status = 304, .headers = headers});
         return;
     }

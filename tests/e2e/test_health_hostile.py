@@ -98,3 +98,19 @@ def test_pages_of_other_origins_change_nothing(lab):
         assert monitor.ask("GET", "/ping", headers={"Origin": "http://evil.example"}).status == 200
     finally:
         monitor.stop()
+
+
+def test_tags_are_compared_weakly(lab):
+    lab.write({"it": {"type": "exec", "command": "true", "interval": 100}})
+    monitor = Monitor(lab.directory / "registry.yml", env=lab.env)
+    try:
+        path = "/api/health/dashboard?refresh=false"
+        tag = monitor.ask("GET", path).headers["etag"]
+        for known, status in (
+            (tag, 304), (f"W/{tag}", 304), (f'"a", W/"b" ,{tag}', 304), ("*", 304),
+            (f'"{tag}"', 200), (tag[:-1], 200), ('"a"', 200), ("", 200),
+        ):
+            answer = monitor.ask("GET", path, headers={"If-None-Match": known})
+            assert answer.status == status, known
+    finally:
+        monitor.stop()
