@@ -298,7 +298,7 @@ static void complain(enum weir_result result)
 {
     if (!logger.unwritable && sys_wait_writable(STDERR_FILENO, 0)) {
         fprintf(stderr, "weir: the log cannot be written, and its lines are lost: %s\n",
-            weir_result_text(result));
+            result == WEIR_RESET ? "nobody reads it" : weir_result_text(result));
     }
     logger.unwritable = true;
 }
