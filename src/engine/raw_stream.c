@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "engine/census.h"
+#include "obs/log.h"
 #include "stream/pair.h"
 
 // Nobody sends a byte for so long and still means to: a shell that was forgotten over lunch does.
@@ -21,11 +22,23 @@ struct raw {
     enum proxied_kind kind;
 };
 
+static void log_end_of(const struct raw *raw, enum pair_end end)
+{
+    struct log_line line;
+    log_begin(&line, LOG_RAW_STREAM_ENDED);
+    log_text(&line, "tunnelId", raw->tunnel->id);
+    log_text(&line, "hostname", raw->tunnel->hostname);
+    log_text(&line, "reason", pair_end_text(end));
+    log_u64(&line, "bytesToAgent", raw->pair.up.bytes);
+    log_u64(&line, "bytesFromAgent", raw->pair.down.bytes);
+    log_end(&line);
+}
+
 static void on_ended(struct pair *pair, enum pair_end end)
 {
     struct raw *raw = container_of(pair, struct raw, pair);
     struct engine_shard *shard = raw->shard;
-    (void)end;
+    log_end_of(raw, end);
     list_remove(&raw->node);
     proxied_ended(shard, raw->tunnel, raw->kind);
     tunnel_unref(raw->tunnel);

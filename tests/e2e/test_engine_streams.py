@@ -944,3 +944,17 @@ def test_a_named_proxy_says_who_the_visitor_is(start):
         half.recv(1)
     key = 'weir_engine_tls_handshakes_total{result="proxy_header",version="none"}'
     assert engine.metrics()[key] == 2
+
+
+def test_why_a_raw_stream_ended_is_logged(start):
+    engine = start()
+    agent = Agent(engine)
+    agent.tunnel(protocol="tls", hostname="told")
+    visitor = engine.visit(engine.name("told"))
+    _, stream = agent.bound()
+    visitor.send(b"six by")
+    assert stream.recv_exact(6) == b"six by"
+    stream.reset()
+    line = engine.log.wait("raw_stream_ended", hostname=engine.name("told"))["details"]
+    assert line["reason"] == "reading from the agent failed"
+    assert (line["bytesToAgent"], line["bytesFromAgent"]) == (6, 0)
