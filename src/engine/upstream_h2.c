@@ -18,7 +18,7 @@
 //    at it (REFUSED_STREAM, or a GOAWAY below it: RFC 9113 section 8.7), or when a stream that had
 //    carried others before ends without a byte of an answer and the request may be repeated. Only
 //    requests without a body: of the others we have passed the beginning on.
-// 4. h2_stream lives until nghttp2 has closed its stream; its exchange may go earlier.
+// 4. h2_call lives until nghttp2 has closed its stream; its exchange may go earlier.
 #include "engine/upstream_h2.h"
 
 #include <inttypes.h>
@@ -137,7 +137,7 @@ static void free_session(struct upstream *upstream)
 {
     struct upstream_h2 *h2 = upstream->h2;
     for (struct list *node; (node = h2->streams.next) != &h2->streams;) {
-        upstream_h2_free_stream(container_of(node, struct h2_stream, node));
+        upstream_h2_free_stream(container_of(node, struct h2_call, node));
     }
     nghttp2_session_del(h2->session);
     buf_reset(&h2->out);
@@ -173,7 +173,7 @@ static void end_all(struct upstream *upstream, enum edge_error error)
         h2->refuses = true;
         upstream_pool_remove(upstream);
         list_for_each_safe (node, &h2->streams) {
-            upstream_h2_broken(container_of(node, struct h2_stream, node), false, error);
+            upstream_h2_broken(container_of(node, struct h2_call, node), false, error);
             if (upstream->state == UPSTREAM_DEAD) {
                 return;
             }
@@ -228,7 +228,7 @@ static void wake_fronts(struct upstream *upstream)
     struct upstream_h2 *h2 = upstream->h2;
     h2->some_low = false;
     list_for_each_safe (node, &h2->streams) {
-        struct h2_stream *stream = container_of(node, struct h2_stream, node);
+        struct h2_call *stream = container_of(node, struct h2_call, node);
         if (stream->front_waits && stream->body.len <= BODY_LOW && stream->exchange != NULL) {
             stream->front_waits = false;
             exchange_resume(stream->exchange);
@@ -280,13 +280,13 @@ void upstream_h2_flush_later(struct upstream *upstream)
 
 // ---- Requests
 
-static void forget_copy(struct h2_stream *stream)
+static void forget_copy(struct h2_call *stream)
 {
     upstream_request_free(stream->again);
     stream->again = NULL;
 }
 
-void upstream_h2_let_go(struct h2_stream *stream)
+void upstream_h2_let_go(struct h2_call *stream)
 {
     if (stream->exchange != NULL) {
         visitor_release(stream->exchange->visitor, stream->body.len);
@@ -297,7 +297,7 @@ void upstream_h2_let_go(struct h2_stream *stream)
     buf_reset(&stream->body);
 }
 
-void upstream_h2_reset(struct h2_stream *stream, uint32_t code)
+void upstream_h2_reset(struct h2_call *stream, uint32_t code)
 {
     // Fails without memory only; the service then learns it from the end of the connection.
     (void)nghttp2_submit_rst_stream(
@@ -305,7 +305,7 @@ void upstream_h2_reset(struct h2_stream *stream, uint32_t code)
     upstream_h2_flush_later(stream->upstream);
 }
 
-void upstream_h2_free_stream(struct h2_stream *stream)
+void upstream_h2_free_stream(struct h2_call *stream)
 {
     struct upstream *upstream = stream->upstream;
     struct upstream_h2 *h2 = upstream->h2;
@@ -323,7 +323,7 @@ void upstream_h2_free_stream(struct h2_stream *stream)
     }
 }
 
-void upstream_h2_arm(struct h2_stream *stream)
+void upstream_h2_arm(struct h2_call *stream)
 {
     struct upstream *upstream = stream->upstream;
     bool begun = stream->answered || stream->interim_count > 0;
@@ -331,7 +331,7 @@ void upstream_h2_arm(struct h2_stream *stream)
         begun ? UPSTREAM_BODY_IDLE_NS : upstream_first_byte_ns(upstream));
 }
 
-void upstream_h2_broken(struct h2_stream *stream, bool unprocessed, enum edge_error error)
+void upstream_h2_broken(struct h2_call *stream, bool unprocessed, enum edge_error error)
 {
     struct exchange *exchange = stream->exchange;
     struct upstream_request *again = stream->again;
@@ -351,7 +351,7 @@ void upstream_h2_broken(struct h2_stream *stream, bool unprocessed, enum edge_er
 
 static void on_late(struct timer *timer)
 {
-    struct h2_stream *stream = container_of(timer, struct h2_stream, timer);
+    struct h2_call *stream = container_of(timer, struct h2_call, timer);
     forget_copy(stream);
     upstream_h2_reset(stream, NGHTTP2_CANCEL);
     upstream_h2_broken(stream, false, EDGE_UPSTREAM_TIMEOUT);
@@ -404,7 +404,7 @@ static bool put_fields(
 static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *out, size_t size,
     uint32_t *flags, nghttp2_data_source *source, void *arg);
 
-static bool submit(struct h2_stream *stream, const struct request_head *head, char *block)
+static bool submit(struct h2_call *stream, const struct request_head *head, char *block)
 {
     nghttp2_nv pairs[EXCHANGE_FIELDS_MAX + 5];
     char length[24];
@@ -427,9 +427,9 @@ static bool submit(struct h2_stream *stream, const struct request_head *head, ch
     return stream->id > 0;
 }
 
-static struct h2_stream *new_stream(struct upstream *upstream, struct exchange *exchange)
+static struct h2_call *new_stream(struct upstream *upstream, struct exchange *exchange)
 {
-    struct h2_stream *stream = mem_zalloc(sizeof *stream);
+    struct h2_call *stream = mem_zalloc(sizeof *stream);
     if (stream == NULL) {
         return NULL;
     }
@@ -445,7 +445,7 @@ static struct h2_stream *new_stream(struct upstream *upstream, struct exchange *
 static void start(struct upstream *upstream, struct exchange *exchange,
     const struct request_head *onward, bool again)
 {
-    struct h2_stream *stream = new_stream(upstream, exchange);
+    struct h2_call *stream = new_stream(upstream, exchange);
     char *block = blocks_take(&upstream->shard->blocks);
     if (stream == NULL || block == NULL || !submit(stream, onward, block)) {
         blocks_give(&upstream->shard->blocks, block);
@@ -475,7 +475,7 @@ static void start(struct upstream *upstream, struct exchange *exchange,
 
 // ---- Bodies of requests
 
-static void submit_trailers(struct h2_stream *stream)
+static void submit_trailers(struct h2_call *stream)
 {
     nghttp2_nv pairs[HTTP1_TRAILERS_MAX];
     size_t count = 0;
@@ -489,7 +489,7 @@ static void submit_trailers(struct h2_stream *stream)
 static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *out, size_t size,
     uint32_t *flags, nghttp2_data_source *source, void *arg)
 {
-    struct h2_stream *stream = source->ptr;
+    struct h2_call *stream = source->ptr;
     (void)session;
     (void)id;
     (void)arg;
@@ -517,7 +517,7 @@ static ssize_t read_body(nghttp2_session *session, int32_t id, uint8_t *out, siz
     return (ssize_t)len;
 }
 
-static void wake_body(struct h2_stream *stream)
+static void wake_body(struct h2_call *stream)
 {
     if (stream->sleeps) {
         stream->sleeps = false;
@@ -526,7 +526,7 @@ static void wake_body(struct h2_stream *stream)
     upstream_h2_flush_later(stream->upstream);
 }
 
-static void fail_stream(struct h2_stream *stream)
+static void fail_stream(struct h2_call *stream)
 {
     forget_copy(stream);
     upstream_h2_reset(stream, NGHTTP2_CANCEL);
@@ -535,7 +535,7 @@ static void fail_stream(struct h2_stream *stream)
 
 static bool on_body(struct exchange *exchange, struct slice bytes)
 {
-    struct h2_stream *stream = exchange->back_state;
+    struct h2_call *stream = exchange->back_state;
     if (buf_append_slice(&stream->body, bytes) != WEIR_OK) {
         fail_stream(stream);
         return false;
@@ -548,7 +548,7 @@ static bool on_body(struct exchange *exchange, struct slice bytes)
 
 static void on_end(struct exchange *exchange, const struct http1_header *trailers, size_t count)
 {
-    struct h2_stream *stream = exchange->back_state;
+    struct h2_call *stream = exchange->back_state;
     if (count > 0) {
         stream->trailers = upstream_copy_fields(trailers, count);
         if (stream->trailers == NULL) {
@@ -566,7 +566,7 @@ static void on_end(struct exchange *exchange, const struct http1_header *trailer
 
 static void on_resume(struct exchange *exchange)
 {
-    struct h2_stream *stream = exchange->back_state;
+    struct h2_call *stream = exchange->back_state;
     upstream_h2_arm(stream);
     (void)nghttp2_session_consume_stream(
         stream->upstream->h2->session, stream->id, stream->held_len);
@@ -576,7 +576,7 @@ static void on_resume(struct exchange *exchange)
 
 static void on_cancel(struct exchange *exchange)
 {
-    struct h2_stream *stream = exchange->back_state;
+    struct h2_call *stream = exchange->back_state;
     upstream_h2_let_go(stream);
     upstream_h2_reset(stream, NGHTTP2_CANCEL);
 }
@@ -636,7 +636,7 @@ static void fail(struct upstream *upstream, enum edge_error error)
 {
     if (upstream->h2 != NULL) {
         list_for_each (node, &upstream->h2->streams) {
-            forget_copy(container_of(node, struct h2_stream, node));
+            forget_copy(container_of(node, struct h2_call, node));
         }
     }
     end_all(upstream, error);

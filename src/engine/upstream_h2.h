@@ -15,7 +15,7 @@
 struct upstream_h2 {
     nghttp2_session *session; // owned
     struct upstream *upstream;
-    struct list streams; // struct h2_stream
+    struct list streams; // struct h2_call
     size_t stream_count;
     struct buf out;   // frames, as far as the stream has not taken them
     struct buf block; // the header block that is being received
@@ -28,7 +28,7 @@ struct upstream_h2 {
 };
 
 // An exchange on an h2 upstream.
-struct h2_stream {
+struct h2_call {
     struct list node; // in upstream_h2.streams
     struct upstream *upstream;
     struct exchange *exchange;      // NULL when it has been let go of
@@ -53,14 +53,14 @@ struct h2_stream {
 // Frames have been submitted: they leave at the end of the turn.
 void upstream_h2_flush_later(struct upstream *upstream);
 // No call goes to the exchange any more, nor comes from it.
-void upstream_h2_let_go(struct h2_stream *stream);
+void upstream_h2_let_go(struct h2_call *stream);
 // Tells the service that nothing more will come or be taken.
-void upstream_h2_reset(struct h2_stream *stream, uint32_t code);
-void upstream_h2_arm(struct h2_stream *stream);
+void upstream_h2_reset(struct h2_call *stream, uint32_t code);
+void upstream_h2_arm(struct h2_call *stream);
 // The stream ended before its answer was complete. unprocessed: the service has not looked at it.
-void upstream_h2_broken(struct h2_stream *stream, bool unprocessed, enum edge_error error);
+void upstream_h2_broken(struct h2_call *stream, bool unprocessed, enum edge_error error);
 // nghttp2 has closed it.
-void upstream_h2_free_stream(struct h2_stream *stream);
+void upstream_h2_free_stream(struct h2_call *stream);
 
 // ---- upstream_h2_answer.c
 

@@ -38,7 +38,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     (void)flags;
     h2->block_list_size += name_len + value_len + 32;
     if (h2->block_list_size > H2_HEADER_LIST_MAX || ++h2->block_count > FIELDS_MAX) {
-        struct h2_stream *stream =
+        struct h2_call *stream =
             nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
         if (stream != NULL) {
             upstream_h2_broken(stream, false, EDGE_UPSTREAM_BAD);
@@ -93,14 +93,14 @@ static void unpack(const struct buf *packed, struct block *ret_block)
 
 // ---- Answers
 
-static void refuse(struct h2_stream *stream)
+static void refuse(struct h2_call *stream)
 {
     upstream_h2_reset(stream, NGHTTP2_PROTOCOL_ERROR);
     upstream_h2_broken(stream, false, EDGE_UPSTREAM_BAD);
 }
 
 // The answer is complete. What is left of the request is of no interest to anybody.
-static struct exchange *release(struct h2_stream *stream)
+static struct exchange *release(struct h2_call *stream)
 {
     struct exchange *exchange = stream->exchange;
     upstream_h2_let_go(stream);
@@ -117,7 +117,7 @@ static bool has_no_body(const struct exchange *exchange, unsigned status)
 }
 
 // The answer is complete with its head, the stream perhaps not yet: it gets some time to end.
-static struct exchange *release_early(struct h2_stream *stream)
+static struct exchange *release_early(struct h2_call *stream)
 {
     struct upstream *upstream = stream->upstream;
     struct exchange *exchange = release(stream);
@@ -125,7 +125,7 @@ static struct exchange *release_early(struct h2_stream *stream)
     return exchange;
 }
 
-static void take_head(struct h2_stream *stream, const struct block *block, bool ends)
+static void take_head(struct h2_call *stream, const struct block *block, bool ends)
 {
     struct http1_header fields[FIELDS_MAX];
     bool interim = block->status < 200;
@@ -149,7 +149,7 @@ static void take_head(struct h2_stream *stream, const struct block *block, bool 
         &head);
 }
 
-static void take_headers(struct h2_stream *stream, struct upstream_h2 *h2, bool ends)
+static void take_headers(struct h2_call *stream, struct upstream_h2 *h2, bool ends)
 {
     struct block block;
     unpack(&h2->block, &block);
@@ -168,7 +168,7 @@ static void take_headers(struct h2_stream *stream, struct upstream_h2 *h2, bool 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct upstream *upstream = arg;
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    struct h2_call *stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
     if (frame->hd.type == NGHTTP2_GOAWAY) {
         upstream->h2->refuses = true;
@@ -186,7 +186,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *bytes,
     size_t len, void *arg)
 {
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(session, id);
+    struct h2_call *stream = nghttp2_session_get_stream_user_data(session, id);
     (void)flags;
     (void)arg;
     (void)nghttp2_session_consume_connection(session, len);
@@ -205,7 +205,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 
 static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, void *arg)
 {
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(session, id);
+    struct h2_call *stream = nghttp2_session_get_stream_user_data(session, id);
     (void)arg;
     if (stream != NULL) {
         upstream_h2_broken(stream, code == NGHTTP2_REFUSED_STREAM,
@@ -222,7 +222,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 static int on_invalid_frame(
     nghttp2_session *session, const nghttp2_frame *frame, int error, void *arg)
 {
-    struct h2_stream *stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+    struct h2_call *stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     (void)error;
     (void)arg;
     if (stream != NULL) {
