@@ -121,15 +121,13 @@ const char *yml_kind_text(const struct yml_node *node);
 #define YML_PATH_SIZE 256
 void yml_path(const struct yml_node *node, char text[YML_PATH_SIZE]);
 // "file:line:column: path: message" to the errors or the warnings; "file: message" for a node that
-// is NULL. The place is that of the value,
-// or with _key_ that of the key (the value's, where there is no key).
+// is NULL. The place is that of the value, or with _key_ that of the key (the value's, where there
+// is no key).
 void yml_error(const struct yml_document *document, const struct yml_node *node,
     struct conf_problems *problems, const char *format, ...) WEIR_PRINTF(4, 5);
 void yml_key_error(const struct yml_document *document, const struct yml_node *node,
     struct conf_problems *problems, const char *format, ...) WEIR_PRINTF(4, 5);
 void yml_warning(const struct yml_document *document, const struct yml_node *node,
-    struct conf_problems *problems, const char *format, ...) WEIR_PRINTF(4, 5);
-void yml_key_warning(const struct yml_document *document, const struct yml_node *node,
     struct conf_problems *problems, const char *format, ...) WEIR_PRINTF(4, 5);
 
 #endif

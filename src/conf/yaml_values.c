@@ -349,14 +349,3 @@ void yml_warning(const struct yml_document *document, const struct yml_node *nod
     va_end(args);
     conf_warning(problems, "%s", line);
 }
-
-void yml_key_warning(const struct yml_document *document, const struct yml_node *node,
-    struct conf_problems *problems, const char *format, ...)
-{
-    char line[LINE_SIZE];
-    va_list args;
-    va_start(args, format);
-    write_line(line, sizeof line, document, node, place_of(node, true), format, args);
-    va_end(args);
-    conf_warning(problems, "%s", line);
-}

@@ -135,11 +135,6 @@ void controls_drain(struct engine_shard *shard)
     }
 }
 
-void controls_cut(struct engine_shard *shard)
-{
-    controls_drain(shard);
-}
-
 // ---- Sending
 
 // True when everything is written; false when there is more, or the channel has ended.

@@ -99,7 +99,6 @@ void control_resume(struct control *control);
 void controls_drain(struct engine_shard *shard); // close_notify, no CloseTunnelRsp (spec 2.4)
 // After a reload: ends those whose token is of another secret, spread over a second.
 void controls_withdraw(struct engine_shard *shard);
-void controls_cut(struct engine_shard *shard);
 
 // ---- control_frames.c
 

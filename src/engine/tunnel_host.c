@@ -206,8 +206,3 @@ enum weir_result tunnel_host_generate(
     snprintf(label, sizeof label, "r%08x", random);
     return compose(slice_str(label), host, ret_name);
 }
-
-bool tunnel_host_in_zone(struct slice name, struct slice host)
-{
-    return tunnel_host_label_valid(label_in(name, host));
-}

@@ -17,8 +17,6 @@ enum weir_result tunnel_host_assign(
 // "r", eight hexadecimal digits of random, and the zone.
 enum weir_result tunnel_host_generate(
     uint32_t random, struct slice host, char ret_name[TUNNEL_HOST_SIZE]) WEIR_MUST_CHECK;
-// Name is <one label>.t.<host>; both lower case.
-bool tunnel_host_in_zone(struct slice name, struct slice host);
 // Letters, digits and hyphens, 1 to 63, no hyphen at the ends; an xn-- label is valid Punycode
 // (RFC 3492) of something that is not ASCII.
 bool tunnel_host_label_valid(struct slice label);

@@ -23,11 +23,6 @@ uint32_t series_step_s(enum series_step step)
     return steps[step].seconds;
 }
 
-size_t series_step_max(enum series_step step)
-{
-    return steps[step].max;
-}
-
 // ---- Rings
 
 static void *ring_at(const struct series_ring *ring, size_t item_size, size_t index)

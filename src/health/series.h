@@ -13,9 +13,8 @@
 
 enum series_step { STEP_FIVE_MINUTES, STEP_HOUR };
 #define SERIES_STEP_COUNT 2
-// Seconds of a bucket, and how many are kept.
+// Seconds of a bucket.
 uint32_t series_step_s(enum series_step step);
-size_t series_step_max(enum series_step step);
 
 struct series_result {
     uint32_t wall_s;
