@@ -13,11 +13,11 @@
 
 #define MANUAL_BYTES_MAX (1024 * 1024)
 
-enum { OPTION_FILE, OPTION_FILE_SHORT, OPTION_COUNT };
+enum { OPTION_FILE, OPTION_COUNT };
 
 static const struct option_row options[] = {
-    [OPTION_FILE] = {"--config", "FILE", "of the engine (RSTREAM_ENGINE_CONFIG)"},
-    [OPTION_FILE_SHORT] = {"-c", "FILE", "the same"},
+    [OPTION_FILE] = {"--config", "FILE", "of the engine (RSTREAM_ENGINE_CONFIG)",
+        .alias = "-c", .flags = OPTION_PATH},
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
 
@@ -125,8 +125,7 @@ static int run(const struct command *command, int argc, char **argv)
     if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
         return exit_code;
     }
-    const char *file =
-        values[OPTION_FILE] != NULL ? values[OPTION_FILE] : values[OPTION_FILE_SHORT];
+    const char *file = values[OPTION_FILE];
     for (size_t i = 0; count == 2 && i < ACTION_COUNT; i++) {
         if (strcmp(argv[0], actions[i].verb) == 0 && strcmp(argv[1], actions[i].subject) == 0) {
             return actions[i].run(file);
@@ -148,4 +147,5 @@ const struct command command_config = {
              "print engine",
     .options = options,
     .run = run,
+    .words = "reference|check|print",
 };

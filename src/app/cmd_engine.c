@@ -9,18 +9,14 @@
 
 #define LOG_LINES_KEPT 1000
 
-enum {
-    OPTION_FILE, OPTION_FILE_SHORT, OPTION_WORKERS, OPTION_LISTEN, OPTION_VERSION,
-    OPTION_VERSION_SHORT, OPTION_COUNT
-};
+enum { OPTION_FILE, OPTION_WORKERS, OPTION_LISTEN, OPTION_VERSION, OPTION_COUNT };
 
 static const struct option_row options[] = {
-    [OPTION_FILE] = {"--config", "FILE", "the configuration (RSTREAM_ENGINE_CONFIG)"},
-    [OPTION_FILE_SHORT] = {"-c", "FILE", "the same"},
+    [OPTION_FILE] = {"--config", "FILE", "the configuration (RSTREAM_ENGINE_CONFIG)",
+        .alias = "-c", .flags = OPTION_PATH},
     [OPTION_WORKERS] = {"--workers", "N", "threads that carry connections (workers, WEIR_WORKERS)"},
     [OPTION_LISTEN] = {"--listen", "ADDR:PORT", "where to listen (tls.listen_addr); port 0: any"},
-    [OPTION_VERSION] = {"--version", NULL, "print the version"},
-    [OPTION_VERSION_SHORT] = {"-v", NULL, "the same"},
+    [OPTION_VERSION] = {"--version", NULL, "print the version", .alias = "-v"},
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
 
@@ -59,8 +55,7 @@ static int run_engine(const char *const *values)
     conf_problems_init(&problems);
     int exit_code = engine_part_init(engine,
         &(struct engine_part_options){
-            .source = engine_command_source(values[OPTION_FILE] != NULL ? values[OPTION_FILE]
-                                                                        : values[OPTION_FILE_SHORT]),
+            .source = engine_command_source(values[OPTION_FILE]),
             .listen = values[OPTION_LISTEN],
             .workers = values[OPTION_WORKERS],
         },
@@ -88,7 +83,7 @@ static int run(const struct command *command, int argc, char **argv)
     if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
         return exit_code;
     }
-    if (values[OPTION_VERSION] != NULL || values[OPTION_VERSION_SHORT] != NULL) {
+    if (values[OPTION_VERSION] != NULL) {
         puts(WEIR_VERSION);
         return EXIT_FINE;
     }

@@ -35,7 +35,6 @@ enum {
     OPTION_SERVER,
     OPTION_TOKEN,
     OPTION_TIMEOUT,
-    OPTION_JSON_OUTPUT,
     OPTION_JSON,
     OPTION_NO_COLOR,
     OPTION_EXIT_ZERO,
@@ -56,8 +55,7 @@ static const struct option_row options[] = {
     [OPTION_SERVER] = {"--server", "URL", "ask the monitor there (PORTOSER_URL)"},
     [OPTION_TOKEN] = {"--token", "TOKEN", "for the monitor (PORTOSER_TOKEN)"},
     [OPTION_TIMEOUT] = {"--timeout", "SECONDS", "the longest that a check may take"},
-    [OPTION_JSON_OUTPUT] = {"--json-output", NULL, "one JSON document"},
-    [OPTION_JSON] = {"--json", NULL, "the same"},
+    [OPTION_JSON] = {"--json-output", NULL, "one JSON document", .alias = "--json"},
     [OPTION_NO_COLOR] = {"--no-color", NULL, "no colours, also on a terminal (NO_COLOR)"},
     [OPTION_EXIT_ZERO] = {"--exit-zero", NULL, "exit 0 whatever the health is"},
     [OPTION_QUIET] = {"-q", NULL, "no output, only the exit code"},
@@ -355,7 +353,7 @@ static int read_ask(struct request *request, int count, char **words, bool names
     const char *const *values = request->values;
     struct health_ask *ask = &request->ask;
     *ask = (struct health_ask){
-        .json = values[OPTION_JSON_OUTPUT] != NULL || values[OPTION_JSON] != NULL,
+        .json = values[OPTION_JSON] != NULL,
         .quiet = values[OPTION_QUIET] != NULL,
         .verbose = values[OPTION_VERBOSE] != NULL,
         .exit_zero = values[OPTION_EXIT_ZERO] != NULL,
@@ -404,8 +402,7 @@ static int answer_registry(struct request *request, int count, char **words)
         fputs("weir health registry: allowed: validate, show, path\n", stderr);
         return EXIT_USAGE;
     }
-    request->ask.json =
-        request->values[OPTION_JSON_OUTPUT] != NULL || request->values[OPTION_JSON] != NULL;
+    request->ask.json = request->values[OPTION_JSON] != NULL;
     int exit_code = health_setup_open(
         &request->setup, request->values[OPTION_REGISTRY], problem, sizeof problem);
     request->setup.options.implicit_checks = request->values[OPTION_IMPLICIT] != NULL;
@@ -431,15 +428,6 @@ static int run(const struct command *command, int argc, char **argv)
 {
     const char *values[OPTION_COUNT] = {NULL};
     static struct request request;
-    static const struct {
-        const char *name;
-        const struct command *command;
-    } others[] = {{"serve", &command_health_serve}, {"event", &command_health_event}};
-    for (size_t i = 0; argc > 0 && i < sizeof others / sizeof others[0]; i++) {
-        if (strcmp(argv[0], others[i].name) == 0) {
-            return others[i].command->run(others[i].command, argc - 1, argv + 1);
-        }
-    }
     bool names_only = has_separator(argc, argv);
     int count;
     int exit_code;
@@ -453,6 +441,12 @@ static int run(const struct command *command, int argc, char **argv)
     return answer(&request, count, argv, names_only);
 }
 
+static const struct command *const children[] = {
+    &command_health_serve,
+    &command_health_event,
+    NULL,
+};
+
 const struct command command_health = {
     .name = "health",
     .summary = "Check the services of a registry.yml",
@@ -460,4 +454,6 @@ const struct command command_health = {
              " serve | event TYPE | registry validate|show|path",
     .options = options,
     .run = run,
+    .children = children,
+    .words = "check|check-all|status|cluster-status|registry",
 };

@@ -21,7 +21,7 @@ static int run_health(const char *word, int argc, char **argv)
     for (int i = 0; i < argc && count < WORDS_MAX; i++) {
         words[count++] = argv[i];
     }
-    return command_health.run(&command_health, count, words);
+    return command_dispatch(&command_health, count, words);
 }
 
 int cmd_portoser(int argc, char **argv)

@@ -6,13 +6,12 @@
 #include "app/relay_part.h"
 #include "base/mem.h"
 
-enum { OPTION_WORKERS, OPTION_LISTEN, OPTION_VERSION, OPTION_VERSION_SHORT, OPTION_COUNT };
+enum { OPTION_WORKERS, OPTION_LISTEN, OPTION_VERSION, OPTION_COUNT };
 
 static const struct option_row options[] = {
     [OPTION_WORKERS] = {"--workers", "N", "threads that carry connections (WEIR_WORKERS)"},
     [OPTION_LISTEN] = {"--listen", "ADDR:PORT", "where to listen (RELAY_LISTEN_HOST, _PORT)"},
-    [OPTION_VERSION] = {"--version", NULL, "print the version"},
-    [OPTION_VERSION_SHORT] = {"-v", NULL, "the same"},
+    [OPTION_VERSION] = {"--version", NULL, "print the version", .alias = "-v"},
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
 
@@ -52,13 +51,10 @@ static int run(const struct command *command, int argc, char **argv)
     const char *values[OPTION_COUNT] = {NULL};
     int count;
     int exit_code;
-    if (argc > 0 && strcmp(argv[0], "demo") == 0) {
-        return command_demo.run(&command_demo, argc - 1, argv + 1);
-    }
     if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
         return exit_code;
     }
-    if (values[OPTION_VERSION] != NULL || values[OPTION_VERSION_SHORT] != NULL) {
+    if (values[OPTION_VERSION] != NULL) {
         puts(WEIR_VERSION);
         return EXIT_FINE;
     }
@@ -69,6 +65,8 @@ static int run(const struct command *command, int argc, char **argv)
     return run_relay(values);
 }
 
+static const struct command *const children[] = {&command_demo, NULL};
+
 const struct command command_relay = {
     .name = "relay",
     .summary = "Run the relay. It is configured by environment variables: weir config reference "
@@ -76,4 +74,5 @@ const struct command command_relay = {
     .usage = "[demo]",
     .options = options,
     .run = run,
+    .children = children,
 };

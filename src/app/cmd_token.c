@@ -63,9 +63,6 @@ static int run(const struct command *command, int argc, char **argv)
     uint64_t generation = UINT64_MAX;
     int count;
     int exit_code;
-    if (argc > 0 && strcmp(argv[0], "engine") == 0) {
-        return command_token_engine.run(&command_token_engine, argc - 1, argv + 1);
-    }
     if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
         return exit_code;
     }
@@ -105,10 +102,14 @@ static int run(const struct command *command, int argc, char **argv)
     return exit_code;
 }
 
+static const struct command *const children[] = {&command_token_engine, NULL};
+
 const struct command command_token = {
     .name = "token",
     .summary = "Mint a token of the embedded platform (weir up), or of an engine",
     .usage = "relay|engine",
     .options = options,
     .run = run,
+    .children = children,
+    .words = "relay",
 };

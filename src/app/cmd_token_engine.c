@@ -12,13 +12,12 @@
 #define TOKEN_BYTES_MAX 8192 // spec section 7.1
 
 enum {
-    OPTION_FILE, OPTION_FILE_SHORT, OPTION_TTL, OPTION_SUBJECT, OPTION_PERMISSIONS,
-    OPTION_RESOURCE, OPTION_COUNT
+    OPTION_FILE, OPTION_TTL, OPTION_SUBJECT, OPTION_PERMISSIONS, OPTION_RESOURCE, OPTION_COUNT
 };
 
 static const struct option_row options[] = {
-    [OPTION_FILE] = {"--config", "FILE", "of the engine, for its secret (RSTREAM_ENGINE_CONFIG)"},
-    [OPTION_FILE_SHORT] = {"-c", "FILE", "the same"},
+    [OPTION_FILE] = {"--config", "FILE", "of the engine, for its secret (RSTREAM_ENGINE_CONFIG)",
+        .alias = "-c", .flags = OPTION_PATH},
     [OPTION_TTL] = {"--ttl", "TIME", "life of the token: 720h (the default), 30d, or never"},
     [OPTION_SUBJECT] = {"--subject", "NAME", "whose it is; names may be taken over by their owner"},
     [OPTION_PERMISSIONS] = {"--permissions", "LIST", "tunnels.resources.read-only, "
@@ -97,8 +96,7 @@ static int run(const struct command *command, int argc, char **argv)
         fputs(count > 0 ? "weir token: takes options only; see --help\n" : "", stderr);
         return EXIT_USAGE;
     }
-    const char *file =
-        values[OPTION_FILE] != NULL ? values[OPTION_FILE] : values[OPTION_FILE_SHORT];
+    const char *file = values[OPTION_FILE];
     request.subject = slice_str(values[OPTION_SUBJECT]);
     request.resources = slice_str(values[OPTION_RESOURCE]);
     if (values[OPTION_PERMISSIONS] != NULL) {

@@ -77,11 +77,11 @@ int engine_command_print(const char *file)
 
 // ---- rstream-engine-ce
 
-enum { OPTION_FILE, OPTION_FILE_SHORT, OPTION_COUNT };
+enum { OPTION_FILE, OPTION_COUNT };
 
 static const struct option_row check_options[] = {
-    [OPTION_FILE] = {"--config", "FILE", "to check (RSTREAM_ENGINE_CONFIG)"},
-    [OPTION_FILE_SHORT] = {"-c", "FILE", "the same"},
+    [OPTION_FILE] = {"--config", "FILE", "to check (RSTREAM_ENGINE_CONFIG)",
+        .alias = "-c", .flags = OPTION_PATH},
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
 
@@ -97,8 +97,7 @@ static int run_check(const struct command *command, int argc, char **argv)
         fprintf(stderr, ENGINE_CE_NAME ": \"%s\" is not understood\n", argv[0]);
         return EXIT_USAGE;
     }
-    return engine_command_check(
-        values[OPTION_FILE] != NULL ? values[OPTION_FILE] : values[OPTION_FILE_SHORT]);
+    return engine_command_check(values[OPTION_FILE]);
 }
 
 static const struct command command_check = {

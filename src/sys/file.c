@@ -188,6 +188,12 @@ bool sys_file_exists(const char *path)
     return access(path, F_OK) == 0;
 }
 
+unsigned sys_file_mode(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? st.st_mode & 07777 : 0;
+}
+
 bool sys_file_is_public(const char *path)
 {
     struct stat st;

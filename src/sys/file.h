@@ -30,6 +30,8 @@ bool sys_file_exists(const char *path);
 enum weir_result sys_absolute_path(const char *path, char *absolute, size_t size) WEIR_MUST_CHECK;
 // Both are there, and one and the same.
 bool sys_same_file(const char *path, const char *other);
+// Its permission bits (0644); 0 when it is not there.
+unsigned sys_file_mode(const char *path);
 // Every user of the machine may read it.
 bool sys_file_is_public(const char *path);
 // Something that changes whenever the file does (modification time, size, inode); 0 when it is not

@@ -529,7 +529,7 @@ def test_the_reference_programs_command_line(program, file):
         result = program(*args)
         assert result.returncode == 78 and "engine.log_level" in result.stderr
     text = program("--help").stdout
-    assert "--config FILE" in text and "-c FILE" in text
+    assert "-c, --config FILE" in text
 
 
 def test_tokens(program, file):
