@@ -165,8 +165,12 @@ void http_answer(struct http_conn *conn, const struct http_answer *answer)
     if (answer->content_type != NULL) {
         buf_printf(&conn->out, "Content-Type: %s\r\n", answer->content_type);
     }
-    buf_printf(&conn->out, "Content-Length: %zu\r\n%s%s\r\n", answer->body.len,
-        answer->headers == NULL ? "" : answer->headers, close ? "Connection: close\r\n" : "");
+    // 204 and 304 end with their heads, and say no length (RFC 9110 section 8.6).
+    if (answer->status != 204 && answer->status != 304) {
+        buf_printf(&conn->out, "Content-Length: %zu\r\n", answer->body.len);
+    }
+    buf_printf(&conn->out, "%s%s\r\n", answer->headers == NULL ? "" : answer->headers,
+        close ? "Connection: close\r\n" : "");
     if (!answer->head_only) {
         buf_append_slice(&conn->out, answer->body);
     }
@@ -175,10 +179,15 @@ void http_answer(struct http_conn *conn, const struct http_answer *answer)
 
 void http_wait(struct http_conn *conn, void (*gone)(void *arg), void *arg)
 {
+    http_wait_for(conn, conn->server->options->setup_timeout_ns, gone, arg);
+}
+
+void http_wait_for(struct http_conn *conn, uint64_t timeout_ns, void (*gone)(void *arg), void *arg)
+{
     weir_assert(conn->state == CONN_HANDLER);
     conn->gone = gone;
     conn->gone_arg = arg;
-    worker_arm_in(conn->stream.worker, &conn->timer, conn->server->options->setup_timeout_ns);
+    worker_arm_in(conn->stream.worker, &conn->timer, timeout_ns);
 }
 
 void http_refuse(struct http_conn *conn, struct slice raw)
@@ -214,7 +223,9 @@ static void answer_error(struct http_conn *conn, unsigned status, enum http_fail
     conn->state = CONN_HANDLER;
     conn->keep_alive = false;
     buf_reset(&conn->in);
-    http_answer(conn, &(struct http_answer){.status = status, .body = SLICE_EMPTY});
+    http_answer(conn, &(struct http_answer){.status = status,
+                          .headers = conn->server->options->error_headers,
+                          .body = SLICE_EMPTY});
 }
 
 // ---- Receiving
@@ -467,6 +478,26 @@ static void begin(struct http_conn *conn)
     }
 }
 
+// Ends one connection so that a newcomer fits, if there is one to end: who holds connections open
+// without using them cannot keep others out.
+static void make_room(struct http_server *server)
+{
+    struct http_conn *begun = NULL;
+    list_for_each (node, &server->conns) {
+        struct http_conn *conn = container_of(node, struct http_conn, node);
+        if (conn->state == CONN_HEAD && conn->in.len == 0) {
+            conn_end(conn, false);
+            return;
+        }
+        if (begun == NULL && conn->state != CONN_HANDLER) {
+            begun = conn;
+        }
+    }
+    if (begun != NULL) {
+        conn_end(begun, true);
+    }
+}
+
 static void on_accept(struct listener *listener, int fd, const struct sys_address *peer)
 {
     struct http_server *server = listener->owner;
@@ -485,6 +516,9 @@ static void on_accept(struct listener *listener, int fd, const struct sys_addres
     if (stream_open(&conn->stream, server->worker, fd, ssl, on_ready) != WEIR_OK) {
         mem_free(conn);
         return;
+    }
+    if (options->conn_max > 0 && server->conn_count >= options->conn_max) {
+        make_room(server);
     }
     conn->server = server;
     conn->peer = *peer;

@@ -65,6 +65,10 @@ struct http_options {
     uint64_t setup_timeout_ns;
     uint64_t idle_timeout_ns;
     size_t body_max;
+    const char *error_headers; // whole lines for the answers that no handler gives, or NULL
+    // So many connections at most, 0: any number. One more makes the oldest leave that has no
+    // request with a handler, those between requests first.
+    size_t conn_max;
     bool proxy_protocol;
     void *owner; // what the handlers find by http_owner
 };
@@ -95,6 +99,8 @@ void http_answer(struct http_conn *conn, const struct http_answer *answer);
 // Puts the answer off. When the connection goes away first, `gone` is called once with arg, and
 // http_answer must not be called.
 void http_wait(struct http_conn *conn, void (*gone)(void *arg), void *arg);
+// The same for a time of the caller's instead of setup_timeout_ns.
+void http_wait_for(struct http_conn *conn, uint64_t timeout_ns, void (*gone)(void *arg), void *arg);
 // Instead of an answer: raw bytes (NULL slice: none at all), then the end.
 void http_refuse(struct http_conn *conn, struct slice raw);
 // Instead of an answer: hands out the stream with what was read behind the request head (owned by

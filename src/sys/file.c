@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/file.h>
@@ -84,6 +85,36 @@ enum weir_result sys_file_read_plain(const char *path, size_t max, struct buf *o
 enum weir_result sys_file_read_shared(const char *path, size_t max, struct buf *out)
 {
     return read_file(path, READ_SHARED, max, out);
+}
+
+// Opens one part of a path below the directory at fd, which is closed.
+static int open_part(int fd, struct slice part, bool last)
+{
+    char name[NAME_MAX + 1];
+    bool usable = part.len > 0 && part.at[0] != '.' && slice_to_text(part, name, sizeof name);
+    int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | (last ? 0 : O_DIRECTORY);
+    int below = usable ? openat(fd, name, flags) : -1;
+    close(fd);
+    return below;
+}
+
+enum weir_result sys_file_read_below(
+    const char *directory, struct slice path, size_t max, struct buf *out)
+{
+    struct slice part;
+    if (sys_fault_now()) {
+        return WEIR_IO;
+    }
+    int fd = open(directory, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+    while (fd >= 0 && slice_split(&path, '/', &part)) {
+        fd = open_part(fd, part, path.at == NULL);
+    }
+    if (fd < 0) {
+        return WEIR_NOT_FOUND;
+    }
+    enum weir_result result = is_plain(fd) ? read_into(fd, max, out) : WEIR_NOT_FOUND;
+    close(fd);
+    return result;
 }
 
 static enum weir_result write_and_sync(const char *path, struct slice content)
@@ -181,6 +212,12 @@ enum weir_result sys_dir_private(const char *path)
     }
     bool ours = S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 077) == 0;
     return ours ? WEIR_OK : WEIR_PERMISSION;
+}
+
+bool sys_is_directory(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
 bool sys_file_exists(const char *path)

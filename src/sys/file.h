@@ -16,6 +16,11 @@ enum weir_result sys_file_read_plain(const char *path, size_t max, struct buf *o
 // WEIR_AGAIN: somebody holds it exclusively right now.
 enum weir_result sys_file_read_shared(
     const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
+// The same of a plain file below a directory: path is relative, and no link in it is followed, so
+// that nothing outside can be read. WEIR_NOT_FOUND also for a path with an empty part or one that
+// begins with a dot.
+enum weir_result sys_file_read_below(
+    const char *directory, struct slice path, size_t max, struct buf *out) WEIR_MUST_CHECK;
 // Replaces the file as a whole (temporary file, fsync, rename); mode 0600.
 enum weir_result sys_file_write_private(const char *path, struct slice content) WEIR_MUST_CHECK;
 // Makes the file as a whole, or leaves the one that is there and gives WEIR_IN_USE; mode 0600.
@@ -26,6 +31,7 @@ enum weir_result sys_dir_make(const char *path) WEIR_MUST_CHECK;
 // closed to others. WEIR_PERMISSION: it is somebody else's, open to others, or a link.
 enum weir_result sys_dir_private(const char *path) WEIR_MUST_CHECK;
 bool sys_file_exists(const char *path);
+bool sys_is_directory(const char *path);
 // path as seen from the root; links in it stay. WEIR_TOO_LARGE: it does not fit.
 enum weir_result sys_absolute_path(const char *path, char *absolute, size_t size) WEIR_MUST_CHECK;
 // Both are there, and one and the same.
