@@ -93,28 +93,6 @@ static void write_status(const struct view_service *row, struct buf *out)
     }
 }
 
-// The table of `portoser status`.
-static void write_status_all(const struct view *view, struct buf *out)
-{
-    buf_printf(
-        out, "%-25s %-10s %-15s %-10s %s\n", "SERVICE", "TYPE", "MACHINE", "STATUS", "HEALTH");
-    for (size_t i = 0; i < view->service_count; i++) {
-        const struct view_service *row = &view->services[i];
-        bool unknown = row->status == HEALTH_UNKNOWN;
-        char name[SHOWN_SIZE];
-        char type[SHOWN_SIZE];
-        char place[SHOWN_SIZE];
-        buf_printf(out, "%-25s %-10s %-15s %-10s %s\n", shown(row->service, name),
-            shown(row->target->service->deployment_type, type), shown(row->machine, place),
-            is_up(row) ? "running"
-            : unknown  ? "unknown"
-                       : "stopped",
-            unknown      ? "N/A"
-            : is_up(row) ? "✓"
-                         : "✗");
-    }
-}
-
 // ---- portoser cluster status
 
 static const char *cluster_word(const struct view_service *row)
@@ -196,7 +174,7 @@ void health_write_text(const struct health_ask *ask, const struct view *view, st
         write_status(first, out);
         break;
     case FORM_STATUS_ALL:
-        write_status_all(view, out);
+        view_write_status_table(view, out);
         break;
     case FORM_CLUSTER:
         write_cluster(ask, view, out);

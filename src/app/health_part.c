@@ -12,6 +12,8 @@
 
 #define DESCRIPTORS (512 + 32 + 256 + 1024) // sockets, ssh, programs, requests
 #define DAY_S 86400
+#define DEVELOPMENT_ORIGINS                                                                        \
+    "http://localhost:8989,http://localhost:5173,http://127.0.0.1:8989,http://127.0.0.1:5173"
 #define PROBLEM_SIZE (REGISTRY_PATH_SIZE + 256)
 
 static struct health_part *health_part_of(struct part *part)
@@ -71,6 +73,24 @@ static bool find_access(struct health_part *part, const struct health_part_optio
         fputs("weir health: listening beyond this machine wants --tokens FILE, so that not "
               "everybody may start checks and maintenance\n",
             stderr);
+        return false;
+    }
+    return true;
+}
+
+// Whose pages may ask, and where our own are. The default of the list is that of dashboards under
+// development.
+static bool find_pages(struct health_part *part, const struct health_part_options *options)
+{
+    const char *environment = variable(part, "ENVIRONMENT");
+    const char *origins = variable(part, "CORS_ALLOWED_ORIGINS");
+    struct health_options *into = &part->options;
+    into->production = environment == NULL || strcmp(environment, "production") == 0;
+    into->cors_origins = origins != NULL || into->production ? origins : DEVELOPMENT_ORIGINS;
+    into->allowed_hosts = options->allowed_hosts;
+    into->ui_dir = options->ui_dir;
+    if (options->ui_dir != NULL && !sys_is_directory(options->ui_dir)) {
+        fprintf(stderr, "weir health: --ui-dir \"%s\" is no directory\n", options->ui_dir);
         return false;
     }
     return true;
@@ -248,7 +268,8 @@ int health_part_init(struct health_part *part, const struct health_part_options 
     part->options.ssh_dir = health_setup_ssh_dir(&part->setup);
     part->options.compat_rollup = options->compat_rollup;
     if (!find_listen(part, options->listen) || !find_access(part, options) ||
-        !find_intervals(part, options) || !find_store(part, options) || !find_redis(part)) {
+        !find_pages(part, options) || !find_intervals(part, options) ||
+        !find_store(part, options) || !find_redis(part)) {
         return EXIT_USAGE;
     }
     return EXIT_FINE;

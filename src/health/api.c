@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Finds the route, asks for the token, and gives every answer its headers and every refusal its
-// envelope. What the routes say is in api_health.c, api_lists.c and api_control.c.
+// Finds the route, and gives every answer its headers and every refusal its envelope. Who may ask
+// is in api_access.c, what the routes say in the other files api_*.c.
 #include "health/api.h"
 
 #include <stdio.h>
@@ -10,8 +10,8 @@
 #include "health/api_internal.h"
 #include "sys/clock.h"
 
-#define TOKEN_SIZE 4096
-#define HEADERS_SIZE 1024
+#define HEADERS_MAX 4096
+#define ALLOW_SIZE 96
 
 #define SECURITY_HEADERS                                                                           \
     "X-Content-Type-Options: nosniff\r\n"                                                          \
@@ -19,10 +19,9 @@
     "X-XSS-Protection: 1; mode=block\r\n"                                                          \
     "Content-Security-Policy: default-src 'self'; connect-src 'self' ws: wss:\r\n"                 \
     "Referrer-Policy: strict-origin-when-cross-origin\r\n"                                         \
-    "Permissions-Policy: camera=(), geolocation=(), microphone=(), payment=(), usb=()\r\n"         \
-    "Vary: Accept\r\n"
-
-enum access { ACCESS_OPEN, ACCESS_READ, ACCESS_OPERATE, ACCESS_ADMINISTER };
+    "Permissions-Policy: accelerometer=(), camera=(), geolocation=(), gyroscope=(), "              \
+    "magnetometer=(), microphone=(), payment=(), usb=()\r\n"                                       \
+    "Vary: Accept, Origin\r\n"
 
 struct api_row {
     const char *method;
@@ -39,49 +38,80 @@ static const struct api_row rows[] = {
 
 const struct http_route api_no_routes[] = {{NULL, NULL, NULL}};
 
+const char *api_row_method(size_t row)
+{
+    return row < API_ROW_COUNT ? rows[row].method : "other";
+}
+
+const char *api_row_path(size_t row)
+{
+    return row < API_ROW_COUNT ? rows[row].path : "other";
+}
+
+const char api_error_headers[] = SECURITY_HEADERS;
+
 // ---- Answers
+
+void api_reply(
+    struct http_conn *conn, const struct api_ticket *ticket, const struct http_answer *answer)
+{
+    struct health *health = http_owner(conn);
+    struct buf lines = BUF_INIT(HEADERS_MAX);
+    struct http_answer whole = *answer;
+    uint64_t now_ns = sys_now_ns();
+    buf_append_str(&lines, SECURITY_HEADERS);
+    if (health->options.production && ticket->secure) {
+        buf_append_str(&lines, "Strict-Transport-Security: max-age=31536000\r\n");
+    }
+    api_write_cors(ticket, &lines);
+    buf_append_str(&lines, answer->headers == NULL ? "" : answer->headers);
+    const char *text = buf_text(&lines);
+    whole.headers = text == NULL || lines.failed ? SECURITY_HEADERS : text;
+    whole.head_only = ticket->head;
+    api_stats_add(&health->stats, ticket->row, ticket->head, answer->status,
+        now_ns - ticket->begun_ns, now_ns);
+    http_answer(conn, &whole);
+    buf_reset(&lines);
+}
+
+static void answer_document(struct http_conn *conn, const struct api_ticket *ticket,
+    unsigned status, const char *headers, struct buf *document)
+{
+    api_reply(conn, ticket,
+        &(struct http_answer){
+            .status = document->failed ? 500 : status,
+            .content_type = "application/json",
+            .headers = headers,
+            .body = document->failed ? SLICE("{\"error\":{\"message\":\"Internal server error\","
+                                             "\"status\":500}}")
+                                     : buf_slice(document),
+        });
+    buf_reset(document);
+}
+
+void api_answer_later(
+    struct http_conn *conn, const struct api_ticket *ticket, unsigned status, struct buf *document)
+{
+    answer_document(conn, ticket, status, NULL, document);
+}
 
 void api_answer_text(
     struct api_request *request, const char *content_type, const char *headers, struct slice body)
 {
-    char lines[HEADERS_SIZE];
-    snprintf(lines, sizeof lines, SECURITY_HEADERS "%s", headers == NULL ? "" : headers);
-    http_answer(request->http->conn, &(struct http_answer){
-                                         .status = 200,
-                                         .content_type = content_type,
-                                         .headers = lines,
-                                         .body = body,
-                                         .head_only = request->head,
-                                     });
-}
-
-static void answer_status(
-    struct api_request *request, unsigned status, const char *headers, struct buf *document)
-{
-    char lines[HEADERS_SIZE];
-    snprintf(lines, sizeof lines, SECURITY_HEADERS "%s", headers);
-    http_answer(request->http->conn,
+    api_reply(request->http->conn, &request->ticket,
         &(struct http_answer){
-            .status = document->failed ? 500 : status,
-            .content_type = "application/json",
-            .headers = lines,
-            .body = document->failed ? SLICE("{\"error\":{\"message\":\"Internal server error\","
-                                             "\"status\":500}}")
-                                     : buf_slice(document),
-            .head_only = request->head,
-        });
-    buf_reset(document);
+            .status = 200, .content_type = content_type, .headers = headers, .body = body});
 }
 
 void api_answer_json_with(
     struct api_request *request, unsigned status, const char *headers, struct buf *document)
 {
-    answer_status(request, status, headers, document);
+    answer_document(request->http->conn, &request->ticket, status, headers, document);
 }
 
 void api_answer_json(struct api_request *request, unsigned status, struct buf *document)
 {
-    answer_status(request, status, "", document);
+    answer_document(request->http->conn, &request->ticket, status, NULL, document);
 }
 
 static void write_error(
@@ -112,12 +142,15 @@ static void answer_error(
     jsonw_object_begin(&writer, NULL);
     write_error(request, &writer, status, message);
     jsonw_object_end(&writer);
-    answer_status(request, status, headers, &document);
+    api_answer_json_with(request, status, headers, &document);
 }
 
 void api_answer_error(struct api_request *request, unsigned status, const char *message)
 {
-    answer_error(request, status, message, "");
+    answer_error(request, status, message,
+        status == 401   ? "WWW-Authenticate: Bearer\r\n"
+        : status == 429 ? "Retry-After: 1\r\n"
+                        : NULL);
 }
 
 void api_answer_parameter(struct api_request *request, const char *name, const char *message)
@@ -143,7 +176,7 @@ void api_answer_parameter(struct api_request *request, const char *name, const c
     jsonw_text(&writer, field, message);
     jsonw_object_end(&writer);
     jsonw_object_end(&writer);
-    answer_status(request, 422, "", &document);
+    api_answer_json(request, 422, &document);
 }
 
 // ---- Parameters
@@ -199,111 +232,7 @@ bool api_flag(struct api_request *request, const char *name, bool fallback, bool
     return false;
 }
 
-// ---- Who asks
-
-enum role api_role(struct api_request *request)
-{
-    static const char *const names[] = {"token", "access_token"};
-    const struct http1_header *header = http1_find(request->http->head, SLICE("authorization"));
-    struct slice offered = sockets_offered_token(request->http->head);
-    if (request->health->options.tokens_path == NULL) {
-        return ROLE_ADMIN;
-    }
-    if (header != NULL && slice_starts_with_nocase(header->value, SLICE("bearer "))) {
-        return token_list_role(
-            &request->health->tokens, slice_trim(slice_skip(header->value, strlen("bearer "))));
-    }
-    if (offered.len > 0) {
-        return token_list_role(&request->health->tokens, offered);
-    }
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char token[TOKEN_SIZE];
-        api_text(request, names[i], token, sizeof token);
-        if (token[0] != '\0') {
-            return token_list_role(&request->health->tokens, slice_str(token));
-        }
-    }
-    return ROLE_NOBODY;
-}
-
-// False after a refusal.
-static bool may(struct api_request *request, enum access access)
-{
-    const struct health_options *options = &request->health->options;
-    static const enum role needed[] = {
-        [ACCESS_OPEN] = ROLE_NOBODY,
-        [ACCESS_READ] = ROLE_VIEWER,
-        [ACCESS_OPERATE] = ROLE_OPERATOR,
-        [ACCESS_ADMINISTER] = ROLE_ADMIN,
-    };
-    // Without tokens, a page of anybody's would only have to be open in a browser of this machine.
-    if (options->tokens_path == NULL && access >= ACCESS_OPERATE &&
-        !sockets_same_origin(request->http->head)) {
-        api_answer_error(request, 403, "Pages of other origins may change nothing");
-        return false;
-    }
-    if (options->tokens_path == NULL || access == ACCESS_OPEN ||
-        (access == ACCESS_READ && options->public_read)) {
-        return true;
-    }
-    enum role role = api_role(request);
-    if (role == ROLE_NOBODY) {
-        answer_error(request, 401, "Missing authentication token", "WWW-Authenticate: Bearer\r\n");
-    } else if (role < needed[access]) {
-        api_answer_error(request, 403, "Insufficient role");
-    }
-    return role >= needed[access] && role != ROLE_NOBODY;
-}
-
 // ---- Routes
-
-static int hex_value(char digit)
-{
-    return digit >= '0' && digit <= '9'   ? digit - '0'
-           : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
-           : digit >= 'A' && digit <= 'F' ? digit - 'A' + 10
-                                          : -1;
-}
-
-static bool decode_part(struct slice part, char text[API_PART_SIZE])
-{
-    size_t len = 0;
-    for (size_t i = 0; i < part.len; i++) {
-        char byte = part.at[i];
-        bool escape = byte == '%' && i + 2 < part.len;
-        if (escape && hex_value(part.at[i + 1]) >= 0 && hex_value(part.at[i + 2]) >= 0) {
-            byte = (char)(hex_value(part.at[i + 1]) * 16 + hex_value(part.at[i + 2]));
-            i += 2;
-        }
-        if (len + 1 >= API_PART_SIZE || byte == '\0') {
-            return false;
-        }
-        text[len++] = byte;
-    }
-    text[len] = '\0';
-    return len > 0;
-}
-
-static bool matches(const char *pattern, struct slice path, struct api_request *request)
-{
-    struct slice wanted = slice_str(pattern);
-    struct slice wanted_part;
-    struct slice part;
-    size_t count = 0;
-    while (slice_split(&wanted, '/', &wanted_part)) {
-        if (!slice_split(&path, '/', &part)) {
-            return false;
-        }
-        if (slice_eq(wanted_part, SLICE("{}"))) {
-            if (!decode_part(part, request->parts[count++])) {
-                return false;
-            }
-        } else if (!slice_eq(part, wanted_part)) {
-            return false;
-        }
-    }
-    return path.at == NULL;
-}
 
 static struct slice without_trailing_slash(struct slice path)
 {
@@ -313,33 +242,95 @@ static struct slice without_trailing_slash(struct slice path)
     return path;
 }
 
+static bool serves(const struct api_row *row, struct slice method)
+{
+    return slice_eq(method, slice_str(row->method)) ||
+           (slice_eq(method, SLICE("HEAD")) && strcmp(row->method, "GET") == 0);
+}
+
+// The methods of a path, for the header Allow; "" for a path that there is not.
+static void list_methods(struct slice path, struct api_request *request, char allow[ALLOW_SIZE])
+{
+    size_t len = 0;
+    allow[0] = '\0';
+    for (size_t i = 0; i < API_ROW_COUNT; i++) {
+        const char *method = rows[i].method;
+        if (strstr(allow, method) == NULL && path_matches(rows[i].path, path, &request->path)) {
+            len += (size_t)snprintf(allow + len, ALLOW_SIZE - len, "%s%s%s", len > 0 ? ", " : "",
+                method, strcmp(method, "GET") == 0 ? ", HEAD" : "");
+        }
+    }
+    if (len > 0) {
+        snprintf(allow + len, ALLOW_SIZE - len, ", OPTIONS");
+    }
+}
+
+// What a page may send, asked by the browser before it sends it (the CORS protocol of Fetch).
+static void answer_options(struct api_request *request, const char *allow)
+{
+    char headers[512];
+    bool asks = http1_find(request->http->head, SLICE("access-control-request-method")) != NULL;
+    if (asks && request->ticket.origin[0] == '\0') {
+        api_answer_error(request, 403,
+            "This origin is not in CORS_ALLOWED_ORIGINS, so its pages may not ask here");
+        return;
+    }
+    snprintf(headers, sizeof headers, "Allow: %s\r\n%s%s%s", allow,
+        asks ? "Access-Control-Allow-Methods: " : "", asks ? allow : "",
+        asks ? "\r\nAccess-Control-Allow-Headers: Authorization, Content-Type, If-None-Match\r\n"
+               "Access-Control-Max-Age: 600\r\n"
+             : "");
+    api_reply(request->http->conn, &request->ticket,
+        &(struct http_answer){.status = 204, .headers = headers, .body = SLICE_EMPTY});
+}
+
+// No route has this path and this method.
+static void answer_none(struct api_request *request, struct slice path)
+{
+    char allow[ALLOW_SIZE];
+    char text[300];
+    list_methods(path, request, allow);
+    if (allow[0] == '\0') {
+        if (!api_answer_file(request)) {
+            snprintf(text, sizeof text, "Endpoint %.*s not found",
+                path.len > 200 ? 200 : (int)path.len, path.at);
+            api_answer_error(request, 404, text);
+        }
+    } else if (slice_eq(request->http->head->method, SLICE("OPTIONS"))) {
+        answer_options(request, allow);
+    } else {
+        snprintf(text, sizeof text, "Allow: %s\r\n", allow);
+        answer_error(request, 405, "Method Not Allowed", text);
+    }
+}
+
+void api_begin(struct api_request *request, struct http_request *http)
+{
+    *request = (struct api_request){.http = http, .health = http_owner(http->conn)};
+    request->ticket.row = API_ROW_COUNT;
+    request->ticket.begun_ns = sys_now_ns();
+    api_read_ticket(request);
+}
+
 void api_handle(struct http_request *http)
 {
-    struct api_request request = {.http = http, .health = http_owner(http->conn)};
-    struct slice method = http->head->method;
+    struct api_request request;
     struct slice path = without_trailing_slash(http->path);
-    bool known = false;
-    request.head = slice_eq(method, SLICE("HEAD"));
-    request.health->requests++;
-    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        if (!matches(rows[i].path, path, &request)) {
-            continue;
-        }
-        known = true;
-        if (slice_eq(method, slice_str(rows[i].method)) ||
-            (request.head && strcmp(rows[i].method, "GET") == 0)) {
-            if (may(&request, rows[i].access)) {
+    api_begin(&request, http);
+    if (!api_host_fits(request.health, http->head)) {
+        api_answer_error(
+            &request, 421, "This name is none of the monitor's; --allow-host NAME makes it one");
+        return;
+    }
+    for (size_t i = 0; i < API_ROW_COUNT; i++) {
+        if (serves(&rows[i], http->head->method) &&
+            path_matches(rows[i].path, path, &request.path)) {
+            request.ticket.row = i;
+            if (api_may(&request, rows[i].access)) {
                 rows[i].handle(&request);
             }
             return;
         }
     }
-    if (known) {
-        api_answer_error(&request, 405, "Method Not Allowed");
-        return;
-    }
-    char message[300];
-    snprintf(message, sizeof message, "Endpoint %.*s not found",
-        path.len > 200 ? 200 : (int)path.len, path.at);
-    api_answer_error(&request, 404, message);
+    answer_none(&request, path);
 }

@@ -25,7 +25,7 @@ static void answer_flag(
 void api_check_now(struct api_request *request)
 {
     struct target *target =
-        monitor_find(&request->health->monitor, slice_str(request->parts[0]), SLICE_EMPTY);
+        monitor_find(&request->health->monitor, slice_str(request->path.text[0]), SLICE_EMPTY);
     if (target == NULL) {
         api_answer_error(request, 404, "Service not found");
         return;
@@ -85,7 +85,7 @@ static void set_all(struct api_request *request, bool on, const struct maintenan
 {
     struct health *health = request->health;
     struct monitor *monitor = &health->monitor;
-    struct slice name = slice_str(request->parts[0]);
+    struct slice name = slice_str(request->path.text[0]);
     struct target *target = monitor_find(monitor, name, SLICE_EMPTY);
     bool found = target != NULL && set_one(health, target, on, asked);
     for (size_t i = 0; target == NULL && i < monitor->target_count; i++) {

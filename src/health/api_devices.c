@@ -54,7 +54,8 @@ void api_devices(struct api_request *request)
 // NULL after a 404.
 static struct device *find(struct api_request *request)
 {
-    struct device *device = devices_find(&request->health->devices, slice_str(request->parts[0]));
+    struct device *device =
+        devices_find(&request->health->devices, slice_str(request->path.text[0]));
     if (device == NULL) {
         api_answer_error(request, 404, "Device not found");
     }

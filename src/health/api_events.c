@@ -97,7 +97,7 @@ static bool send_on(struct health *health, json_t *event, uint64_t wall_ms)
     if (text == NULL) {
         return false;
     }
-    sockets_tell_raw(&health->sockets, slice_str(text));
+    sockets_tell_deployment(&health->sockets, member(event, "deployment_id"), slice_str(text));
     free(text); // jansson's
     return true;
 }

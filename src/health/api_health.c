@@ -274,7 +274,8 @@ static void answer_page(struct api_request *request, unsigned status)
     char headers[64];
     snprintf(headers, sizeof headers, "ETag: %s\r\nCache-Control: no-cache\r\n", page->etag);
     if (status == 200 && known != NULL && is_known(known->value, slice_str(page->etag))) {
-        http_answer(request->http->conn, &(struct http_answer){.status = 304, .headers = headers});
+        api_reply(request->http->conn, &request->ticket,
+            &(struct http_answer){.status = 304, .headers = headers, .body = SLICE_EMPTY});
         return;
     }
     if (status == 200) {

@@ -63,8 +63,8 @@ void api_write_results(const struct health *health, const struct target *target,
 void api_diagnostics_history(struct api_request *request)
 {
     struct health *health = request->health;
-    const struct target *target =
-        monitor_find(&health->monitor, slice_str(request->parts[0]), slice_str(request->parts[1]));
+    const struct target *target = monitor_find(
+        &health->monitor, slice_str(request->path.text[0]), slice_str(request->path.text[1]));
     const struct series *series = target == NULL ? NULL : history_series(&health->history, target);
     struct buf document = BUF_INIT(API_DOCUMENT_MAX);
     struct json_writer writer;
@@ -184,7 +184,7 @@ void api_history(struct api_request *request)
         return;
     }
     const struct target *target =
-        monitor_find(&health->monitor, slice_str(request->parts[0]), slice_str(machine));
+        monitor_find(&health->monitor, slice_str(request->path.text[0]), slice_str(machine));
     if (target == NULL) {
         api_answer_error(request, 404, "Service not found");
         return;

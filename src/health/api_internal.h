@@ -3,27 +3,53 @@
 #ifndef WEIR_HEALTH_API_INTERNAL_H
 #define WEIR_HEALTH_API_INTERNAL_H
 
+#include "health/api_stats.h"
 #include "health/health.h"
+#include "health/path_match.h"
 #include "health/view.h"
 #include "proto/json_write.h"
 
-#define API_PARTS_MAX 2
-#define API_PART_SIZE 512
+#define API_PART_SIZE PATH_PART_SIZE
+#define API_ORIGIN_SIZE 280 // a host name of 253 characters, a scheme and a port
 #define API_DOCUMENT_MAX (32 * 1024 * 1024)
+
+// What of a request is still needed when it is answered later.
+struct api_ticket {
+    size_t row; // of api_routes.def; API_ROW_COUNT: of none
+    uint64_t begun_ns;
+    bool head;                    // HEAD
+    bool secure;                  // it came over TLS to the proxy in front
+    char origin[API_ORIGIN_SIZE]; // of another page that may read the answer; "": of none
+};
 
 struct api_request {
     struct http_request *http;
     struct health *health;
-    char parts[API_PARTS_MAX][API_PART_SIZE]; // what stood for {} in the path, decoded
-    bool head;                                // HEAD
+    struct path_parts path;
+    struct api_ticket ticket;
 };
 
 typedef void api_handler_fn(struct api_request *request);
 #define API_ROUTE(method, path, access, handler) api_handler_fn handler;
 #include "health/api_routes.def"
 #undef API_ROUTE
+// The JSON of /health; api_health chooses between it and the page.
+api_handler_fn api_liveness;
 
 // ---- Answers: exactly one for a request.
+
+// Fills in what is known before a route is.
+void api_begin(struct api_request *request, struct http_request *http);
+// The names of a route in the metrics; "other" for API_ROW_COUNT.
+const char *api_row_method(size_t row);
+const char *api_row_path(size_t row);
+
+// Every answer goes through here: it gets the headers that all have, and is counted.
+void api_reply(
+    struct http_conn *conn, const struct api_ticket *ticket, const struct http_answer *answer);
+// A document for a request that was put off by http_wait_for; takes its storage.
+void api_answer_later(
+    struct http_conn *conn, const struct api_ticket *ticket, unsigned status, struct buf *document);
 
 // Takes the document's storage.
 void api_answer_json(struct api_request *request, unsigned status, struct buf *document);
@@ -34,14 +60,33 @@ void api_answer_error(struct api_request *request, unsigned status, const char *
 // 422, for a parameter.
 void api_answer_parameter(struct api_request *request, const char *name, const char *message);
 
+// A file of --ui-dir (api_files.c); false: there is none at this path, and nothing was answered.
+bool api_answer_file(struct api_request *request);
+
 // The same with headers of the route's own, whole lines.
 void api_answer_json_with(
     struct api_request *request, unsigned status, const char *headers, struct buf *document);
 
-// ---- Questions
+// ---- Who asks (api_access.c)
 
-// Who asks, by the token; everybody is an administrator where there are no tokens.
+// Who may: everybody, everybody where `public_read` says so and else a viewer, a viewer, an
+// operator, an administrator. Where there are no tokens, everybody may.
+enum access { ACCESS_OPEN, ACCESS_PUBLIC, ACCESS_READ, ACCESS_OPERATE, ACCESS_ADMINISTER };
+
+// By the token; everybody is an administrator where there are no tokens.
 enum role api_role(struct api_request *request);
+// False after a refusal.
+bool api_may(struct api_request *request, enum access access);
+// The name that the client knows this monitor by is one of ours (DNS rebinding).
+bool api_host_fits(const struct health *health, const struct http1_head *head);
+// The page that asks is one of ours or of those that are named, or there is none.
+bool api_origin_fits(const struct health *health, const struct http1_head *head);
+// Fills in what the request's headers say.
+void api_read_ticket(struct api_request *request);
+// Lines for the answer: who else may read it.
+void api_write_cors(const struct api_ticket *ticket, struct buf *lines);
+
+// ---- Questions
 
 // A parameter as a whole number; fallback when it is not there. False after a 422.
 bool api_number(
@@ -58,5 +103,9 @@ void api_write_problems(
 // The newest results of a service, at most max.
 void api_write_results(const struct health *health, const struct target *target,
     struct json_writer *writer, const char *key, size_t max);
+
+// A view of what the filter lets through, with resources and history. False after a 500.
+bool api_open_view(
+    struct api_request *request, const struct view_filter *filter, struct view *view);
 
 #endif

@@ -76,9 +76,7 @@ void api_problems(struct api_request *request)
 
 // ---- Services
 
-// A view of what the filter lets through, and a document to write it into. False after a 500.
-static bool open_view(
-    struct api_request *request, const struct view_filter *filter, struct view *view)
+bool api_open_view(struct api_request *request, const struct view_filter *filter, struct view *view)
 {
     if (view_of_monitor(view, &request->health->monitor, filter) == WEIR_OK) {
         devices_fill_view(&request->health->devices, view);
@@ -96,7 +94,7 @@ void api_all_services(struct api_request *request)
     struct buf document = BUF_INIT(API_DOCUMENT_MAX);
     struct json_writer writer;
     struct view view;
-    if (!open_view(request, &all, &view)) {
+    if (!api_open_view(request, &all, &view)) {
         return;
     }
     json_writer_init(&writer, &document);
@@ -108,15 +106,15 @@ void api_all_services(struct api_request *request)
 // Opens the view of one service; false after a refusal.
 static bool open_service(struct api_request *request, struct slice machine, struct view *view)
 {
-    struct view_filter filter = {.service = slice_str(request->parts[0]), .machine = machine};
-    if (!open_view(request, &filter, view)) {
+    struct view_filter filter = {.service = slice_str(request->path.text[0]), .machine = machine};
+    if (!api_open_view(request, &filter, view)) {
         return false;
     }
     if (view->service_count > 0) {
         return true;
     }
     char message[API_PART_SIZE + 32];
-    snprintf(message, sizeof message, "Service '%s' not found", request->parts[0]);
+    snprintf(message, sizeof message, "Service '%s' not found", request->path.text[0]);
     view_fini(view);
     api_answer_error(request, 404, message);
     return false;
@@ -156,11 +154,11 @@ void api_service(struct api_request *request)
 void api_service_at(struct api_request *request)
 {
     struct view_filter filter = {
-        .service = slice_str(request->parts[0]), .machine = slice_str(request->parts[1])};
+        .service = slice_str(request->path.text[0]), .machine = slice_str(request->path.text[1])};
     struct buf document = BUF_INIT(API_DOCUMENT_MAX);
     struct json_writer writer;
     struct view view;
-    if (!open_view(request, &filter, &view)) {
+    if (!api_open_view(request, &filter, &view)) {
         return;
     }
     json_writer_init(&writer, &document);
@@ -168,8 +166,8 @@ void api_service_at(struct api_request *request)
     if (view.service_count > 0) {
         view_write_service_members(&view.services[0], &writer);
     } else {
-        jsonw_text(&writer, "service", request->parts[0]);
-        jsonw_text(&writer, "machine", request->parts[1]);
+        jsonw_text(&writer, "service", request->path.text[0]);
+        jsonw_text(&writer, "machine", request->path.text[1]);
         jsonw_text(&writer, "status", "unknown");
         jsonw_u64(&writer, "health_score", 0);
         jsonw_array_begin(&writer, "issues");
@@ -225,11 +223,11 @@ void api_service_card(struct api_request *request)
 
 void api_machine(struct api_request *request)
 {
-    struct view_filter filter = {.machine = slice_str(request->parts[0])};
+    struct view_filter filter = {.machine = slice_str(request->path.text[0])};
     struct buf document = BUF_INIT(API_DOCUMENT_MAX);
     struct json_writer writer;
     struct view view;
-    if (!open_view(request, &filter, &view)) {
+    if (!api_open_view(request, &filter, &view)) {
         return;
     }
     if (view.machine_count == 0) {
@@ -286,7 +284,7 @@ void api_cluster(struct api_request *request)
     struct buf document = BUF_INIT(API_DOCUMENT_MAX);
     struct json_writer writer;
     struct view view;
-    if (!open_view(request, &all, &view)) {
+    if (!api_open_view(request, &all, &view)) {
         return;
     }
     for (size_t i = 0; i < view.service_count; i++) {

@@ -79,7 +79,7 @@ void api_samples_stream(struct api_request *request)
 void api_samples_machine(struct api_request *request)
 {
     const struct device *device =
-        devices_find(&request->health->devices, slice_str(request->parts[0]));
+        devices_find(&request->health->devices, slice_str(request->path.text[0]));
     struct buf document;
     struct json_writer writer;
     if (device == NULL) {
@@ -140,8 +140,8 @@ static bool read_range(struct api_request *request, const char *fallback, char *
 
 static bool has_service(struct api_request *request)
 {
-    return monitor_find(&request->health->monitor, slice_str(request->parts[0]),
-               slice_str(request->parts[1])) != NULL;
+    return monitor_find(&request->health->monitor, slice_str(request->path.text[0]),
+               slice_str(request->path.text[1])) != NULL;
 }
 
 void api_samples_service(struct api_request *request)
@@ -159,8 +159,8 @@ void api_samples_service(struct api_request *request)
     }
     begin(&document, &writer);
     jsonw_object_begin(&writer, NULL);
-    jsonw_text(&writer, "service", request->parts[0]);
-    jsonw_text(&writer, "machine", request->parts[1]);
+    jsonw_text(&writer, "service", request->path.text[0]);
+    jsonw_text(&writer, "machine", request->path.text[1]);
     jsonw_null(&writer, "current");
     jsonw_array_begin(&writer, "history");
     jsonw_array_end(&writer);

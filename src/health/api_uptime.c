@@ -173,8 +173,8 @@ void api_uptime_all(struct api_request *request)
 // NULL after a 404.
 static const struct target *find(struct api_request *request)
 {
-    const struct target *target = monitor_find(
-        &request->health->monitor, slice_str(request->parts[0]), slice_str(request->parts[1]));
+    const struct target *target = monitor_find(&request->health->monitor,
+        slice_str(request->path.text[0]), slice_str(request->path.text[1]));
     if (target == NULL) {
         api_answer_error(request, 404, "Service not found on this machine");
     }

@@ -14,6 +14,7 @@ static enum ask_verb verb_of(struct slice word)
         enum ask_verb verb;
     } verbs[] = {
         {{"ping", 4}, ASK_PING},
+        {{"pong", 4}, ASK_PONG},
         {{"subscribe", 9}, ASK_SUBSCRIBE},
         {{"unsubscribe", 11}, ASK_UNSUBSCRIBE},
         {{"get_current", 11}, ASK_CURRENT},
@@ -45,9 +46,11 @@ void ask_read(struct ask *ask, struct slice text)
     if (!json_is_object(ask->document)) {
         return;
     }
-    ask->word = text_of(either(ask->document, "action", "type"));
+    const json_t *word = either(ask->document, "action", "type");
+    ask->word = text_of(word != NULL ? word : json_object_get(ask->document, "event"));
     ask->verb = verb_of(ask->word);
     ask->devices = either(ask->document, "device_id", "hostname");
+    ask->third = ask->devices != NULL && json_object_get(ask->document, "action") != NULL;
     ask->patterns = json_object_get(ask->document, "subscriptions");
     ask->service = text_of(json_object_get(ask->document, "service"));
     ask->machine = text_of(json_object_get(ask->document, "machine"));

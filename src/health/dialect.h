@@ -2,7 +2,8 @@
 // What clients of the metric sockets ask for, in whichever of the three dialects (spec
 // section 5.3):
 // {"type":"subscribe","device_id":…}, {"action":"subscribe","subscriptions":[…]},
-// {"action":"subscribe","hostname":…}, or the bare text "ping". Pure.
+// {"action":"subscribe","hostname":…}, or the bare text "ping". The third is that of clients which
+// put "action" and "device_id" together, and expect {"event":"ping"} when they are silent. Pure.
 #ifndef WEIR_HEALTH_DIALECT_H
 #define WEIR_HEALTH_DIALECT_H
 
@@ -13,6 +14,7 @@
 enum ask_verb {
     ASK_NOT_JSON, // or no object
     ASK_PING,
+    ASK_PONG, // our ping was heard
     ASK_SUBSCRIBE,
     ASK_UNSUBSCRIBE,
     ASK_CURRENT,
@@ -23,6 +25,7 @@ enum ask_verb {
 // Slices and values borrow from the document, and from nothing of the caller's.
 struct ask {
     enum ask_verb verb;
+    bool third;             // the third dialect
     json_t *document;       // owned; NULL: there is none
     const json_t *devices;  // device_id or hostname, a string or a list; NULL: not given
     const json_t *patterns; // subscriptions, of any kind; NULL: not given

@@ -24,6 +24,7 @@
 #define SETUP_TIMEOUT_NS (10 * NS_PER_S)
 #define IDLE_TIMEOUT_NS (60 * NS_PER_S)
 #define BODY_MAX 65536
+#define CONNECTIONS_MAX 768 // beside them there are 256 descriptors for watchers
 #define DRAIN_LOOK_NS (50 * NS_PER_MS)
 
 // ---- Events
@@ -311,6 +312,22 @@ static void on_drain_look(struct timer *timer)
     health->drained(health->drained_arg);
 }
 
+// A request that no handler saw.
+static void on_failed(struct http_server *server, const struct ip *peer, enum http_failure failure)
+{
+    static const unsigned statuses[] = {
+        [HTTP_FAILURE_MALFORMED] = 400,
+        [HTTP_FAILURE_TOO_LARGE] = 413,
+        [HTTP_FAILURE_TIMEOUT] = 408,
+        [HTTP_FAILURE_LEFT] = 0,
+    };
+    struct health *health = container_of(server, struct health, server);
+    (void)peer;
+    if (statuses[failure] != 0) {
+        api_stats_add(&health->stats, API_ROW_COUNT, false, statuses[failure], 0, sys_now_ns());
+    }
+}
+
 enum weir_result health_start(struct health *health, struct worker *worker)
 {
     health->worker = worker;
@@ -322,6 +339,9 @@ enum weir_result health_start(struct health *health, struct worker *worker)
         .setup_timeout_ns = SETUP_TIMEOUT_NS,
         .idle_timeout_ns = IDLE_TIMEOUT_NS,
         .body_max = BODY_MAX,
+        .error_headers = api_error_headers,
+        .conn_max = CONNECTIONS_MAX,
+        .failed = on_failed,
         .owner = health,
     };
     enum weir_result result =

@@ -4,6 +4,7 @@
 #ifndef WEIR_HEALTH_HEALTH_H
 #define WEIR_HEALTH_HEALTH_H
 
+#include "health/api_stats.h"
 #include "health/devices.h"
 #include "health/event_ring.h"
 #include "health/history.h"
@@ -24,7 +25,11 @@ struct health_options {
     const char *tokens_path;          // NULL: nobody needs one
     struct sys_address listen;        // port 0: any; the monitor has what it got
     const struct redis_place *redis;  // what is known is written through to it; NULL: to none
-    bool public_read;                 // reading takes no token
+    const char *cors_origins;         // whose pages may ask, a comma between them; NULL: none
+    const char *allowed_hosts;        // names of this monitor, a comma between them; NULL: none
+    const char *ui_dir;               // files to be served beside the API; NULL: none
+    bool public_read;                 // what only reads health takes no token
+    bool production;                  // the environment is one
     bool compat_rollup;
     uint64_t metrics_interval_ns; // of looks at this machine's resources
     uint64_t remote_interval_ns;  // the same for other machines, over ssh; 0: never
@@ -69,8 +74,8 @@ struct health {
     uint64_t version;          // changes with everything that a document shows
     uint64_t urgent;           // changes with what somebody asked for, and wants to see at once
     struct health_page dashboard;
-    uint64_t requests; // answered
-    int listen_fd;     // -1: none
+    struct api_stats stats;
+    int listen_fd; // -1: none
     bool server_open;
     void (*drained)(void *arg);
     void *drained_arg;

@@ -33,8 +33,16 @@ static const struct socket_kind kinds[] = {
 
 // ---- A watcher
 
+static void on_ping(struct timer *timer)
+{
+    struct socket_watcher *watcher = container_of(timer, struct socket_watcher, ping);
+    worker_arm_in(watcher->sockets->worker, timer, SOCKET_PING_NS);
+    message_text(watcher, "ping", NULL, true);
+}
+
 static void watcher_free(struct socket_watcher *watcher)
 {
+    timer_cancel(&watcher->ping);
     struct sockets *sockets = watcher->sockets;
     list_remove(&watcher->node);
     sockets->count--;
@@ -68,6 +76,7 @@ static void on_drained(struct ws *ws)
 static void on_ended(struct ws *ws, const struct close_reason *reason)
 {
     struct socket_watcher *watcher = container_of(ws, struct socket_watcher, ws);
+    timer_cancel(&watcher->ping);
     watcher->sockets->slow += reason == &close_WATCHER_SLOW || reason == &close_OVERFLOW;
 }
 
@@ -116,6 +125,19 @@ void sockets_broadcast(
         struct socket_watcher *watcher = container_of(node, struct socket_watcher, node);
         if (watcher->kind->audience == audience && !socket_send(watcher, json, skippable)) {
             watcher->missed_summary = true;
+        }
+    }
+}
+
+void sockets_broadcast_about(struct sockets *sockets, enum audience audience, struct slice first,
+    struct slice second, struct slice json)
+{
+    list_for_each (node, &sockets->watchers) {
+        struct socket_watcher *watcher = container_of(node, struct socket_watcher, node);
+        if (watcher->kind->audience == audience &&
+            slice_eq(slice_str(watcher->about.text[0]), first) &&
+            slice_eq(slice_str(watcher->about.text[1]), second)) {
+            (void)socket_send(watcher, json, false); // a slow one is closed
         }
     }
 }
@@ -246,10 +268,10 @@ static void on_detached(void *arg)
     }
 }
 
-const struct socket_kind *sockets_find(struct slice path)
+const struct socket_kind *sockets_find(struct slice path, struct path_parts *ret_about)
 {
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        if (slice_eq(path, slice_str(kinds[i].path))) {
+        if (path_matches(kinds[i].path, path, ret_about)) {
             return &kinds[i];
         }
     }
@@ -257,7 +279,7 @@ const struct socket_kind *sockets_find(struct slice path)
 }
 
 enum weir_result sockets_take(struct sockets *sockets, const struct socket_kind *kind,
-    struct http_request *request, enum role role)
+    const struct path_parts *about, struct http_request *request, enum role role)
 {
     // One beyond the limit is told so, and many beyond it are not even that.
     if (sockets->stopping || sockets->count >= 2 * SOCKETS_MAX) {
@@ -269,6 +291,7 @@ enum weir_result sockets_take(struct sockets *sockets, const struct socket_kind 
     }
     watcher->sockets = sockets;
     watcher->kind = kind;
+    watcher->about = *about;
     watcher->role = role;
     watcher->refused = sockets->count >= SOCKETS_MAX;
     if (!read_handshake(watcher, request)) {
@@ -276,6 +299,7 @@ enum weir_result sockets_take(struct sockets *sockets, const struct socket_kind 
         return WEIR_MALFORMED;
     }
     list_init(&watcher->node);
+    timer_init(&watcher->ping, on_ping);
     list_push_back(&sockets->watchers, &watcher->node);
     sockets->count++;
     sockets->counts[kind->audience]++;

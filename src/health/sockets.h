@@ -11,6 +11,7 @@
 #include "health/device.h"
 #include "health/event_ring.h"
 #include "health/monitor.h"
+#include "health/path_match.h"
 #include "health/tokens.h"
 #include "http/server.h"
 
@@ -23,9 +24,11 @@ enum audience {
     AUDIENCE_METRICS,
     AUDIENCE_DEVICES,
     AUDIENCE_UPTIME,
-    AUDIENCE_CLUSTER
+    AUDIENCE_CLUSTER,
+    AUDIENCE_DEPLOYMENT,  // of one id
+    AUDIENCE_DIAGNOSTICS, // of one service at its machine
 };
-#define AUDIENCE_COUNT 5
+#define AUDIENCE_COUNT 7
 
 struct socket_kind {
     const char *path;
@@ -61,8 +64,8 @@ void sockets_stop(struct sockets *sockets);
 // After the worker has settled.
 void sockets_fini(struct sockets *sockets);
 
-// What is served at a path; NULL: nothing.
-const struct socket_kind *sockets_find(struct slice path);
+// What is served at a path, and about what; NULL: nothing.
+const struct socket_kind *sockets_find(struct slice path, struct path_parts *ret_about);
 // The token that is offered as a subprotocol, "bearer.TOKEN"; empty: none.
 struct slice sockets_offered_token(const struct http1_head *head);
 // The page that opens the socket is ours, or it is no page at all.
@@ -70,7 +73,7 @@ bool sockets_same_origin(const struct http1_head *head);
 // Takes the connection of an upgrade over. WEIR_MALFORMED: it is no good handshake, WEIR_CLOSED: no
 // more are taken, WEIR_MEMORY; the request is to be answered then.
 enum weir_result sockets_take(struct sockets *sockets, const struct socket_kind *kind,
-    struct http_request *request, enum role role) WEIR_MUST_CHECK;
+    const struct path_parts *about, struct http_request *request, enum role role) WEIR_MUST_CHECK;
 
 // ---- What happened
 
@@ -82,7 +85,21 @@ void sockets_tell_results(struct sockets *sockets);
 // A device has a new sample, or was heard of; old is the status it had.
 void sockets_tell_device(
     struct sockets *sockets, const struct device *device, enum device_status old);
-// One JSON object for all who watch events, as it is.
-void sockets_tell_raw(struct sockets *sockets, struct slice json);
+// One JSON object, as it is: for all who watch events, and for those who watch this deployment.
+void sockets_tell_deployment(
+    struct sockets *sockets, struct slice deployment_id, struct slice json);
+// The result of a diagnosis, for those who watch its service.
+void sockets_tell_diagnosis(
+    struct sockets *sockets, const char *service, const char *machine, struct slice result);
+// An event that somebody told (spec section 4.4): its word, details and metadata, a JSON object.
+struct uptime_report {
+    const char *event_type;
+    struct slice service;
+    struct slice machine;
+    struct slice details;
+    struct slice metadata; // JSON; empty: {}
+    uint64_t wall_ms;
+};
+void sockets_tell_uptime(struct sockets *sockets, const struct uptime_report *report);
 
 #endif

@@ -244,6 +244,8 @@ static void answer(struct socket_watcher *watcher, const struct ask *ask)
     case ASK_PING:
         message_text(watcher, "pong", NULL, true);
         break;
+    case ASK_PONG:
+        break;
     case ASK_SUBSCRIBE:
         subscribe(watcher, ask);
         break;
@@ -267,6 +269,10 @@ void socket_hear(struct socket_watcher *watcher, struct slice text)
     enum audience audience = watcher->kind->audience;
     struct ask ask;
     ask_read(&ask, text);
+    watcher->pinged = watcher->pinged || ask.third;
+    if (watcher->pinged) {
+        worker_arm_in(watcher->sockets->worker, &watcher->ping, SOCKET_PING_NS);
+    }
     if (audience == AUDIENCE_METRICS || audience == AUDIENCE_DEVICES) {
         answer(watcher, &ask);
     } else if (ask.verb == ASK_PING) {

@@ -9,6 +9,7 @@
 #include "stream/websocket.h"
 
 #define SOCKET_MESSAGE_MAX 65536
+#define SOCKET_PING_NS UINT64_C(30000000000) // of silence, after which {"event":"ping"} is sent
 
 #define CLOSE_REASON(symbol, label, code, text, who, english)                                      \
     extern const struct close_reason close_##symbol;
@@ -20,6 +21,7 @@ struct socket_watcher {
     struct ws ws;
     struct sockets *sockets;
     const struct socket_kind *kind;
+    struct path_parts about; // what stood for {} in its path
     enum role role;
     struct subscriptions subscriptions;
     struct stream_state state; // on its way from the server
@@ -31,6 +33,8 @@ struct socket_watcher {
     bool wants_hello;
     bool missed_summary;
     bool missed_samples;
+    bool pinged;       // its dialect has {"event":"ping"}
+    struct timer ping; // armed with `pinged`, while it is open
 };
 
 // Sends one message. `skippable`: something newer makes up for it, so that a slow watcher misses
@@ -38,6 +42,10 @@ struct socket_watcher {
 bool socket_send(struct socket_watcher *watcher, struct slice json, bool skippable);
 void sockets_broadcast(
     struct sockets *sockets, enum audience audience, struct slice json, bool skippable);
+
+// To those who watch just this.
+void sockets_broadcast_about(struct sockets *sockets, enum audience audience, struct slice first,
+    struct slice second, struct slice json);
 
 // Begins {"type":type,"event":type, and writes the time where it is wanted.
 void message_begin(struct json_writer *writer, struct buf *out, const char *type);

@@ -68,22 +68,33 @@ static void put_status(struct json_writer *writer, const char *key, unsigned sta
 
 // ---- Changes of state
 
-static void tell_status(struct sockets *sockets, const struct health_event *event,
-    enum audience audience, const char *type)
+static void print_status(struct buf *out, const struct health_event *event, const char *type)
 {
-    struct buf out = BUF_INIT(MESSAGE_MAX);
     struct json_writer writer;
-    if (sockets->counts[audience] == 0) {
-        return;
-    }
-    message_begin(&writer, &out, type);
+    message_begin(&writer, out, type);
     jsonw_string(&writer, "service", event->service);
     jsonw_string(&writer, "machine", event->machine);
     put_status(&writer, "previous_status", event->previous);
     put_status(&writer, "new_status", event->status);
     jsonw_string(&writer, "message", event->message);
     message_time(&writer, event->wall_ms);
-    finish(sockets, audience, &writer, &out, false);
+    jsonw_object_end(&writer);
+}
+
+static void tell_status(struct sockets *sockets, const struct health_event *event,
+    enum audience audience, const char *type)
+{
+    struct buf out = BUF_INIT(MESSAGE_MAX);
+    if (sockets->counts[audience] == 0) {
+        return;
+    }
+    print_status(&out, event, type);
+    if (!out.failed && audience == AUDIENCE_DIAGNOSTICS) {
+        sockets_broadcast_about(sockets, audience, event->service, event->machine, buf_slice(&out));
+    } else if (!out.failed) {
+        sockets_broadcast(sockets, audience, buf_slice(&out), false);
+    }
+    buf_reset(&out);
 }
 
 // The uptime log's word for a change; NULL: it is none of its business.
@@ -97,12 +108,11 @@ static const char *uptime_word(const struct health_event *event)
 }
 
 static void tell_uptime(
-    struct sockets *sockets, const struct health_event *event, enum audience audience)
+    struct sockets *sockets, const struct uptime_report *report, enum audience audience)
 {
-    const char *word = uptime_word(event);
     struct buf out = BUF_INIT(MESSAGE_MAX);
     struct json_writer writer;
-    if (word == NULL || sockets->counts[audience] == 0) {
+    if (sockets->counts[audience] == 0) {
         return;
     }
     // Here "event" is the payload, not the word of the third dialect.
@@ -110,15 +120,20 @@ static void tell_uptime(
     jsonw_object_begin(&writer, NULL);
     jsonw_text(&writer, "type", "uptime_event");
     jsonw_object_begin(&writer, "event");
-    message_time(&writer, event->wall_ms);
-    jsonw_text(&writer, "event_type", word);
-    jsonw_string(&writer, "service", event->service);
-    jsonw_string(&writer, "machine", event->machine);
-    jsonw_string(&writer, "details", event->message);
-    jsonw_object_begin(&writer, "metadata");
-    jsonw_object_end(&writer);
+    message_time(&writer, report->wall_ms);
+    jsonw_text(&writer, "event_type", report->event_type);
+    jsonw_string(&writer, "service", report->service);
+    jsonw_string(&writer, "machine", report->machine);
+    jsonw_string(&writer, "details", report->details);
+    jsonw_raw(&writer, "metadata", report->metadata.len == 0 ? SLICE("{}") : report->metadata);
     jsonw_object_end(&writer);
     finish(sockets, audience, &writer, &out, false);
+}
+
+void sockets_tell_uptime(struct sockets *sockets, const struct uptime_report *report)
+{
+    tell_uptime(sockets, report, AUDIENCE_EVENTS);
+    tell_uptime(sockets, report, AUDIENCE_UPTIME);
 }
 
 void sockets_tell_event(struct sockets *sockets, const struct health_event *event)
@@ -128,8 +143,18 @@ void sockets_tell_event(struct sockets *sockets, const struct health_event *even
     }
     tell_status(sockets, event, AUDIENCE_EVENTS, "health_status_change");
     tell_status(sockets, event, AUDIENCE_CLUSTER, "service_status_change");
-    tell_uptime(sockets, event, AUDIENCE_EVENTS);
-    tell_uptime(sockets, event, AUDIENCE_UPTIME);
+    tell_status(sockets, event, AUDIENCE_DIAGNOSTICS, "health_status_change");
+    const char *word = uptime_word(event);
+    if (word != NULL) {
+        sockets_tell_uptime(sockets, &(struct uptime_report){
+                                         .event_type = word,
+                                         .service = event->service,
+                                         .machine = event->machine,
+                                         .details = event->message,
+                                         .metadata = SLICE_EMPTY,
+                                         .wall_ms = event->wall_ms,
+                                     });
+    }
 }
 
 void sockets_tell_reload(struct sockets *sockets, const struct monitor_difference *difference)
@@ -147,9 +172,31 @@ void sockets_tell_reload(struct sockets *sockets, const struct monitor_differenc
     finish(sockets, AUDIENCE_EVENTS, &writer, &out, false);
 }
 
-void sockets_tell_raw(struct sockets *sockets, struct slice json)
+void sockets_tell_deployment(struct sockets *sockets, struct slice deployment_id, struct slice json)
 {
     sockets_broadcast(sockets, AUDIENCE_EVENTS, json, false);
+    sockets_broadcast_about(sockets, AUDIENCE_DEPLOYMENT, deployment_id, SLICE_EMPTY, json);
+}
+
+void sockets_tell_diagnosis(
+    struct sockets *sockets, const char *service, const char *machine, struct slice result)
+{
+    struct buf out = BUF_INIT(MESSAGE_MAX);
+    struct json_writer writer;
+    if (sockets->counts[AUDIENCE_DIAGNOSTICS] == 0) {
+        return;
+    }
+    message_begin(&writer, &out, "diagnostic_completed");
+    jsonw_text(&writer, "service", service);
+    jsonw_text(&writer, "machine", machine);
+    message_time(&writer, sys_wall_ms());
+    jsonw_raw(&writer, "data", result);
+    jsonw_object_end(&writer);
+    if (!out.failed) {
+        sockets_broadcast_about(
+            sockets, AUDIENCE_DIAGNOSTICS, slice_str(service), slice_str(machine), buf_slice(&out));
+    }
+    buf_reset(&out);
 }
 
 // ---- The summary

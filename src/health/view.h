@@ -115,6 +115,19 @@ void view_write_machine(const struct view_machine *machine, struct json_writer *
 // null for 0.
 void view_write_time(struct json_writer *writer, const char *key, uint64_t wall_ms);
 
+// ---- HTML (view_html.c)
+
+struct view_page {
+    const char *status; // what the reader asked to see; "": all. So are the next two
+    const char *machine;
+    const char *text; // in the name of a service or its machine
+    const char *registry_error;
+};
+
+// A whole document without scripts, which a browser asks for again by itself (spec section 7.2).
+void view_write_page(const struct view *view, const struct view_page *page, struct buf *out);
+extern const char view_page_style[]; // its style sheet
+
 // ---- Text (view_text.c)
 
 struct view_style {
@@ -127,6 +140,8 @@ void view_write_table(const struct view *view, const struct view_style *style, s
 // One service on several lines.
 void view_write_service(
     const struct view_service *service, const struct view_style *style, struct buf *out);
+// The table of `portoser status`, of a view of a monitor in this process.
+void view_write_status_table(const struct view *view, struct buf *out);
 // 0 all healthy, 1 some degraded, 2 some unhealthy, 3 some unknown and none worse; nothing: 3.
 int view_exit_code(const struct view *view);
 

@@ -233,6 +233,29 @@ void view_write_service(
     }
 }
 
+// Whole, so that no two names become one; blanks up to width.
+static void put_whole(struct buf *out, const char *text, size_t width)
+{
+    put_cell(out, text == NULL ? "" : text, width, SIZE_MAX);
+    (void)buf_append_byte(out, ' ');
+}
+
+void view_write_status_table(const struct view *view, struct buf *out)
+{
+    buf_printf(
+        out, "%-25s %-10s %-15s %-10s %s\n", "SERVICE", "TYPE", "MACHINE", "STATUS", "HEALTH");
+    for (size_t i = 0; i < view->service_count; i++) {
+        const struct view_service *row = &view->services[i];
+        bool unknown = row->status == HEALTH_UNKNOWN;
+        bool up = row->status == HEALTH_HEALTHY || row->status == HEALTH_DEGRADED;
+        put_whole(out, row->service, 25);
+        put_whole(out, row->target->service->deployment_type, 10);
+        put_whole(out, row->machine, 15);
+        put_whole(out, unknown ? "unknown" : up ? "running" : "stopped", 10);
+        buf_append_str(out, unknown ? "N/A\n" : up ? "✓\n" : "✗\n");
+    }
+}
+
 int view_exit_code(const struct view *view)
 {
     if (view->counts[HEALTH_UNHEALTHY] > 0) {

@@ -65,12 +65,12 @@ def watch(port):
         for _ in range(2):
             peers.append(ws.Peer("127.0.0.1", port))
         peer, events = peers
-        peer.send_raw(ws.upgrade_request("/api/ws/metrics"))
+        peer.send_raw(ws.upgrade_request("/api/ws/metrics", host="localhost"))
         for text in ('{"type":"subscribe","device_id":"*"}',
                      '{"action":"subscribe","subscriptions":["*@*","no"]}',
                      '{"action":"list_subscriptions"}', '{"action":"unsubscribe"}'):
             peer.send_raw(ws.frame(ws.TEXT, text))
-        events.send_raw(ws.upgrade_request("/ws?hello=1"))
+        events.send_raw(ws.upgrade_request("/ws?hello=1", host="localhost"))
     except OSError:
         pass
     return peers

@@ -367,7 +367,7 @@ def test_there_is_a_limit(lab, serve, watch):
     peers = []
     for _ in range(100):
         peer = ws.Peer("127.0.0.1", monitor.port)
-        peer.send_raw(ws.upgrade_request("/ws"))
+        peer.send_raw(ws.upgrade_request("/ws", host="localhost"))
         peers.append(peer)
     eventually(lambda: monitor.metrics()["portoser_sockets"] == 100, "100 watchers")
     late = watch(monitor, "/ws")
@@ -381,8 +381,8 @@ def test_bad_handshakes(lab, serve):
     quiet(lab)
     monitor = serve()
     for request, status in [
-        (ws.upgrade_request("/ws", version="7"), 400), (ws.upgrade_request("/ws", key="x"), 400),
-        (ws.upgrade_request("/ws", method="POST"), 400), (ws.upgrade_request("/nowhere"), 404),
+        (ws.upgrade_request("/ws", host="localhost", version="7"), 400), (ws.upgrade_request("/ws", host="localhost", key="x"), 400),
+        (ws.upgrade_request("/ws", host="localhost", method="POST"), 400), (ws.upgrade_request("/nowhere", host="localhost"), 404),
     ]:
         peer = ws.Peer("127.0.0.1", monitor.port)
         peer.send_raw(request)
@@ -397,7 +397,7 @@ def test_a_slow_watcher_is_let_go_and_others_go_on(lab, serve, watch):
     quiet(lab)
     monitor = serve()
     slow = ws.Peer("127.0.0.1", monitor.port, receive_buffer=4096)
-    slow.send_raw(ws.upgrade_request("/ws"))
+    slow.send_raw(ws.upgrade_request("/ws", host="localhost"))
     fast = watch(monitor, "/ws", max_size=2**20, max_queue=None)
     big = "x" * 60000
 

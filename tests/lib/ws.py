@@ -80,10 +80,11 @@ def close_payload(code, reason=""):
     return struct.pack(">H", code) + reason.encode()
 
 
-def upgrade_request(path, headers=(), key=None, drop=(), method="GET", version="13"):
+def upgrade_request(path, headers=(), key=None, drop=(), method="GET", version="13",
+                    host="relay.test"):
     """The bytes of an upgrade. drop: names of headers to leave out."""
     lines = [
-        ("Host", "relay.test"),
+        ("Host", host),
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
         ("Sec-WebSocket-Key", key or base64.b64encode(os.urandom(16)).decode()),
