@@ -274,9 +274,10 @@ static void on_connected(void *arg)
     }
 }
 
-static void on_failed(void *arg, const char *reason)
+static void on_failed(void *arg, const char *reason, unsigned status)
 {
     struct end *end = arg;
+    (void)status; // the reason names it
     fprintf(stderr, "%s: cannot connect to port %u: %s\n", end->role, end->demo->port, reason);
     stop(end->demo, EXIT_UNAVAILABLE);
 }
@@ -287,6 +288,7 @@ static void dial(struct end *end)
     struct demo *demo = end->demo;
     struct ws_dial *started = ws_dial_start(&demo->crew.workers[0], &end->ws,
         &(struct ws_dial_options){
+            .peer = "the relay",
             .host = "localhost",
             .port = demo->port,
             .target = end->target,
@@ -299,7 +301,7 @@ static void dial(struct end *end)
         },
         &events, end);
     if (started == NULL) {
-        on_failed(end, "out of memory or descriptors");
+        on_failed(end, "out of memory or descriptors", 0);
     }
 }
 

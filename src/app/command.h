@@ -4,6 +4,7 @@
 #define WEIR_APP_COMMAND_H
 
 #include "cli/command.h"
+#include "cli/commands.h"
 
 // Under the name "weir", and under "rstream" (the agent's command line, spec section 11).
 extern const struct command command_weir;

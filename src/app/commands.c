@@ -27,8 +27,11 @@ static const struct command *const commands[] = {
     &command_relay,
     &command_engine,
     &command_health,
+    &command_context,
     &command_token,
     &command_config,
+    &command_completion,
+    &command_help,
     &command_version,
     NULL,
 };
@@ -42,6 +45,9 @@ const struct command command_weir = {
 };
 
 static const struct command *const agent_commands[] = {
+    &command_context,
+    &command_completion,
+    &command_help,
     &command_version,
     NULL,
 };

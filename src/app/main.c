@@ -19,6 +19,7 @@ static bool is_one_of(const char *text, const char *a, const char *b)
 static int run_rstream(int argc, char **argv)
 {
     command_set_program(RSTREAM_NAME);
+    command_set_root(&command_rstream);
     int exit_code = command_dispatch(&command_rstream, argc, argv);
     return exit_code >= EXIT_USAGE && exit_code <= EXIT_CONFIG ? EXIT_FAILED : exit_code;
 }
@@ -41,6 +42,7 @@ int main(int argc, char **argv)
         puts(WEIR_VERSION);
         return EXIT_FINE;
     }
+    command_set_root(&command_weir);
     return strcmp(name, RSTREAM_NAME) == 0 ? run_rstream(count, words)
                                            : command_dispatch(&command_weir, count, words);
 }

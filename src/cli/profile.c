@@ -133,41 +133,45 @@ static void find_engine(struct resolving *resolving)
 
 // ---- The token
 
-static void check_expiry(struct resolving *resolving)
+static bool has_expired(const char *token, uint64_t wall_ms, char when[TIME_ISO_SIZE])
 {
-    struct jws jws;
+    struct jws jws = {0};
     int64_t expiry_s;
+    bool expired = false;
     // What is no JWT is the engine's affair.
-    if (jws_parse(slice_str(resolving->profile->token), &jws) == WEIR_OK) {
-        if (jws_claim_time(&jws, "exp", &expiry_s) && expiry_s >= 0 &&
-            (uint64_t)expiry_s <= resolving->wall_ms / 1000) {
-            char when[TIME_ISO_SIZE];
+    if (jws_parse(slice_str(token), &jws) == WEIR_OK) {
+        expired = jws_claim_time(&jws, "exp", &expiry_s) && expiry_s >= 0 &&
+                  (uint64_t)expiry_s <= wall_ms / 1000;
+        if (expired) {
             time_to_iso((uint64_t)expiry_s * 1000, when);
-            conf_error(resolving->problems,
-                "the token of %s expired at %s: get a new one (weir token engine, where the "
-                "engine's secret is)",
-                resolving->profile->token_from, when);
-            resolving->ok = false;
         }
-        jws_fini(&jws);
     }
+    jws_fini(&jws);
+    return expired;
 }
 
-static void check_token(struct resolving *resolving)
+bool profile_check_token(
+    const char *token, const char *from, uint64_t wall_ms, struct conf_problems *problems)
 {
-    const char *token = resolving->profile->token;
+    char when[TIME_ISO_SIZE];
     bool usable = strlen(token) <= TOKEN_LEN_MAX;
     for (const char *at = token; *at != '\0'; at++) {
         usable = usable && *at > ' ' && *at <= '~';
     }
-    if (usable) {
-        check_expiry(resolving);
-    } else {
-        conf_error(resolving->problems,
-            "the token of %s is not usable: at most %d plain characters without blanks",
-            resolving->profile->token_from, TOKEN_LEN_MAX);
-        resolving->ok = false;
+    if (!usable) {
+        conf_error(problems,
+            "the token of %s is not usable: at most %d plain characters without blanks", from,
+            TOKEN_LEN_MAX);
+        return false;
     }
+    if (has_expired(token, wall_ms, when)) {
+        conf_error(problems,
+            "the token of %s expired at %s: get a new one (weir token engine, where the engine's "
+            "secret is)",
+            from, when);
+        return false;
+    }
+    return true;
 }
 
 static void take_stored_token(struct resolving *resolving)
@@ -207,8 +211,9 @@ static void find_token(struct resolving *resolving)
     } else if (resolving->context != NULL) {
         take_stored_token(resolving);
     }
-    if (profile->token != NULL) {
-        check_token(resolving);
+    if (profile->token != NULL && !profile_check_token(profile->token, profile->token_from,
+                                      resolving->wall_ms, resolving->problems)) {
+        resolving->ok = false;
     }
 }
 

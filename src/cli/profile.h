@@ -113,6 +113,11 @@ bool profile_of_options(const struct command *command, const char *const *values
     struct profile *ret_profile);
 void profile_fini(struct profile *profile);
 
+// False after an error line: it could not be sent, or it is a JWT that has expired. from: whose it
+// is, for the line, which never holds it.
+bool profile_check_token(
+    const char *token, const char *from, uint64_t wall_ms, struct conf_problems *problems);
+
 // "host[:port]" without scheme, path and user. host: a name in lower case, or an address without
 // brackets. False: problem says in English what is wrong.
 #define PROFILE_HOST_SIZE 256

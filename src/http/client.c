@@ -16,6 +16,7 @@
 #include <curl/curl.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <stdio.h>
 #include <strings.h>
 #include <time.h>
 
@@ -60,10 +61,12 @@ struct http_call {
     struct http_client *client;
     CURL *easy;
     struct curl_slist *headers;
+    struct curl_slist *connect_to;
     struct buf body;
     struct buf answer;
     struct buf answer_headers;
     http_call_fn *done;
+    void (*chunk)(void *arg, struct slice bytes);
     void *arg;
     bool keep_headers;
     bool too_large;
@@ -112,6 +115,7 @@ static void call_free(struct http_call *call)
         give_easy(call->client, call->easy);
     }
     curl_slist_free_all(call->headers);
+    curl_slist_free_all(call->connect_to);
     buf_reset(&call->body);
     buf_reset(&call->answer);
     buf_reset(&call->answer_headers);
@@ -330,9 +334,20 @@ static int on_timer(CURLM *multi, long timeout_ms, void *arg)
     return 0;
 }
 
+static bool is_fine(const struct http_call *call)
+{
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status == 200;
+}
+
 static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 {
     struct http_call *call = arg;
+    if (call->chunk != NULL && is_fine(call)) {
+        call->chunk(call->arg, slice_of(bytes, size * count));
+        return size * count;
+    }
     size_t room = call->answer.len_max - call->answer.len;
     if (call->cut_body && size * count > room) {
         call->had_enough = buf_append(&call->answer, bytes, room) == WEIR_OK;
@@ -469,6 +484,18 @@ static bool set_headers(struct http_call *call, const char *const *headers)
     return list != NULL;
 }
 
+static bool set_connect_to(struct http_call *call, const char *place)
+{
+    char entry[512];
+    int len = snprintf(entry, sizeof entry, "::%s", place); // whatever the URL says
+    if (len < 0 || (size_t)len >= sizeof entry) {
+        return false;
+    }
+    call->connect_to = curl_slist_append(NULL, entry);
+    return call->connect_to != NULL &&
+           curl_easy_setopt(call->easy, CURLOPT_CONNECT_TO, call->connect_to) == CURLE_OK;
+}
+
 // Judges as OpenSSL does, and remembers what it saw.
 static int on_certificate(X509_STORE_CTX *store, void *arg)
 {
@@ -570,7 +597,8 @@ static bool set_up(struct http_call *call, const struct http_call_options *optio
     CURL *easy = call->easy;
     if (curl_easy_setopt(easy, CURLOPT_URL, options->url) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK ||
-        !set_headers(call, options->headers)) {
+        !set_headers(call, options->headers) ||
+        (options->connect_to != NULL && !set_connect_to(call, options->connect_to))) {
         return false;
     }
     curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
@@ -581,7 +609,7 @@ static bool set_up(struct http_call *call, const struct http_call_options *optio
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)(options->timeout_ns / NS_PER_MS));
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)(options->timeout_ns / NS_PER_MS));
-    if (!options->cut_body && !options->head_only) {
+    if (!options->cut_body && !options->head_only && options->chunk == NULL) {
         curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)options->response_max);
     }
     curl_easy_setopt(
@@ -620,6 +648,7 @@ struct http_call *http_call_start(struct worker *worker, const struct http_call_
     list_init(&call->node);
     call->client = client;
     call->done = done;
+    call->chunk = options->chunk;
     call->arg = arg;
     call->keep_headers = options->keep_headers;
     call->started_ns = sys_now_ns();

@@ -25,7 +25,11 @@ struct http_call_options {
     const char *const *headers; // "name: value" lines, ended by NULL; "Expect:" is always removed
     struct slice body;          // copied; not sent with HEAD, and with GET only by a call of `once`
     const struct http_tls_profile *tls;
-    uint64_t timeout_ns; // for everything: name, connect, TLS, answer
+    const char *connect_to; // "host:port" to go to instead of the URL's; NULL: as the URL says
+    // The body as it comes, instead of in the result: for one that does not end. It may cancel
+    // nothing, and response_max bounds what an answer other than 200 says. NULL: it is kept.
+    void (*chunk)(void *arg, struct slice bytes);
+    uint64_t timeout_ns; // for everything: name, connect, TLS, answer; 0: the caller has a deadline
     size_t response_max;
     bool keep_headers;
     bool once;             // a connection of its own, closed afterwards; no limit per host

@@ -9,7 +9,7 @@
 #include "proto/http1.h"
 #include "sys/entropy.h"
 
-#define REQUEST_SIZE 8192
+#define REQUEST_SIZE 24576 // a target and a token of 8 KiB each
 #define REASON_SIZE 256
 
 enum dial_state { DIAL_CONNECTING, DIAL_TLS, DIAL_ANSWER, DIAL_DONE };
@@ -22,6 +22,8 @@ struct ws_dial {
     const struct ws_policy *policy;
     struct ws_dial_events events;
     void *arg;
+    const char *peer;
+    unsigned status;
     enum dial_state state;
     struct stream_state detached;
     struct buf answer;
@@ -41,7 +43,7 @@ static void dial_free(struct ws_dial *dial)
 static void on_closed(struct stream *stream)
 {
     struct ws_dial *dial = container_of(stream, struct ws_dial, stream);
-    dial->events.failed(dial->arg, dial->reason);
+    dial->events.failed(dial->arg, dial->reason, dial->status);
     dial_free(dial);
 }
 
@@ -64,7 +66,7 @@ static void on_detached(struct stream *stream)
         WEIR_OK) {
         dial->events.connected(dial->arg);
     } else {
-        dial->events.failed(dial->arg, "out of memory or descriptors");
+        dial->events.failed(dial->arg, "out of memory or descriptors", 0);
     }
     dial_free(dial);
 }
@@ -74,8 +76,9 @@ static void judge_answer(struct ws_dial *dial, const struct http1_head *head)
     const struct http1_header *accept = http1_find(head, SLICE("sec-websocket-accept"));
     char reason[REASON_SIZE];
     if (head->status != 101) {
-        snprintf(reason, sizeof reason, "the relay answered %u %s", head->status,
+        snprintf(reason, sizeof reason, "%s answered %u %s", dial->peer, head->status,
             http1_reason(head->status));
+        dial->status = head->status;
         fail(dial, reason);
         return;
     }
@@ -129,13 +132,22 @@ static void send_request(struct ws_dial *dial)
     stream_want(&dial->stream, WATCH_READ);
 }
 
+static void explain_tls(struct ws_dial *dial)
+{
+    long verdict = SSL_get_verify_result(dial->stream.ssl);
+    char reason[REASON_SIZE];
+    snprintf(reason, sizeof reason, "the TLS handshake failed: %s",
+        verdict == X509_V_OK ? "is it TLS there?" : X509_verify_cert_error_string(verdict));
+    fail(dial, reason);
+}
+
 static void shake_hands(struct ws_dial *dial)
 {
     enum weir_result result = stream_handshake(&dial->stream);
     if (result == WEIR_OK) {
         send_request(dial);
     } else if (result != WEIR_AGAIN) {
-        fail(dial, "the TLS handshake failed: is the certificate trusted (--ca), and is it TLS?");
+        explain_tls(dial);
     }
 }
 
@@ -171,10 +183,12 @@ static bool write_request(struct ws_dial *dial, const struct ws_dial_options *op
         return false;
     }
     base64_encode(nonce, sizeof nonce, key);
+    bool bare_v6 = strchr(options->host, ':') != NULL;
     int len = snprintf(dial->request, sizeof dial->request,
-        "GET %s HTTP/1.1\r\nHost: %s:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "GET %s HTTP/1.1\r\nHost: %s%s%s:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\nAuthorization: Bearer %s\r\n\r\n",
-        options->target, options->host, options->port, key, options->token);
+        options->target, bare_v6 ? "[" : "", options->host, bare_v6 ? "]" : "", options->port, key,
+        options->token);
     dial->request_len = (size_t)len;
     return len > 0 && (size_t)len < sizeof dial->request &&
            ws_accept_key(slice_str(key), dial->accept) == WEIR_OK;
@@ -223,6 +237,7 @@ struct ws_dial *ws_dial_start(struct worker *worker, struct ws *ws,
     }
     dial->worker = worker;
     dial->ws = ws;
+    dial->peer = options->peer;
     dial->policy = options->policy;
     dial->events = *events;
     dial->arg = arg;
@@ -231,4 +246,9 @@ struct ws_dial *ws_dial_start(struct worker *worker, struct ws *ws,
     worker_arm_in(worker, &dial->deadline, options->timeout_ns);
     stream_want(&dial->stream, WATCH_WRITE);
     return dial;
+}
+
+void ws_dial_give_up(struct ws_dial *dial)
+{
+    fail(dial, "it was given up");
 }

@@ -9,7 +9,8 @@
 struct ws_dial;
 
 struct ws_dial_options {
-    const char *host;   // of the URL, for SNI, certificate and Host
+    const char *peer;   // what it is called in reasons: "the relay"
+    const char *host;   // of the URL, for SNI, certificate and Host; an IPv6 address has no brackets
     uint16_t port;
     const char *target; // path and query
     const char *token;  // sent as Authorization: Bearer
@@ -21,15 +22,18 @@ struct ws_dial_options {
 };
 
 // connected: ws is open (the memory the caller gave). failed: nothing is open; reason is English and
-// valid during the call. Exactly one of the two is called, never synchronously, unless cancelled.
+// valid during the call; status is that of the answer, 0 when there was none. Exactly one of the two
+// is called, never synchronously.
 struct ws_dial_events {
     void (*connected)(void *arg);
-    void (*failed)(void *arg, const char *reason);
+    void (*failed)(void *arg, const char *reason, unsigned status);
 };
 
 // NULL when memory or descriptors ran out.
 struct ws_dial *ws_dial_start(struct worker *worker, struct ws *ws,
     const struct ws_dial_options *options, const struct ws_dial_events *events,
     void *arg) WEIR_MUST_CHECK;
+// Ends it soon: failed is called, unless connected or failed is on its way already.
+void ws_dial_give_up(struct ws_dial *dial);
 
 #endif

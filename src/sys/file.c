@@ -15,6 +15,7 @@
 #include "sys/fault.h"
 
 #define PATH_SIZE 4096
+#define LOCK_RETRY_NS (20 * NS_PER_MS)
 
 static enum weir_result read_into(int fd, size_t max, struct buf *out)
 {
@@ -167,6 +168,27 @@ enum weir_result sys_file_write_private(const char *path, struct slice content)
 enum weir_result sys_file_create_private(const char *path, struct slice content)
 {
     return write_private(path, content, false);
+}
+
+enum weir_result sys_file_lock(const char *path, uint64_t timeout_ns, int *ret_fd)
+{
+    if (sys_fault_now()) {
+        return WEIR_IO;
+    }
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return sys_result_of_errno(errno);
+    }
+    for (uint64_t waited_ns = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited_ns += LOCK_RETRY_NS) {
+        enum weir_result result = sys_result_of_errno(errno);
+        if (result != WEIR_AGAIN || waited_ns >= timeout_ns) {
+            close(fd);
+            return result == WEIR_AGAIN ? WEIR_TIMEOUT : result;
+        }
+        poll(NULL, 0, LOCK_RETRY_NS / NS_PER_MS);
+    }
+    *ret_fd = fd;
+    return WEIR_OK;
 }
 
 static enum weir_result make_one(const char *path)

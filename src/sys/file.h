@@ -25,6 +25,9 @@ enum weir_result sys_file_read_below(
 enum weir_result sys_file_write_private(const char *path, struct slice content) WEIR_MUST_CHECK;
 // Makes the file as a whole, or leaves the one that is there and gives WEIR_IN_USE; mode 0600.
 enum weir_result sys_file_create_private(const char *path, struct slice content) WEIR_MUST_CHECK;
+// Makes the file if need be (mode 0600) and locks it (flock) for this process alone until sys_close;
+// WEIR_TIMEOUT: somebody else kept it locked.
+enum weir_result sys_file_lock(const char *path, uint64_t timeout_ns, int *ret_fd) WEIR_MUST_CHECK;
 // Makes the directory and its parents, mode 0700; fine when it is there already.
 enum weir_result sys_dir_make(const char *path) WEIR_MUST_CHECK;
 // One directory that nobody else may look into: made with mode 0700, or there already, ours and
