@@ -27,6 +27,8 @@ static const struct command *const commands[] = {
     &command_relay,
     &command_engine,
     &command_health,
+    &command_tunnels,
+    &command_clients,
     &command_context,
     &command_token,
     &command_config,
@@ -45,6 +47,8 @@ const struct command command_weir = {
 };
 
 static const struct command *const agent_commands[] = {
+    &command_tunnels,
+    &command_clients,
     &command_context,
     &command_completion,
     &command_help,

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// A command that waits: one worker, an HTTP client, and signals that end it.
+#ifndef WEIR_CLI_LOOP_H
+#define WEIR_CLI_LOOP_H
+
+#include <uv.h>
+
+#include "loop/worker.h"
+
+#define CLI_LOOP_SIGNALS 4
+
+// The fields up to `arg` are set by the caller; the rest is zero.
+struct cli_loop {
+    void (*start)(struct cli_loop *loop); // the worker turns
+    void (*stop)(struct cli_loop *loop);  // it has ended: close everything; NULL: nothing
+    void (*screen)(
+        struct cli_loop *loop); // the terminal changed its size, or is ours again; or NULL
+    void *arg;
+    struct crew crew;
+    struct worker *worker;
+    uv_signal_t signals[CLI_LOOP_SIGNALS];
+    int exit_code;
+    bool ended;
+};
+
+// Runs until cli_loop_end, or SIGINT or SIGTERM, which are a normal end (0). Returns the exit code.
+int cli_loop_run(struct cli_loop *loop);
+// The first end counts.
+void cli_loop_end(struct cli_loop *loop, int exit_code);
+
+#endif
