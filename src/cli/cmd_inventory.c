@@ -131,10 +131,12 @@ static bool print_table(const struct asking *asking, const json_t *list)
 static int list_once(struct asking *asking)
 {
     int exit_code;
-    json_t *list = fetch(asking, asking->filters, &exit_code);
-    if (list == NULL) {
+    json_t *answered = fetch(asking, asking->filters, &exit_code);
+    if (answered == NULL) {
         return exit_code;
     }
+    json_t *list = inventory_sort(answered);
+    json_decref(answered);
     bool ok = asking->values[OPTION_QUIET] != NULL ? print_ids(list)
               : asking->json                       ? print_json(list, true)
                                                    : print_table(asking, list);
@@ -163,8 +165,9 @@ static void paint(struct asking *asking)
     buf_append_str(&out, "\033[H");
     buf_printf(&out, "%zu %s of %s, %s\033[K\n\033[K\n", json_array_size(list), plural(asking),
         asking->profile.engine, asking->status);
+    json_t *sorted = inventory_sort(list);
     bool ok =
-        inventory_write_table(asking->subject, list, rows > 6 ? rows - 6 : 1, &table) == WEIR_OK;
+        inventory_write_table(asking->subject, sorted, rows > 6 ? rows - 6 : 1, &table) == WEIR_OK;
     struct slice rest = buf_slice(&table);
     struct slice line;
     while (slice_split(&rest, '\n', &line) && line.len > 0) {
@@ -179,6 +182,7 @@ static void paint(struct asking *asking)
     if (!ok || !print_buf(&out)) {
         cli_loop_end(&asking->loop, EXIT_FAILED);
     }
+    json_decref(sorted);
     json_decref(list);
     buf_reset(&table);
     buf_reset(&out);

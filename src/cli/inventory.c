@@ -104,8 +104,8 @@ static uint64_t created_ms(const json_t *object)
 // The newest first; by id among equals, so that a list that is shown again stays as it is.
 static int compare(const void *a, const void *b)
 {
-    const json_t *const *left = a;
-    const json_t *const *right = b;
+    json_t *const *left = a;
+    json_t *const *right = b;
     uint64_t left_ms = created_ms(*left);
     uint64_t right_ms = created_ms(*right);
     if (left_ms != right_ms) {
@@ -115,10 +115,36 @@ static int compare(const void *a, const void *b)
         slice_str(json_string_value(json_object_get(*right, "id"))));
 }
 
+json_t *inventory_sort(const json_t *list)
+{
+    size_t count = json_array_size(list);
+    json_t **objects = mem_alloc((count + 1) * sizeof(json_t *));
+    json_t *sorted = json_array();
+    if (objects == NULL || sorted == NULL) {
+        mem_free(objects);
+        json_decref(sorted);
+        return NULL;
+    }
+    for (size_t i = 0; i < count; i++) {
+        objects[i] = json_array_get(list, i);
+    }
+    qsort(objects, count, sizeof objects[0], compare);
+    bool ok = true;
+    for (size_t i = 0; i < count; i++) {
+        ok = ok && json_array_append(sorted, objects[i]) == 0;
+    }
+    mem_free(objects);
+    if (!ok) {
+        json_decref(sorted);
+        return NULL;
+    }
+    return sorted;
+}
+
 // ---- Writing
 
 static enum weir_result write_rows(
-    enum filter_subject subject, const json_t *const *objects, size_t count, struct buf *out)
+    enum filter_subject subject, const json_t *list, size_t count, struct buf *out)
 {
     const struct column *columns = subject == FILTER_TUNNELS ? tunnel_columns : client_columns;
     const char *titles[COLUMN_COUNT];
@@ -128,9 +154,10 @@ static enum weir_result write_rows(
     }
     table_init(&table, titles, COLUMN_COUNT);
     for (size_t row = 0; row < count; row++) {
+        const json_t *object = json_array_get(list, row);
         for (size_t i = 0; i < COLUMN_COUNT; i++) {
-            add_cell(&table, json_object_get(objects[row], columns[i].member),
-                columns[i].other == NULL ? NULL : json_object_get(objects[row], columns[i].other));
+            add_cell(&table, json_object_get(object, columns[i].member),
+                columns[i].other == NULL ? NULL : json_object_get(object, columns[i].other));
         }
     }
     enum weir_result result = table_write(&table, out);
@@ -142,20 +169,11 @@ enum weir_result inventory_write_table(
     enum filter_subject subject, const json_t *list, size_t rows_max, struct buf *out)
 {
     size_t count = json_array_size(list);
-    const json_t **objects = mem_alloc((count + 1) * sizeof(json_t *));
-    if (objects == NULL) {
-        return WEIR_MEMORY;
-    }
-    for (size_t i = 0; i < count; i++) {
-        objects[i] = json_array_get(list, i);
-    }
-    qsort(objects, count, sizeof objects[0], compare);
     size_t shown = count > rows_max ? rows_max : count;
-    enum weir_result result = write_rows(subject, objects, shown, out);
+    enum weir_result result = write_rows(subject, list, shown, out);
     if (result == WEIR_OK && shown < count) {
         result = buf_printf(out, "... and %zu more\n", count - shown);
     }
-    mem_free(objects);
     return result;
 }
 
