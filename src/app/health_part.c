@@ -204,7 +204,12 @@ static void log_started(struct part *part)
 
 static const char *reload(struct part *part)
 {
-    return health_reload(&health_part_of(part)->health) ? "registry, tokens" : NULL;
+    static const char *const words[] = {
+        [HEALTH_RELOADED] = "registry, tokens",
+        [HEALTH_REFUSED] = NULL,
+        [HEALTH_LOCKED] = "tokens; the registry when it is no longer locked",
+    };
+    return words[health_reload(&health_part_of(part)->health)];
 }
 
 static void on_drained(void *arg)

@@ -41,15 +41,22 @@ void api_check_now(struct api_request *request)
 
 void api_reload(struct api_request *request)
 {
-    bool ok = health_reload(request->health);
-    if (ok) {
-        answer_flag(request, 200, "success", true, "registry reloaded");
-        return;
-    }
-    struct slice problems = slice_trim(buf_slice(&request->health->problems));
+    struct slice problems;
     char message[4096];
-    snprintf(message, sizeof message, "%.*s", SLICE_ARG(problems));
-    api_answer_error(request, 422, message);
+    switch (health_reload(request->health)) {
+    case HEALTH_RELOADED:
+        answer_flag(request, 200, "success", true, "registry reloaded");
+        break;
+    case HEALTH_LOCKED:
+        answer_flag(request, 202, "success", false,
+            "somebody has locked the registry; it is read as soon as they are done");
+        break;
+    case HEALTH_REFUSED:
+        problems = slice_trim(buf_slice(&request->health->problems));
+        snprintf(message, sizeof message, "%.*s", SLICE_ARG(problems));
+        api_answer_error(request, 422, message);
+        break;
+    }
 }
 
 // ---- Maintenance: of a service, or of all services of a machine.
@@ -62,22 +69,8 @@ struct maintenance_request {
 static bool set_one(
     struct health *health, struct target *target, bool on, const struct maintenance_request *asked)
 {
-    uint64_t now_ms = sys_wall_ms();
-    bool was = target_in_maintenance(target, now_ms);
     monitor_set_maintenance(target, on, asked->until_wall_ms, slice_str(asked->reason));
-    if (was != on) {
-        health_emit(health, &(struct health_event){
-                                .wall_ms = now_ms,
-                                .type = on ? EVENT_MAINTENANCE_STARTED : EVENT_MAINTENANCE_ENDED,
-                                .previous = EVENT_NO_STATUS,
-                                .status = EVENT_NO_STATUS,
-                                .service = slice_str(target->service->name),
-                                .machine = slice_str(target->service->machine->name),
-                                .message = slice_str(asked->reason),
-                            });
-    }
     history_touch(&health->history, target);
-    health->urgent++;
     return true;
 }
 
@@ -97,6 +90,9 @@ static void set_all(struct api_request *request, bool on, const struct maintenan
         api_answer_error(request, 404, "There is no such service or machine");
         return;
     }
+    health_look_at_maintenance(health);
+    health->version++;
+    health->urgent++;
     answer_flag(request, 200, "maintenance", on, on ? "maintenance started" : "maintenance ended");
 }
 

@@ -6,6 +6,7 @@
 #include "health/api_stats.h"
 #include "health/health.h"
 #include "health/path_match.h"
+#include "health/uptime.h"
 #include "health/view.h"
 #include "proto/json_write.h"
 
@@ -103,6 +104,12 @@ void api_write_problems(
 // The newest results of a service, at most max.
 void api_write_results(const struct health *health, const struct target *target,
     struct json_writer *writer, const char *key, size_t max);
+
+// The events of one service, from now back to since_ms; uptime is zeroed, or has a `stretch`.
+void api_uptime_walk(const struct health *health, const struct target *target,
+    struct uptime *uptime, uint64_t since_ms, uint64_t now_ms);
+// One that has a word in the uptime log.
+void api_uptime_write_event(struct json_writer *writer, const struct health_event *event);
 
 // A view of what the filter lets through, with resources and history. False after a 500.
 bool api_open_view(

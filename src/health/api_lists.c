@@ -2,15 +2,12 @@
 // Services, machines, problems and events in the shapes of spec section 4.3.
 #include <stdio.h>
 
-#include "base/mem.h"
 #include "base/time.h"
 #include "health/api_internal.h"
 #include "sys/clock.h"
 
 #define RESULTS_SHOWN 100
 #define MS_PER_HOUR UINT64_C(3600000)
-#define MS_PER_DAY (24 * MS_PER_HOUR)
-#define HEATMAP_DAYS_MAX 366
 #define TIMELINE_HOURS_MAX 87600
 
 // ---- Problems
@@ -384,110 +381,5 @@ void api_timeline(struct api_request *request)
     view_write_time(&writer, "start_time", filter.since_ms);
     view_write_time(&writer, "end_time", now_ms);
     jsonw_object_end(&writer);
-    api_answer_json(request, 200, &document);
-}
-
-// ---- Heatmap: days and services, and how often each went down.
-
-struct cell {
-    unsigned medium; // transitions into degraded
-    unsigned high;   // into unhealthy
-};
-
-static void count_cells(
-    const struct health *health, uint64_t first_day, size_t days, struct cell *cells)
-{
-    const struct registry *registry = health->monitor.registry;
-    for (size_t i = 0;; i++) {
-        const struct health_event *event = event_ring_newest(&health->events, i);
-        if (event == NULL || event->wall_ms / MS_PER_DAY < first_day) {
-            return;
-        }
-        // One of a day to come was written before the clock was set back.
-        if (event->type != EVENT_STATUS_CHANGE || event->wall_ms / MS_PER_DAY >= first_day + days) {
-            continue;
-        }
-        for (size_t s = 0; s < registry->service_count; s++) {
-            if (slice_eq(event->service, slice_str(registry->services[s].name))) {
-                struct cell *cell = &cells[s * days + event->wall_ms / MS_PER_DAY - first_day];
-                cell->medium += event->status == HEALTH_DEGRADED;
-                cell->high += event->status == HEALTH_UNHEALTHY;
-            }
-        }
-    }
-}
-
-static void write_day(struct json_writer *writer, const char *key, uint64_t day)
-{
-    char text[TIME_ISO_SIZE];
-    time_to_iso(day * MS_PER_DAY, text);
-    jsonw_string(writer, key, slice_of(text, strlen("2026-01-01")));
-}
-
-static void write_cell(
-    struct json_writer *writer, uint64_t day, const char *service, const struct cell *cell)
-{
-    jsonw_object_begin(writer, NULL);
-    write_day(writer, "date", day);
-    jsonw_text(writer, "service", service);
-    jsonw_u64(writer, "problem_count", cell->medium + cell->high);
-    jsonw_object_begin(writer, "severity_breakdown");
-    if (cell->medium > 0) {
-        jsonw_u64(writer, "medium", cell->medium);
-    }
-    if (cell->high > 0) {
-        jsonw_u64(writer, "high", cell->high);
-    }
-    jsonw_object_end(writer);
-    jsonw_object_end(writer);
-}
-
-static void write_heatmap(const struct registry *registry, uint64_t first_day, size_t days,
-    const struct cell *cells, struct json_writer *writer)
-{
-    unsigned most = 0;
-    jsonw_object_begin(writer, NULL);
-    jsonw_array_begin(writer, "dates");
-    for (size_t d = 0; d < days; d++) {
-        write_day(writer, NULL, first_day + d);
-    }
-    jsonw_array_end(writer);
-    jsonw_array_begin(writer, "services");
-    for (size_t s = 0; s < registry->service_count; s++) {
-        jsonw_text(writer, NULL, registry->services[s].name);
-    }
-    jsonw_array_end(writer);
-    jsonw_array_begin(writer, "data_points");
-    for (size_t i = 0; i < registry->service_count * days; i++) {
-        unsigned count = cells[i].medium + cells[i].high;
-        most = count > most ? count : most;
-        write_cell(writer, first_day + i % days, registry->services[i / days].name, &cells[i]);
-    }
-    jsonw_array_end(writer);
-    jsonw_u64(writer, "max_problems_per_day", most);
-    jsonw_object_end(writer);
-}
-
-void api_heatmap(struct api_request *request)
-{
-    const struct health *health = request->health;
-    const struct registry *registry = health->monitor.registry;
-    struct buf document = BUF_INIT(API_DOCUMENT_MAX);
-    struct json_writer writer;
-    int64_t asked;
-    if (!api_number(request, "days", 30, &asked)) {
-        return;
-    }
-    size_t days = (size_t)(asked < 1 ? 1 : asked > HEATMAP_DAYS_MAX ? HEATMAP_DAYS_MAX : asked) + 1;
-    uint64_t first_day = sys_wall_ms() / MS_PER_DAY + 1 - days;
-    struct cell *cells = mem_zalloc((registry->service_count * days + 1) * sizeof *cells);
-    if (cells == NULL) {
-        api_answer_error(request, 500, "Internal server error");
-        return;
-    }
-    count_cells(health, first_day, days, cells);
-    json_writer_init(&writer, &document);
-    write_heatmap(registry, first_day, days, cells, &writer);
-    mem_free(cells);
     api_answer_json(request, 200, &document);
 }

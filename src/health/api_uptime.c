@@ -1,77 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// The routes under /api/uptime (spec section 4.4), from the changes of state in the timeline: a
-// service is down while it is unhealthy, up while it is healthy or degraded, and neither while its
-// state is unknown, so that what nobody knows counts for nothing.
+// The routes under /api/uptime (spec section 4.4): statistics, logs and timelines out of the events
+// that are kept, and events that others tell.
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "base/time.h"
 #include "health/api_internal.h"
+#include "health/uptime.h"
 #include "sys/clock.h"
 
 #define DAY_MS UINT64_C(86400000)
 #define DAYS_MAX 365
 #define EVENTS_SHOWN_MAX 1000
 
-enum presence { PRESENCE_UNKNOWN, PRESENCE_DOWN, PRESENCE_UP };
-
-struct uptime {
-    uint64_t spent_ms[3]; // by enum presence
-    unsigned failures;
-    unsigned recoveries;
-    enum presence now;
-    uint64_t since_ms; // of the newest change; 0: none is known
-};
-
-static enum presence presence_of(unsigned status)
+static bool is_of(const struct health_event *event, const struct target *target)
 {
-    return status == HEALTH_UNHEALTHY                              ? PRESENCE_DOWN
-           : status == HEALTH_HEALTHY || status == HEALTH_DEGRADED ? PRESENCE_UP
-                                                                   : PRESENCE_UNKNOWN;
-}
-
-static bool is_change_of(const struct health_event *event, const struct target *target)
-{
-    return event->type == EVENT_STATUS_CHANGE &&
-           slice_eq(event->service, slice_str(target->service->name)) &&
+    return slice_eq(event->service, slice_str(target->service->name)) &&
            slice_eq(event->machine, slice_str(target->service->machine->name));
-}
-
-// The uptime log's word for a change; NULL: it is none.
-static const char *word_of(const struct health_event *event)
-{
-    bool fails = event->status == HEALTH_UNHEALTHY;
-    bool recovers = event->status == HEALTH_HEALTHY && event->previous == HEALTH_UNHEALTHY;
-    return fails ? "failure" : recovers ? "recovery" : NULL;
-}
-
-// Walks back from now.
-static struct uptime measure(
-    const struct health *health, const struct target *target, uint64_t since_ms, uint64_t now_ms)
-{
-    struct uptime uptime = {.now = presence_of(state_status(&target->state))};
-    enum presence held = uptime.now; // until `end_ms`
-    uint64_t end_ms = now_ms;
-    const struct health_event *event;
-    for (size_t i = 0; (event = event_ring_newest(&health->events, i)) != NULL; i++) {
-        if (!is_change_of(event, target)) {
-            continue;
-        }
-        uint64_t at_ms = event->wall_ms > end_ms ? end_ms : event->wall_ms;
-        if (at_ms < since_ms) {
-            break;
-        }
-        uptime.since_ms = uptime.since_ms == 0 ? at_ms : uptime.since_ms;
-        uptime.spent_ms[held] += end_ms - at_ms;
-        const char *word = word_of(event);
-        uptime.failures += word != NULL && word[0] == 'f';
-        uptime.recoveries += word != NULL && word[0] == 'r';
-        held = event->previous == EVENT_NO_STATUS ? PRESENCE_UNKNOWN : presence_of(event->previous);
-        end_ms = at_ms;
-    }
-    if (event != NULL) { // an older change says what held from the start on
-        uptime.spent_ms[held] += end_ms - since_ms;
-    }
-    return uptime;
 }
 
 static void put_seconds(struct json_writer *writer, const char *key, uint64_t ms)
@@ -91,21 +36,18 @@ static void put_mean(struct json_writer *writer, const char *key, uint64_t ms, u
 static void put_current(struct json_writer *writer, const char *key, const struct uptime *uptime,
     enum presence presence, uint64_t now_ms)
 {
-    if (uptime->now != presence || uptime->since_ms == 0) {
+    if (uptime->now != presence || uptime->changed_ms == 0) {
         jsonw_null(writer, key);
     } else {
-        put_seconds(writer, key, now_ms - uptime->since_ms);
+        put_seconds(writer, key, now_ms - uptime->changed_ms);
     }
 }
 
-static void write_stats(struct json_writer *writer, const struct health *health,
-    const struct target *target, uint64_t days)
+static void write_stats(struct json_writer *writer, const struct target *target,
+    const struct uptime *uptime, uint64_t now_ms)
 {
-    static const char *const words[] = {"unknown", "down", "up"};
-    uint64_t now_ms = sys_wall_ms();
-    struct uptime uptime = measure(health, target, now_ms - days * DAY_MS, now_ms);
-    uint64_t up_ms = uptime.spent_ms[PRESENCE_UP];
-    uint64_t down_ms = uptime.spent_ms[PRESENCE_DOWN];
+    uint64_t up_ms = uptime->spent_ms[PRESENCE_UP];
+    uint64_t down_ms = uptime->spent_ms[PRESENCE_DOWN];
     jsonw_object_begin(writer, NULL);
     jsonw_text(writer, "service", target->service->name);
     jsonw_text(writer, "machine", target->service->machine->name);
@@ -120,14 +62,14 @@ static void write_stats(struct json_writer *writer, const struct health *health,
         uint64_t hundredths = (up_ms * 10000 + (up_ms + down_ms) / 2) / (up_ms + down_ms);
         jsonw_double(writer, "availability_percent", (double)hundredths / 100);
     }
-    put_mean(writer, "mtbf", up_ms, uptime.failures);
-    put_mean(writer, "mttr", down_ms, uptime.recoveries);
-    jsonw_u64(writer, "failure_count", uptime.failures);
-    jsonw_u64(writer, "recovery_count", uptime.recoveries);
-    jsonw_text(writer, "current_status", words[uptime.now]);
-    view_write_time(writer, "last_status_change", uptime.since_ms);
-    put_current(writer, "current_uptime_seconds", &uptime, PRESENCE_UP, now_ms);
-    put_current(writer, "current_downtime_seconds", &uptime, PRESENCE_DOWN, now_ms);
+    put_mean(writer, "mtbf", up_ms, uptime->failures);
+    put_mean(writer, "mttr", down_ms, uptime->recoveries);
+    jsonw_u64(writer, "failure_count", uptime->failures);
+    jsonw_u64(writer, "recovery_count", uptime->recoveries);
+    jsonw_text(writer, "current_status", presence_name(uptime->now));
+    view_write_time(writer, "last_status_change", uptime->changed_ms);
+    put_current(writer, "current_uptime_seconds", uptime, PRESENCE_UP, now_ms);
+    put_current(writer, "current_downtime_seconds", uptime, PRESENCE_DOWN, now_ms);
     jsonw_object_end(writer);
 }
 
@@ -152,22 +94,61 @@ static bool read_days(struct api_request *request, int64_t *ret_days)
     return true;
 }
 
+// Walks through the events once for all services.
+static void measure_all(
+    struct health *health, struct uptime *uptimes, uint64_t since_ms, uint64_t now_ms)
+{
+    struct monitor *monitor = &health->monitor;
+    const struct health_event *event;
+    for (size_t i = 0; i < monitor->target_count; i++) {
+        uptime_begin(&uptimes[i], state_status(&monitor->targets[i]->state), since_ms, now_ms);
+    }
+    for (size_t i = 0; (event = event_ring_newest(&health->events, i)) != NULL; i++) {
+        const struct target *target = event->service.len == 0 || event->machine.len == 0
+                                          ? NULL
+                                          : monitor_find(monitor, event->service, event->machine);
+        if (target != NULL) {
+            uptime_take(&uptimes[target->index], event);
+        }
+    }
+}
+
 void api_uptime_all(struct api_request *request)
 {
     const struct monitor *monitor = &request->health->monitor;
     struct buf document = BUF_INIT(API_DOCUMENT_MAX);
     struct json_writer writer;
+    uint64_t now_ms = sys_wall_ms();
     int64_t days;
     if (!read_days(request, &days)) {
         return;
     }
+    struct uptime *uptimes = mem_zalloc((monitor->target_count + 1) * sizeof *uptimes);
+    if (uptimes == NULL) {
+        api_answer_error(request, 500, "Internal server error");
+        return;
+    }
+    measure_all(request->health, uptimes, now_ms - (uint64_t)days * DAY_MS, now_ms);
     json_writer_init(&writer, &document);
     jsonw_array_begin(&writer, NULL);
     for (size_t i = 0; i < monitor->target_count; i++) {
-        write_stats(&writer, request->health, monitor->targets[i], (uint64_t)days);
+        write_stats(&writer, monitor->targets[i], &uptimes[i], now_ms);
     }
     jsonw_array_end(&writer);
+    mem_free(uptimes);
     api_answer_json(request, 200, &document);
+}
+
+void api_uptime_walk(const struct health *health, const struct target *target,
+    struct uptime *uptime, uint64_t since_ms, uint64_t now_ms)
+{
+    const struct health_event *event;
+    uptime_begin(uptime, state_status(&target->state), since_ms, now_ms);
+    for (size_t i = 0; (event = event_ring_newest(&health->events, i)) != NULL; i++) {
+        if (is_of(event, target)) {
+            uptime_take(uptime, event);
+        }
+    }
 }
 
 // NULL after a 404.
@@ -186,20 +167,23 @@ void api_uptime_one(struct api_request *request)
     const struct target *target = find(request);
     struct buf document = BUF_INIT(API_DOCUMENT_MAX);
     struct json_writer writer;
+    struct uptime uptime = {0};
+    uint64_t now_ms = sys_wall_ms();
     int64_t days;
     if (target == NULL || !read_days(request, &days)) {
         return;
     }
     json_writer_init(&writer, &document);
-    write_stats(&writer, request->health, target, (uint64_t)days);
+    api_uptime_walk(request->health, target, &uptime, now_ms - (uint64_t)days * DAY_MS, now_ms);
+    write_stats(&writer, target, &uptime, now_ms);
     api_answer_json(request, 200, &document);
 }
 
-static void write_event(struct json_writer *writer, const struct health_event *event)
+void api_uptime_write_event(struct json_writer *writer, const struct health_event *event)
 {
     jsonw_object_begin(writer, NULL);
     view_write_time(writer, "timestamp", event->wall_ms);
-    jsonw_text(writer, "event_type", word_of(event));
+    jsonw_text(writer, "event_type", uptime_word(event));
     jsonw_string(writer, "service", event->service);
     jsonw_string(writer, "machine", event->machine);
     jsonw_string(writer, "details", event->message);
@@ -215,28 +199,39 @@ void api_uptime_events(struct api_request *request)
     struct json_writer writer;
     int64_t limit;
     int64_t offset;
+    int64_t days;
     int64_t total = 0;
+    uint64_t since_ms = 0;
     char type[32];
     if (target == NULL || !api_number(request, "limit", 100, &limit) ||
-        !api_number(request, "offset", 0, &offset)) {
+        !api_number(request, "offset", 0, &offset) || !api_number(request, "days", 0, &days)) {
         return;
     }
     if (limit < 1 || limit > EVENTS_SHOWN_MAX || offset < 0) {
         api_answer_parameter(request, "limit", "Input should be between 1 and 1000");
         return;
     }
+    if (days > 0 && days <= DAYS_MAX) {
+        since_ms = sys_wall_ms() - (uint64_t)days * DAY_MS;
+    }
     api_text(request, "eventType", type, sizeof type);
+    if (type[0] == '\0') {
+        api_text(request, "event_type", type, sizeof type);
+    }
     json_writer_init(&writer, &document);
     jsonw_object_begin(&writer, NULL);
     jsonw_array_begin(&writer, "events");
     const struct health_event *event;
     for (size_t i = 0; (event = event_ring_newest(&request->health->events, i)) != NULL; i++) {
-        const char *word = is_change_of(event, target) ? word_of(event) : NULL;
+        if (event->wall_ms < since_ms) {
+            break;
+        }
+        const char *word = is_of(event, target) ? uptime_word(event) : NULL;
         if (word == NULL || (type[0] != '\0' && strcmp(type, word) != 0)) {
             continue;
         }
         if (total >= offset && total - offset < limit) {
-            write_event(&writer, event);
+            api_uptime_write_event(&writer, event);
         }
         total++;
     }

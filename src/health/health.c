@@ -85,6 +85,7 @@ static void on_result(void *arg, struct target *target)
     history_result(&health->history, target);
     mirror_result(&health->mirror, target);
     sockets_tell_results(&health->sockets);
+    diagnoses_heard(health, target);
 }
 
 static void on_changed(void *arg, struct target *target, const struct state_change *change)
@@ -113,6 +114,7 @@ static void on_life(void *arg, struct target *target, enum target_life life)
         emit_for(health, target, types[life], NULL, SLICE_EMPTY);
     }
     if (life == TARGET_REMOVED) {
+        diagnoses_lost(health, target);
         history_forget(&health->history, target);
     }
 }
@@ -187,6 +189,7 @@ static bool take_over(struct health *health, struct registry *registry)
                             .service = SLICE_EMPTY,
                             .machine = SLICE_EMPTY,
                             .message = slice_str(text)});
+    health_look_at_maintenance(health);
     return true;
 }
 
@@ -204,7 +207,7 @@ static void reload_tokens(struct health *health)
     }
 }
 
-bool health_reload(struct health *health)
+enum health_reloaded health_reload(struct health *health)
 {
     struct registry *registry;
     reload_tokens(health);
@@ -212,14 +215,14 @@ bool health_reload(struct health *health)
         registry_load(health->options.registry_path, &health->options.registry, &registry);
     if (result == WEIR_AGAIN) {
         file_watch_again(&health->watch);
-        return health->reload_ok;
+        return HEALTH_LOCKED;
     }
     if (result != WEIR_OK || registry->broken) {
         refuse(health, result == WEIR_OK ? registry : NULL, "out of memory");
         registry_unref(registry);
-        return false;
+        return HEALTH_REFUSED;
     }
-    return take_over(health, registry);
+    return take_over(health, registry) ? HEALTH_RELOADED : HEALTH_REFUSED;
 }
 
 static void on_file_changed(struct file_watch *watch)
@@ -332,6 +335,8 @@ enum weir_result health_start(struct health *health, struct worker *worker)
 {
     health->worker = worker;
     timer_init(&health->drain_look, on_drain_look);
+    timer_init(&health->maintenance_look, NULL); // until health_begin_maintenance
+    diagnoses_init(&health->diagnoses);
     health->http = (struct http_options){
         .routes = api_no_routes,
         .not_found = api_handle,
@@ -357,6 +362,7 @@ enum weir_result health_start(struct health *health, struct worker *worker)
         result = mirror_start(&health->mirror, worker, &health->monitor, health->options.redis);
     }
     if (result == WEIR_OK) {
+        health_begin_maintenance(health);
         result = start_devices(health);
     }
     if (result != WEIR_OK) {
@@ -387,6 +393,7 @@ void health_stop(struct health *health)
     struct worker *worker = health->worker;
     health->worker = NULL;
     timer_cancel(&health->drain_look);
+    timer_cancel(&health->maintenance_look);
     if (health->server_open) {
         health->server_open = false;
         http_server_close(&health->server);
@@ -397,6 +404,7 @@ void health_stop(struct health *health)
     mirror_stop(&health->mirror);
     history_stop(&health->history);
     monitor_close(&health->monitor);
+    diagnoses_stop(&health->diagnoses);
     resolver_fini(worker);
     worker_settle(worker);
     sockets_fini(&health->sockets);

@@ -6,6 +6,7 @@
 
 #include "health/api_stats.h"
 #include "health/devices.h"
+#include "health/diagnoses.h"
 #include "health/event_ring.h"
 #include "health/history.h"
 #include "health/mirror.h"
@@ -63,11 +64,13 @@ struct health {
     struct mirror mirror;
     struct devices devices;
     struct sockets sockets;
+    struct diagnoses diagnoses;
     struct events_gate events_gate;
     struct http_server server;
     struct http_options http;
     struct file_watch watch;
     struct timer drain_look;
+    struct timer maintenance_look;
     struct buf problems;       // of the last reading that was refused; empty: the registry is fine
     bool reload_ok;            // the last reading was taken over
     uint64_t reloaded_wall_ms; // of the last reading
@@ -87,8 +90,13 @@ enum weir_result health_init(struct health *health, const struct health_options 
     char *problem, size_t size) WEIR_MUST_CHECK;
 // On the worker that is to have it.
 enum weir_result health_start(struct health *health, struct worker *worker) WEIR_MUST_CHECK;
-// Reads registry and tokens again, and takes over what is good. False: the registry was refused.
-bool health_reload(struct health *health);
+// Reads registry and tokens again, and takes over what is good.
+enum health_reloaded {
+    HEALTH_RELOADED,
+    HEALTH_REFUSED, // the old registry goes on; `problems` says why
+    HEALTH_LOCKED,  // somebody writes the file; it is read when they are done
+};
+enum health_reloaded health_reload(struct health *health);
 // No new requests; calls back when those under way are answered, at once if there are none.
 void health_drain(struct health *health, void (*drained)(void *arg), void *arg);
 void health_stop(struct health *health);
@@ -96,5 +104,11 @@ void health_fini(struct health *health);
 
 // Puts an event into the timeline and the log. Everybody who is told of events is told from here.
 void health_emit(struct health *health, const struct health_event *event);
+
+// Takes what maintenance there is for told.
+void health_begin_maintenance(struct health *health);
+// Tells what has begun and ended: after somebody set it, and after a reload. Ends are told by
+// themselves.
+void health_look_at_maintenance(struct health *health);
 
 #endif

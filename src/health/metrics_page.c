@@ -37,16 +37,56 @@ struct page {
     enum exposition exposition;
     const struct health *health;
     const struct view *view;
-    struct buf labels; // of the row at hand
+    struct buf labels;               // of the row at hand
+    struct json_writer json;         // counts with is_json, as does the next one
+    struct json_writer label_writer; // into labels
+    bool is_json;
+    bool in_family;
 };
+
+static void end_family(struct page *page)
+{
+    if (page->in_family) {
+        jsonw_array_end(&page->json);
+        jsonw_object_end(&page->json);
+        page->in_family = false;
+    }
+}
 
 static void begin_family(struct page *page, enum health_metric metric)
 {
+    if (page->is_json) {
+        end_family(page);
+        jsonw_object_begin(&page->json, NULL);
+        jsonw_text(&page->json, "name", families[metric].name);
+        jsonw_text(&page->json, "type", prometheus_type_name(families[metric].type));
+        jsonw_text(&page->json, "help", families[metric].help);
+        jsonw_array_begin(&page->json, "samples");
+        page->in_family = true;
+        return;
+    }
     prometheus_family(page->out, page->exposition, families[metric].type, families[metric].name,
         families[metric].help);
 }
 
 // ---- Labels
+
+// A control character as its picture, so that names stay different and steer no terminal. 0: it is
+// none.
+static size_t put_picture(struct buf *out, struct slice rest)
+{
+    unsigned char first = (unsigned char)rest.at[0];
+    if (first < ' ' || first == 0x7f) {
+        char picture[] = {'\xe2', '\x90', (char)(0x80 + (first == 0x7f ? 0x21 : first))};
+        buf_append(out, picture, sizeof picture);
+        return 1;
+    }
+    if (first == 0xc2 && rest.len > 1 && (unsigned char)rest.at[1] < 0xa0) {
+        buf_append_str(out, "\xef\xbf\xbd");
+        return 2;
+    }
+    return 0;
+}
 
 static void put_escaped(struct buf *out, const char *text)
 {
@@ -62,7 +102,7 @@ static void put_escaped(struct buf *out, const char *text)
             buf_append_byte(out, byte);
         } else if (byte == '\n') {
             buf_append_str(out, "\\n");
-        } else {
+        } else if (put_picture(out, rest) == 0) {
             buf_append(out, rest.at, len);
         }
         rest = slice_skip(rest, len);
@@ -71,14 +111,36 @@ static void put_escaped(struct buf *out, const char *text)
 
 static void put_label(struct page *page, const char *name, const char *value)
 {
+    if (page->is_json) {
+        if (page->labels.len == 0) {
+            json_writer_init(&page->label_writer, &page->labels);
+        }
+        jsonw_text(&page->label_writer, name, value);
+        return;
+    }
     buf_printf(&page->labels, "%s%s=\"", page->labels.len > 0 ? "," : "", name);
     put_escaped(&page->labels, value);
     buf_append_byte(&page->labels, '"');
 }
 
+static void begin_json_sample(struct page *page)
+{
+    jsonw_object_begin(&page->json, NULL);
+    jsonw_object_begin(&page->json, "labels");
+    buf_append_slice(page->out, buf_slice(&page->labels));
+    jsonw_object_end(&page->json);
+}
+
 static void put_sample(struct page *page, enum health_metric metric, double value)
 {
     bool bare = page->labels.len == 0;
+    page->out->failed |= page->labels.failed;
+    if (page->is_json) {
+        begin_json_sample(page);
+        jsonw_double(&page->json, "value", value);
+        jsonw_object_end(&page->json);
+        return;
+    }
     buf_append_str(page->out, families[metric].name);
     if (!bare) {
         buf_append_byte(page->out, '{');
@@ -86,7 +148,6 @@ static void put_sample(struct page *page, enum health_metric metric, double valu
         buf_append_byte(page->out, '}');
     }
     buf_printf(page->out, " %.15g\n", value);
-    page->out->failed |= page->labels.failed;
 }
 
 // ---- Samples of services. negative: the service has no such sample.
@@ -367,17 +428,112 @@ static void write_monitor(struct page *page)
     write_one(page, METRIC_OF_BUILD_INFO, 1);
 }
 
+// ---- The API itself
+
+static void label_request(struct page *page, size_t row, bool head)
+{
+    buf_reset(&page->labels);
+    put_label(page, "method", head ? "HEAD" : api_row_method(row));
+    put_label(page, "endpoint", api_row_path(row));
+}
+
+static void write_requests(struct page *page, const struct api_stats *stats)
+{
+    begin_family(page, METRIC_OF_HTTP_REQUESTS);
+    for (size_t i = 0; i < 2 * (API_ROW_COUNT + 1) * API_STATUS_COUNT; i++) {
+        size_t row = i / API_STATUS_COUNT / 2;
+        bool head = i / API_STATUS_COUNT % 2 != 0;
+        size_t status = i % API_STATUS_COUNT;
+        uint64_t count = stats->rows[row].statuses[head][status];
+        char text[16] = "other";
+        if (count == 0) {
+            continue;
+        }
+        if (status + 1 < API_STATUS_COUNT) {
+            snprintf(text, sizeof text, "%u", api_statuses[status]);
+        }
+        label_request(page, row, head);
+        put_label(page, "status", text);
+        put_sample(page, METRIC_OF_HTTP_REQUESTS, (double)count);
+    }
+}
+
+static void put_durations(struct page *page, const struct api_row_stats *row)
+{
+    uint64_t count = 0;
+    for (size_t i = 0; i <= API_BUCKET_COUNT; i++) {
+        count += row->durations[i];
+    }
+    if (page->is_json) {
+        begin_json_sample(page);
+        jsonw_u64(&page->json, "count", count);
+        jsonw_double(&page->json, "sum", row->seconds);
+        jsonw_object_end(&page->json);
+        return;
+    }
+    prometheus_histogram(page->out, page->exposition, families[METRIC_OF_HTTP_DURATION].name,
+        &(struct prometheus_histogram){
+            .labels = buf_text(&page->labels),
+            .bounds = api_bounds,
+            .bound_count = API_BUCKET_COUNT,
+            .buckets = row->durations,
+            .sum = row->seconds,
+        });
+}
+
+static void write_http(struct page *page)
+{
+    const struct api_stats *stats = &page->health->stats;
+    write_requests(page, stats);
+    begin_family(page, METRIC_OF_HTTP_DURATION);
+    for (size_t i = 0; i <= API_ROW_COUNT; i++) {
+        uint64_t seen = 0;
+        for (size_t n = 0; n <= API_BUCKET_COUNT; n++) {
+            seen += stats->rows[i].durations[n];
+        }
+        if (seen > 0) {
+            label_request(page, i, false);
+            put_durations(page, &stats->rows[i]);
+        }
+    }
+    buf_reset(&page->labels);
+    write_one(page, METRIC_OF_ERROR_RATE, api_stats_error_rate(stats, sys_now_ns()));
+}
+
 // Asked for by `format`, or by Accept. False: something else is wanted.
-static bool choose(struct api_request *request, enum exposition *ret_exposition)
+static bool choose(struct api_request *request, struct page *page)
 {
     char format[32];
     const struct http1_header *accept = http1_find(request->http->head, SLICE("accept"));
     api_text(request, "format", format, sizeof format);
-    *ret_exposition = EXPOSITION_PROMETHEUS;
+    page->is_json = strcmp(format, "json") == 0;
+    page->exposition = EXPOSITION_PROMETHEUS;
     if (format[0] == '\0') {
-        *ret_exposition = prometheus_choose(accept == NULL ? SLICE_EMPTY : accept->value);
+        page->exposition = prometheus_choose(accept == NULL ? SLICE_EMPTY : accept->value);
     }
-    return format[0] == '\0' || strcmp(format, "prometheus") == 0;
+    return format[0] == '\0' || page->is_json || strcmp(format, "prometheus") == 0;
+}
+
+static void write_page(struct page *page)
+{
+    if (page->is_json) {
+        json_writer_init(&page->json, page->out);
+        jsonw_object_begin(&page->json, NULL);
+        view_write_time(&page->json, "timestamp", page->view->wall_ms);
+        jsonw_array_begin(&page->json, "metrics");
+    }
+    write_all_services(page);
+    write_machines(page);
+    write_devices(page);
+    write_monitor(page);
+    write_http(page);
+    if (page->is_json) {
+        end_family(page);
+        jsonw_array_end(&page->json);
+        jsonw_object_end(&page->json);
+    } else {
+        prometheus_end(page->out, page->exposition);
+    }
 }
 
 void api_metrics(struct api_request *request)
@@ -386,26 +542,23 @@ void api_metrics(struct api_request *request)
     struct buf document = BUF_INIT(API_DOCUMENT_MAX);
     struct view view;
     struct page page = {.out = &document, .health = request->health, .view = &view};
-    if (!choose(request, &page.exposition)) {
-        api_answer_error(request, 400, "format must be prometheus");
+    if (!choose(request, &page)) {
+        api_answer_error(request, 400, "format must be prometheus or json");
         return;
     }
     buf_init(&page.labels, LABELS_MAX);
     if (view_of_monitor(&view, &request->health->monitor, &all) == WEIR_OK) {
-        write_all_services(&page);
         devices_fill_view(&request->health->devices, &view);
-        write_machines(&page);
-        write_devices(&page);
-        write_monitor(&page);
-        prometheus_end(&document, page.exposition);
+        write_page(&page);
     } else {
         document.failed = true;
     }
     if (document.failed) {
         api_answer_error(request, 500, "Internal server error");
     } else {
-        api_answer_text(
-            request, prometheus_content_type(page.exposition), NULL, buf_slice(&document));
+        api_answer_text(request,
+            page.is_json ? "application/json" : prometheus_content_type(page.exposition), NULL,
+            buf_slice(&document));
     }
     view_fini(&view);
     buf_reset(&page.labels);

@@ -11,12 +11,15 @@
 //    machine slept: every state is judged again, so that none stays healthy on an old result.
 #include "health/monitor.h"
 
+#include <stdio.h>
+
 #include "base/mem.h"
 #include "base/time.h"
 #include "sys/clock.h"
 #include "sys/entropy.h"
 #include "sys/process.h"
 
+#define KEY_SIZE 1024 // longer ones are looked for one by one
 #define SOCKETS_MAX 512
 #define SSH_MAX 32
 #define EXEC_PER_CPU 4
@@ -302,6 +305,7 @@ static void sort_out(
         const struct service *service = &registry->services[i];
         bool fresh = target->service == service;
         bool same = target->service->identity == service->identity;
+        target->index = i;
         target->change = fresh ? CHANGE_NEW : same ? CHANGE_RULES : CHANGE_CHECK;
         target->service = service;
     }
@@ -461,6 +465,15 @@ void monitor_check_round(struct monitor *monitor)
 
 struct target *monitor_find(struct monitor *monitor, struct slice service, struct slice machine)
 {
+    char key[KEY_SIZE];
+    int len = machine.len == 0 || service.len + machine.len >= KEY_SIZE / 2
+                  ? -1
+                  : snprintf(key, sizeof key, "%zu:%.*s@%.*s", service.len, SLICE_ARG(service),
+                        SLICE_ARG(machine));
+    if (len > 0) {
+        struct map_node *node = map_find(&monitor->by_key, slice_of(key, (size_t)len));
+        return node == NULL ? NULL : container_of(node, struct target, node);
+    }
     for (size_t i = 0; i < monitor->target_count; i++) {
         const struct service *found = monitor->targets[i]->service;
         if (slice_eq(slice_str(found->name), service) &&

@@ -26,6 +26,7 @@ struct target {
     struct monitor *monitor;
     const struct service *service; // of the monitor's registry; changes with a reload
     char *key;                     // owned; "7:service@machine"
+    size_t index;                  // in monitor->targets
     struct scheduled scheduled;    // counts with `planned`
     struct timer stale;
     struct check *check;      // under way; NULL: none
@@ -45,6 +46,7 @@ struct target {
     struct maintenance maintenance;
     char maintenance_reason[128];
     bool maintenance_set;
+    bool maintenance_told; // what was told of it last; see maintenance.c
     bool planned; // the scheduler has it
     bool has_last;
     bool selected;             // of a single round

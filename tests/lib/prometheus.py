@@ -14,21 +14,19 @@ RULES = weir.ROOT / "packaging/prometheus"
 
 
 class Prometheus:
-    """rules: a file of packaging/prometheus; target: host:port; token: of the scrape."""
+    """rules: a file of packaging/prometheus; target: host:port; token: of the scrape, if it has one."""
 
-    def __init__(self, directory, rules, target, token):
+    def __init__(self, directory, rules, target, token=None, path="/metrics", params=None):
+        scrape = {"job_name": "edge", "metrics_path": path, "params": params or {},
+                  "static_configs": [{"targets": [target]}]}
+        if token is not None:
+            scrape["authorization"] = {"credentials": token}
         (directory / "prometheus.yml").write_text(
             json.dumps(  # JSON is YAML
                 {
                     "global": {"scrape_interval": "500ms", "evaluation_interval": "500ms"},
                     "rule_files": [str(RULES / rules)],
-                    "scrape_configs": [
-                        {
-                            "job_name": "edge",
-                            "authorization": {"credentials": token},
-                            "static_configs": [{"targets": [target]}],
-                        }
-                    ],
+                    "scrape_configs": [scrape],
                 }
             )
         )

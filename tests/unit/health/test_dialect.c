@@ -24,6 +24,8 @@ static void test_verbs(void **state)
         {"{\"action\":\"unsubscribe\"}", ASK_UNSUBSCRIBE},
         {"{\"action\":\"get_current\"}", ASK_CURRENT},
         {"{\"action\":\"list_subscriptions\"}", ASK_LIST},
+        {"{\"action\":\"pong\"}", ASK_PONG},
+        {"{\"event\":\"pong\"}", ASK_PONG},
         {"{\"action\":\"Subscribe\"}", ASK_UNKNOWN},
         {"{\"action\":7}", ASK_UNKNOWN},
         {"{}", ASK_UNKNOWN},
