@@ -21,16 +21,16 @@ static void tell(struct health *health, struct target *target, uint64_t now_ms)
     const struct maintenance *maintenance = maintenance_of(target);
     bool on = target->maintenance_told;
     bool by_clock = !on && maintenance->on && maintenance->until_wall_ms != 0;
-    health_emit(health, &(struct health_event){
-                            .wall_ms = now_ms,
-                            .type = on ? EVENT_MAINTENANCE_STARTED : EVENT_MAINTENANCE_ENDED,
-                            .previous = EVENT_NO_STATUS,
-                            .status = EVENT_NO_STATUS,
-                            .service = slice_str(target->service->name),
-                            .machine = slice_str(target->service->machine->name),
-                            .message = by_clock ? SLICE("its time is over")
-                                                : slice_str(maintenance->reason),
-                        });
+    health_emit(health,
+        &(struct health_event){
+            .wall_ms = now_ms,
+            .type = on ? EVENT_MAINTENANCE_STARTED : EVENT_MAINTENANCE_ENDED,
+            .previous = EVENT_NO_STATUS,
+            .status = EVENT_NO_STATUS,
+            .service = slice_str(target->service->name),
+            .machine = slice_str(target->service->machine->name),
+            .message = by_clock ? SLICE("its time is over") : slice_str(maintenance->reason),
+        });
 }
 
 // When to look again because of this target; 0: not because of it.
