@@ -61,6 +61,7 @@ static void conn_end(struct h1_conn *conn, bool hard)
     list_remove(&conn->node);
     list_remove(&conn->settle.node);
     upstream_pool_close(&conn->visitor);
+    visitor_release(&conn->visitor, conn->in_counted);
     outgo_fini(&conn->out);
     stream_close(&conn->stream, hard, on_closed);
     engine_note_departure(conn->visitor.shard);
@@ -345,9 +346,20 @@ static size_t read_room(const struct h1_conn *conn)
     return 0;
 }
 
+static void account(struct h1_conn *conn)
+{
+    if (conn->in.len > conn->in_counted) {
+        visitor_hold(&conn->visitor, conn->in.len - conn->in_counted);
+    } else if (conn->in.len < conn->in_counted) {
+        visitor_release(&conn->visitor, conn->in_counted - conn->in.len);
+    }
+    conn->in_counted = conn->in.len;
+}
+
 // A visitor who sends no more and then leaves altogether shows by a hangup only.
 static void update_interest(struct h1_conn *conn)
 {
+    account(conn);
     unsigned events = read_room(conn) > 0 ? WATCH_READ : WATCH_NONE;
     if (!outgo_empty(&conn->out)) {
         events |= WATCH_WRITE;

@@ -25,6 +25,7 @@ struct h1_conn {
     struct exchange exchange;
     struct http1_body body; // of the request
     struct buf in;          // read and not used yet
+    size_t in_counted;      // of in, as held for the visitor
     struct outgo out;
     uint64_t moved_ns; // when a byte of the exchange came or went last
     uint64_t left;     // answer bytes to come, when has_length

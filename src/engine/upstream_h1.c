@@ -27,6 +27,7 @@
 
 #include "base/base64.h"
 #include "base/time.h"
+#include "engine/visitor.h"
 #include "proto/websocket.h"
 #include "sys/entropy.h"
 
@@ -63,9 +64,22 @@ void upstream_h1_arm(struct upstream *upstream)
     worker_arm_in(upstream->shard->worker, &upstream->timer, delay_ns);
 }
 
+// What the service has not taken is held for the visitor whose request it is.
+static void account(struct upstream_h1_state *h1)
+{
+    size_t held = h1->exchange == NULL ? 0 : h1->out.len;
+    if (held > h1->counted) {
+        visitor_hold(h1->exchange->visitor, held - h1->counted);
+    } else if (held < h1->counted) {
+        visitor_release(h1->exchange->visitor, h1->counted - held);
+    }
+    h1->counted = held;
+}
+
 void upstream_h1_update(struct upstream *upstream)
 {
     struct upstream_h1_state *h1 = &upstream->h1;
+    account(h1);
     bool reads = !h1->paused && !h1->answer_done;
     bool writes = unsent(h1).len > 0 && !list_linked(&h1->flush.node);
     stream_want(&upstream->stream,
@@ -74,10 +88,20 @@ void upstream_h1_update(struct upstream *upstream)
 
 // ---- The end of an exchange
 
+struct exchange *upstream_h1_let_go(struct upstream_h1_state *h1)
+{
+    struct exchange *exchange = h1->exchange;
+    if (exchange != NULL) {
+        visitor_release(exchange->visitor, h1->counted);
+    }
+    h1->counted = 0;
+    h1->exchange = NULL;
+    return exchange;
+}
+
 static void fail(struct upstream *upstream, enum edge_error error)
 {
-    struct exchange *exchange = upstream->h1.exchange;
-    upstream->h1.exchange = NULL;
+    struct exchange *exchange = upstream_h1_let_go(&upstream->h1);
     upstream_close(upstream, true);
     if (exchange != NULL) {
         exchange_fail(exchange, error);
@@ -109,8 +133,7 @@ static void rest(struct upstream *upstream, struct visitor *visitor)
 void upstream_h1_release(struct upstream *upstream, bool reusable)
 {
     struct upstream_h1_state *h1 = &upstream->h1;
-    struct visitor *visitor = h1->exchange->visitor;
-    h1->exchange = NULL;
+    struct visitor *visitor = upstream_h1_let_go(h1)->visitor;
     h1->paused = h1->front_waits = false;
     bool clean = reusable && h1->keep_alive && h1->request_done && !h1->deaf && !h1->wants_raw &&
                  (unsent(h1).len == 0);
@@ -137,12 +160,14 @@ static void send_again(struct upstream *stale)
     fresh->personal = stale->personal;
     fresh->h1.exchange = exchange;
     fresh->h1.out = h1->out;
+    fresh->h1.counted = h1->counted;
     fresh->h1.phase = H1_HEAD;
     fresh->h1.request_done = true;
     fresh->h1.wants_raw = h1->wants_raw;
     memcpy(fresh->h1.accept, h1->accept, sizeof h1->accept);
     exchange->back_state = fresh;
     h1->out = BUF_INIT(UPSTREAM_OUT_MAX);
+    h1->counted = 0;
     h1->exchange = NULL;
     upstream_close(stale, true);
     if (!upstream_open(fresh, exchange->visitor)) {
@@ -456,7 +481,7 @@ static void on_end(struct exchange *exchange, const struct http1_header *trailer
         return;
     }
     if (h1->answer_done) {
-        h1->exchange = NULL;
+        upstream_h1_let_go(h1);
         h1->phase = H1_LAST;
     }
     flush(upstream);
@@ -475,7 +500,7 @@ static void on_resume(struct exchange *exchange)
 static void on_cancel(struct exchange *exchange)
 {
     struct upstream *upstream = exchange->back_state;
-    upstream->h1.exchange = NULL;
+    upstream_h1_let_go(&upstream->h1);
     upstream_close(upstream, true);
 }
 

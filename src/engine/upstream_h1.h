@@ -9,8 +9,10 @@
 
 // Arms the deadline of the phase at hand.
 void upstream_h1_arm(struct upstream *upstream);
-// Waits for what the state at hand needs.
+// Waits for what the state at hand needs, and brings the visitor's account up to date.
 void upstream_h1_update(struct upstream *upstream);
+// Forgets the exchange, which may be none, and what is held for its visitor.
+struct exchange *upstream_h1_let_go(struct upstream_h1_state *h1);
 // Lets go of the exchange, whose answer is complete: the stream goes to a pool, or ends. reusable:
 // nothing of the answer speaks against that.
 void upstream_h1_release(struct upstream *upstream, bool reusable);

@@ -226,7 +226,7 @@ static void end_raw(struct upstream *upstream)
     struct exchange *exchange = h1->exchange;
     h1->answer_done = true;
     if (h1->request_done) {
-        h1->exchange = NULL;
+        upstream_h1_let_go(h1);
         h1->phase = H1_LAST;
         upstream_h1_arm(upstream);
         upstream_h1_update(upstream);

@@ -62,6 +62,7 @@ struct upstream_h1_state {
     enum upstream_h1_phase phase;
     struct buf out;  // the request, as far as the stream has not taken it
     size_t out_sent; // of a repeatable request, which stays in out until something is answered
+    size_t counted;  // of out, as held for the visitor (visitor.h)
     struct buf in;   // the head of an answer, as far as it is here
     struct http1_body body;
     struct job flush; // deferred: the head waits for a body to travel with
@@ -130,6 +131,7 @@ struct upstream_request {
     struct upstream *upstream;     // borrowed; it waits for that
     struct exchange *exchange;     // borrowed
     struct request_head head;      // with the fields that travel on; all of it behind this struct
+    size_t head_size;              // of this block, held for the visitor
     struct buf body;               // what came of it while it waits
     struct http1_header *trailers; // owned
     size_t trailer_count;

@@ -47,15 +47,17 @@ struct upstream_request *upstream_request_new(
     struct exchange *exchange, const struct request_head *onward)
 {
     size_t fields_size = onward->field_count * sizeof *onward->fields;
-    struct upstream_request *request = mem_alloc(
-        sizeof *request + fields_size + len_of_fields(onward->fields, onward->field_count) +
-        onward->method.len + onward->authority.len + onward->target.len + onward->upgrade.len);
+    size_t size = sizeof(struct upstream_request) + fields_size +
+                  len_of_fields(onward->fields, onward->field_count) + onward->method.len +
+                  onward->authority.len + onward->target.len + onward->upgrade.len;
+    struct upstream_request *request = mem_alloc(size);
     if (request == NULL) {
         return NULL;
     }
     struct http1_header *fields = (struct http1_header *)(request + 1);
     char *at = (char *)fields + fields_size;
-    *request = (struct upstream_request){.exchange = exchange, .head = *onward};
+    *request = (struct upstream_request){.exchange = exchange, .head = *onward, .head_size = size};
+    visitor_hold(exchange->visitor, size);
     list_init(&request->node);
     buf_init(&request->body, UPSTREAM_OUT_MAX);
     copy_fields(fields, onward->fields, onward->field_count, &at);
@@ -73,9 +75,7 @@ void upstream_request_free(struct upstream_request *request)
         return;
     }
     list_remove(&request->node);
-    if (request->body.len > 0) {
-        visitor_release(request->exchange->visitor, request->body.len);
-    }
+    visitor_release(request->exchange->visitor, request->head_size + request->body.len);
     buf_reset(&request->body);
     mem_free(request->trailers);
     mem_free(request);

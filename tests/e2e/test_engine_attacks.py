@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What hostile visitors, services, agents and readers of the API do to an engine."""
+import contextlib
+import functools
 import resource
 import socket
 import struct
+import threading
 
 import pytest
 
@@ -224,6 +227,58 @@ def test_what_a_service_does_not_take_is_held_against_the_visitor(site):
     eventually(
         lambda: demo.engine.metrics()["weir_engine_visitors_cut_total"] > before, "it is cut"
     )
+
+
+def buffered(engine):
+    return engine.metrics()["weir_engine_buffered_bytes"]
+
+
+def test_heads_that_wait_for_their_answers_are_held_against_the_visitor(site):
+    demo = site()  # whose agent opens no stream
+    before = demo.engine.metrics()["weir_engine_visitors_cut_total"]
+    large = [("x-large", "l" * 31_000)]
+    greedy = [h2_visitor.Visitor(demo.engine, demo.host) for _ in range(3)]
+    for visitor in greedy:
+        encode = visitor.h2.encoder.encode
+        visitor.h2.encoder.encode = functools.partial(encode, huffman=False)  # that would be slow
+        with contextlib.suppress(OSError):  # it is cut in the middle
+            for _ in range(75):  # two of them on one worker: 4.6 MB
+                visitor.request(demo.host, headers=large)
+    eventually(
+        lambda: demo.engine.metrics()["weir_engine_visitors_cut_total"] > before, "one is cut"
+    )
+    assert buffered(demo.engine) <= 8 << 20
+    for visitor in greedy:
+        visitor.close()
+    eventually(lambda: buffered(demo.engine) == 0, "all is let go")
+
+
+@pytest.mark.parametrize("version", ["http/1.1", "h2c"])
+def test_bodies_that_the_service_does_not_take_are_in_the_books(site, version):
+    """What the kernel has no room for: at the service's side and read ahead of it."""
+
+    def handle(stream):
+        stream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        over.wait(30)
+
+    over = threading.Event()
+    demo = site(handle, http_version=version)
+    visitor = demo.visitor()
+    visitor.send(http1.request(demo.host, method="POST", fields=["Content-Length: 99999999"]))
+    visitor.sock.settimeout(20)
+
+    def flood():
+        with contextlib.suppress(OSError):  # it is closed below
+            while True:
+                visitor.send(b"f" * 60_000)
+
+    sender = threading.Thread(target=flood, daemon=True)
+    sender.start()
+    eventually(lambda: buffered(demo.engine) > 16 << 10, "it is counted")
+    visitor.close()
+    over.set()
+    eventually(lambda: buffered(demo.engine) == 0, "all is let go")
+    sender.join(20)
 
 
 # ---- Upgrades and CONNECT
