@@ -143,7 +143,8 @@ static enum weir_result worker_init(struct worker *worker, struct crew *crew, un
     pthread_mutex_init(&worker->posts_lock, NULL);
     wheel_init(&worker->wheel, sys_now_ns());
     worker->read_area = mem_alloc(WORKER_READ_AREA_SIZE);
-    if (worker->read_area == NULL) {
+    worker->wire_area = mem_alloc(WORKER_WIRE_AREA_SIZE);
+    if (worker->read_area == NULL || worker->wire_area == NULL) {
         return WEIR_MEMORY;
     }
     enum weir_result result = sys_entropy(&worker->seed, sizeof worker->seed);
@@ -188,6 +189,7 @@ static void worker_fini(struct worker *worker)
     }
     pthread_mutex_destroy(&worker->posts_lock);
     mem_free(worker->read_area);
+    mem_free(worker->wire_area);
 }
 
 enum weir_result crew_init(struct crew *crew, unsigned count)

@@ -50,6 +50,7 @@ struct worker {
     unsigned index;
     struct siphash_key seed; // for this worker's hash maps
     void *read_area;         // owned; one buffer for all connections at read time
+    void *wire_area;         // owned; the same for what goes out, and came in, encrypted
     void *rooms[ROOM_COUNT]; // what the parts keep per worker
 
     struct wheel wheel;
@@ -69,6 +70,7 @@ struct worker {
 };
 
 #define WORKER_READ_AREA_SIZE (256 * 1024)
+#define WORKER_WIRE_AREA_SIZE (130 * 1024)
 
 uint64_t worker_now(struct worker *worker);
 void worker_arm(struct worker *worker, struct timer *timer, uint64_t deadline_ns);

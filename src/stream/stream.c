@@ -6,13 +6,21 @@
 //    that a record costs one system call and not two.
 // 3. TLS may run inside TLS (tls_stack.h): the inner session's carrier is the outer one, and calls
 //    go to the inner one. What either of them holds counts for 2, and both are ended.
-// 4. After stream_close or stream_detach, `ready` is never called again.
+// 4. Bulk is read and written many records a call (tls_carrier.h); the area for that belongs to the
+//    stream in a call of stream_read or stream_write, and to nobody in between.
+// 5. After stream_close or stream_detach, `ready` is never called again.
 #include "stream/stream.h"
 
 #include <openssl/err.h>
 
-#define TLS_RECORD_MAX 16384
+#include "stream/tls_carrier.h"
+
+#define PARTS_MAX 64
+#define SESSION_HOLDS_MAX (17u * 1024) // of received bytes: OpenSSL's buffer for a record
+#define READ_AHEAD_ROOM_MIN (SESSION_HOLDS_MAX + 2 * TLS_RECORD_MAX - 2048)
 #define TLS_RECORD_FULL 16000 // of somebody who has more to say; also inside of another session
+
+_Static_assert(WORKER_WIRE_AREA_SIZE >= TLS_BATCH_SIZE, "a batch has room");
 
 static void on_ready(struct watch *watch, unsigned events)
 {
@@ -48,15 +56,27 @@ static SSL *session_below(SSL *ssl)
     return below;
 }
 
+// The session on the socket, below all others.
+static SSL *lowest_session(SSL *ssl)
+{
+    for (SSL *below; (below = session_below(ssl)) != NULL;) {
+        ssl = below;
+    }
+    return ssl;
+}
+
 // Bytes that have left the socket and not been read; perhaps no whole record.
 static bool holds_bytes(SSL *ssl)
 {
+    SSL *lowest = ssl;
     for (; ssl != NULL; ssl = session_below(ssl)) {
         if (SSL_has_pending(ssl) != 0) {
             return true;
         }
+        lowest = ssl;
     }
-    return false;
+    struct tls_carrier *carrier = lowest == NULL ? NULL : tls_carrier_of(lowest);
+    return carrier != NULL && tls_carrier_holds(carrier);
 }
 
 enum weir_result stream_open(
@@ -65,8 +85,8 @@ enum weir_result stream_open(
     *stream = (struct stream){.worker = worker, .fd = fd, .ssl = ssl, .ready = ready};
     list_init(&stream->again.node);
     enum weir_result result = WEIR_OK;
-    if (ssl != NULL && SSL_get_fd(ssl) != fd && SSL_set_fd(ssl, fd) != 1) {
-        result = WEIR_MEMORY;
+    if (ssl != NULL && SSL_get_fd(ssl) != fd) {
+        result = tls_carrier_attach(ssl, fd);
     }
     if (result == WEIR_OK) {
         result = watch_open(worker, &stream->watch, fd, on_ready);
@@ -86,7 +106,7 @@ enum weir_result stream_start_tls(struct stream *stream, SSL *ssl)
 {
     weir_assert(stream->ssl == NULL);
     stream->ssl = ssl;
-    return SSL_set_fd(ssl, stream->fd) == 1 ? WEIR_OK : WEIR_MEMORY;
+    return tls_carrier_attach(ssl, stream->fd);
 }
 
 static void look_for_buffered(struct stream *stream)
@@ -143,8 +163,10 @@ enum weir_result stream_handshake(struct stream *stream)
     return result;
 }
 
-static enum weir_result tls_read(
-    struct stream *stream, const struct iovec *parts, size_t count, size_t *ret_len)
+// Reads until nothing more comes, or the parts are full. more is NULL, or counts what has been
+// received and no session has taken yet.
+static enum weir_result read_records(struct stream *stream, const size_t *more,
+    const struct iovec *parts, size_t count, size_t *ret_len)
 {
     size_t total = 0;
     for (size_t i = 0; i < count; i++) {
@@ -164,7 +186,8 @@ static enum weir_result tls_read(
             }
             filled += len;
             total += len;
-            if (len < TLS_RECORD_FULL && !holds_bytes(stream->ssl)) {
+            bool last = more == NULL ? len < TLS_RECORD_FULL : *more == 0;
+            if (last && !holds_bytes(stream->ssl)) {
                 // The last record for now. Asking the socket would be a system call for nothing:
                 // when there is more it says so.
                 *ret_len = total;
@@ -175,6 +198,33 @@ static enum weir_result tls_read(
     stream->holds = holds_bytes(stream->ssl);
     *ret_len = total;
     return WEIR_OK;
+}
+
+// Large reads receive as much at once as there is room for the plaintext of, beside what a session
+// may have left of a record.
+static enum weir_result tls_read(
+    struct stream *stream, const struct iovec *parts, size_t count, size_t *ret_len)
+{
+    size_t room = 0;
+    for (size_t i = 0; i < count; i++) {
+        room += parts[i].iov_len;
+    }
+    bool stacked = session_below(stream->ssl) != NULL;
+    struct tls_carrier *carrier = stacked ? NULL : tls_carrier_of(stream->ssl);
+    if (carrier == NULL || room < READ_AHEAD_ROOM_MIN) {
+        return read_records(stream, NULL, parts, count, ret_len);
+    }
+    size_t size = room - SESSION_HOLDS_MAX;
+    size = size < WORKER_WIRE_AREA_SIZE ? size : WORKER_WIRE_AREA_SIZE;
+    struct tls_intake intake;
+    tls_intake_begin(carrier, &intake, stream->worker->wire_area, size);
+    enum weir_result result = read_records(stream, &intake.len, parts, count, ret_len);
+    if (tls_intake_end(carrier) != WEIR_OK) {
+        result = WEIR_MEMORY;
+    } else if (tls_carrier_holds(carrier)) {
+        stream->holds = true;
+    }
+    return result;
 }
 
 enum weir_result stream_read(
@@ -222,27 +272,81 @@ static void skip_parts(struct iovec **parts, size_t *count, size_t len)
     }
 }
 
-static enum weir_result tls_write(
+static enum weir_result write_record(
     struct stream *stream, struct iovec *parts, size_t count, size_t *ret_len)
 {
     char scratch[TLS_RECORD_MAX];
-    size_t total = 0;
-    while (count > 0) {
-        struct iovec record = next_record(parts, count, scratch);
+    struct iovec record = next_record(parts, count, scratch);
+    ERR_clear_error();
+    int returned = SSL_write_ex(stream->ssl, record.iov_base, record.iov_len, ret_len);
+    if (returned == 1) {
+        return WEIR_OK;
+    }
+    enum weir_result result = tls_result(stream, stream->ssl, returned);
+    stream->tls_write_blocked = false; // writability is the owner's to want
+    return result;
+}
+
+// As many records as a batch takes.
+static enum weir_result write_batch(struct stream *stream, struct tls_carrier *carrier,
+    const struct iovec *parts, size_t count, size_t *ret_len)
+{
+    struct tls_batch batch;
+    struct iovec copy[PARTS_MAX];
+    struct iovec *rest = copy;
+    enum weir_result result = WEIR_OK;
+    memcpy(copy, parts, count * sizeof *parts);
+    tls_batch_begin(carrier, &batch, stream->worker->wire_area);
+    while (result == WEIR_OK && count > 0 && !tls_batch_is_full(&batch)) {
         size_t len = 0;
-        ERR_clear_error();
-        int returned = SSL_write_ex(stream->ssl, record.iov_base, record.iov_len, &len);
-        if (returned != 1) {
-            enum weir_result result = tls_result(stream, stream->ssl, returned);
-            stream->tls_write_blocked = false; // writability is the owner's to want
-            *ret_len = total;
-            return total > 0 ? WEIR_OK : result;
+        result = write_record(stream, rest, count, &len);
+        if (result == WEIR_OK) {
+            tls_batch_note(&batch, len);
+            skip_parts(&rest, &count, len);
         }
+    }
+    enum weir_result sent = tls_batch_send(carrier, ret_len);
+    return sent == WEIR_OK ? result : sent;
+}
+
+static bool is_bulk(const struct iovec *parts, size_t count)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < count && len <= TLS_RECORD_MAX; i++) {
+        len += parts[i].iov_len;
+    }
+    return len > TLS_RECORD_MAX && count <= PARTS_MAX;
+}
+
+static size_t len_of(const struct iovec *parts, size_t count)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++) {
+        len += parts[i].iov_len;
+    }
+    return len;
+}
+
+static enum weir_result tls_write(
+    struct stream *stream, struct iovec *parts, size_t count, size_t *ret_len)
+{
+    struct tls_carrier *carrier = tls_carrier_of(lowest_session(stream->ssl));
+    size_t total = 0;
+    enum weir_result result = WEIR_OK;
+    if (carrier != NULL) {
+        result = tls_batch_flush(carrier, len_of(parts, count), &total);
+        skip_parts(&parts, &count, total);
+    }
+    while (result == WEIR_OK && count > 0) {
+        size_t len = 0;
+        result = carrier != NULL && is_bulk(parts, count)
+                     ? write_batch(stream, carrier, parts, count, &len)
+                     : write_record(stream, parts, count, &len);
         total += len;
         skip_parts(&parts, &count, len);
     }
     *ret_len = total;
-    return WEIR_OK;
+    return total > 0 ? WEIR_OK : result;
 }
 
 enum weir_result stream_write(
@@ -262,15 +366,23 @@ void stream_finish(struct stream *stream)
     sys_shutdown_send(stream->fd);
 }
 
-// close_notify of one session of a stack.
+static bool has_said_end(SSL *ssl)
+{
+    return ssl != NULL && (SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN) != 0;
+}
+
+// close_notify of one session of a stack. One that was blocked counts as said: it is the lowest of
+// those that have. Called again after it was sent, OpenSSL would wait for the peer's.
 static enum weir_result end_session(struct stream *stream, SSL *ssl)
 {
-    if ((SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN) != 0) {
-        return WEIR_OK; // a call behind the first one would wait for the peer's
+    bool blocked = stream->end_blocked && !has_said_end(session_below(ssl));
+    if (has_said_end(ssl) && !blocked) {
+        return WEIR_OK;
     }
     ERR_clear_error();
     // 0: sent, and the peer's is not here yet.
     int returned = SSL_shutdown(ssl);
+    stream->end_blocked = returned < 0;
     if (returned >= 0) {
         return WEIR_OK;
     }

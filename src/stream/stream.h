@@ -30,6 +30,7 @@ struct stream {
     uint8_t wanted;         // enum watch_event; what the owner waits for
     bool tls_write_blocked; // a TLS read needs the socket to be writable
     bool holds;             // TLS has bytes, an end or an error that the socket will not announce
+    bool end_blocked;       // close_notify waits for room in the socket
     bool ended;             // we have sent our end
     bool closing;
 };
