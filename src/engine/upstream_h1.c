@@ -209,6 +209,7 @@ static void go_deaf(struct upstream *upstream)
     }
     h1->deaf = true;
     h1->out_sent = h1->out.len;
+    upstream_h1_arm(upstream);
     upstream_h1_update(upstream);
 }
 
