@@ -29,6 +29,7 @@ static const struct command *const commands[] = {
     &command_health,
     &command_tunnels,
     &command_clients,
+    &command_events,
     &command_context,
     &command_token,
     &command_config,
@@ -49,6 +50,7 @@ const struct command command_weir = {
 static const struct command *const agent_commands[] = {
     &command_tunnels,
     &command_clients,
+    &command_events,
     &command_context,
     &command_completion,
     &command_help,
