@@ -9,6 +9,7 @@
 
 #include "app/command.h"
 #include "app/health_answer.h"
+#include "app/health_diagnose.h"
 #include "app/health_direct.h"
 #include "app/health_fetch.h"
 #include "app/health_setup.h"
@@ -19,9 +20,8 @@
 
 #define DOCUMENT_MAX (64 * 1024 * 1024)
 #define WATCH_INTERVAL_S 2
-#define EXIT_UNKNOWN 3 // of Nagios plugins
-#define SERVER_DEFAULT "http://127.0.0.1:8988"
-#define SERVER_TIMEOUT_NS (5 * NS_PER_S)
+#define EXIT_UNKNOWN 3      // of Nagios plugins
+#define EXIT_VERIFY_SETUP 2 // of `portoser verify`: there is nothing to verify
 #define PROBLEM_SIZE (REGISTRY_PATH_SIZE + 256)
 #define TIMEOUT_S_MAX 86400
 
@@ -170,6 +170,12 @@ static void show(void *arg, struct monitor *monitor)
 {
     struct request *request = arg;
     struct view view;
+    if (request->ask.form == FORM_DIAGNOSE) {
+        struct buf out = BUF_INIT(DOCUMENT_MAX);
+        health_diagnose_write(&request->ask, monitor, &out);
+        request->exit_code = health_print(&out, EXIT_FINE);
+        return;
+    }
     request->exit_code = EXIT_FAILED;
     if (view_of_monitor(&view, monitor, &request->ask.filter) == WEIR_OK) {
         request->exit_code = health_answer(&request->ask, &view);
@@ -264,7 +270,7 @@ static bool ask_monitor(struct request *request, bool registry_found, int *ret_e
     struct view view;
     char problem[PROBLEM_SIZE];
     enum health_fetched fetched =
-        health_fetch(&request->server, &document, problem, sizeof problem);
+        health_fetch(&request->server, &health_dashboard, &document, problem, sizeof problem);
     enum weir_result result =
         fetched == FETCHED ? view_of_dashboard(&view, buf_slice(&document), &request->ask.filter)
                            : WEIR_UNREACHABLE;
@@ -282,20 +288,6 @@ static bool ask_monitor(struct request *request, bool registry_found, int *ret_e
     }
     buf_reset(&document);
     return answered || request->server_named;
-}
-
-static void find_server(struct request *request)
-{
-    const char *named = request->values[OPTION_SERVER];
-    const char *token = request->values[OPTION_TOKEN];
-    named = named != NULL ? named : getenv("PORTOSER_URL");
-    token = token != NULL ? token : getenv("PORTOSER_TOKEN");
-    request->server_named = named != NULL && named[0] != '\0';
-    request->server = (struct health_server){
-        .base = request->server_named ? named : SERVER_DEFAULT,
-        .token = token,
-        .timeout_ns = request->server_named ? SERVER_TIMEOUT_NS : SERVER_TIMEOUT_NS / 5,
-    };
 }
 
 // ---- The command line
@@ -319,6 +311,9 @@ static int read_words(struct health_ask *ask, int count, char **words, bool name
         {"status", FORM_STATUS, 1},
         {"status", FORM_STATUS_ALL, 0},
         {"cluster-status", FORM_CLUSTER, 0},
+        {"verify", FORM_VERIFY, 0},
+        {"diagnose", FORM_DIAGNOSE, 1},
+        {"diagnose", FORM_DIAGNOSE, 2},
     };
     bool known = false;
     for (size_t i = 0; count > 0 && !names_only && i < sizeof forms / sizeof forms[0]; i++) {
@@ -328,7 +323,8 @@ static int read_words(struct health_ask *ask, int count, char **words, bool name
         known = true;
         if (count == 1 + forms[i].service_count) {
             ask->form = forms[i].form;
-            ask->service = count == 2 ? words[1] : NULL;
+            ask->service = count > 1 ? words[1] : NULL;
+            ask->filter.machine = count > 2 ? slice_str(words[2]) : ask->filter.machine;
             return EXIT_FINE;
         }
     }
@@ -382,7 +378,8 @@ static int answer(struct request *request, int count, char **words, bool names_o
     request->setup.options.implicit_checks = request->values[OPTION_IMPLICIT] != NULL;
     request->setup.options.legacy_compose_health = request->values[OPTION_COMPOSE] != NULL;
     request->setup.options.url_overrides = true;
-    find_server(request);
+    request->server_named = health_server_find(
+        request->values[OPTION_SERVER], request->values[OPTION_TOKEN], &request->server);
     // The older forms say what a check finds now.
     bool may_ask = request->values[OPTION_ONCE] == NULL &&
                    (request->ask.form == FORM_TABLE || request->ask.form == FORM_SERVICE);
@@ -391,7 +388,8 @@ static int answer(struct request *request, int count, char **words, bool names_o
                                        : health_complain(&request->ask, found, problem);
     }
     health_setup_close(&request->setup);
-    return exit_code;
+    bool unset = request->ask.form == FORM_VERIFY && exit_code == EXIT_NO_INPUT;
+    return unset ? EXIT_VERIFY_SETUP : exit_code;
 }
 
 static int answer_registry(struct request *request, int count, char **words)
@@ -444,16 +442,24 @@ static int run(const struct command *command, int argc, char **argv)
 static const struct command *const children[] = {
     &command_health_serve,
     &command_health_event,
+    &command_health_deploy_log,
+    &command_health_machines,
+    &command_health_history,
+    &command_health_events,
+    &command_health_metrics,
+    &command_health_uptime,
+    &command_health_maintenance,
     NULL,
 };
 
 const struct command command_health = {
     .name = "health",
     .summary = "Check the services of a registry.yml",
-    .usage = "[SERVICE [MACHINE]] | check SERVICE | check-all | status [SERVICE] | cluster-status |"
-             " serve | event TYPE | registry validate|show|path",
+    .usage =
+        "[SERVICE [MACHINE]] | check SERVICE | check-all | status [SERVICE] | cluster-status |"
+        " verify | diagnose SERVICE [MACHINE] | serve | event TYPE | registry validate|show|path",
     .options = options,
     .run = run,
     .children = children,
-    .words = "check|check-all|status|cluster-status|registry",
+    .words = "check|check-all|status|cluster-status|verify|diagnose|registry",
 };

@@ -10,6 +10,13 @@ struct health_setup;
 
 extern const struct command command_health_serve;
 extern const struct command command_health_event;
+extern const struct command command_health_deploy_log;
+extern const struct command command_health_machines;
+extern const struct command command_health_history;
+extern const struct command command_health_events;
+extern const struct command command_health_metrics;
+extern const struct command command_health_uptime;
+extern const struct command command_health_maintenance;
 
 // what: "validate", "show" or "path". Returns the exit code.
 int cmd_health_registry(const char *what, struct health_setup *setup, bool json);

@@ -223,31 +223,53 @@ static const char *option_or_variable(const char *value, const char *name)
     return other == NULL || other[0] == '\0' ? NULL : other;
 }
 
-static int run(const struct command *command, int argc, char **argv)
+static int tell_type(const char *type, const char *const *values)
 {
-    const char *values[OPTION_COUNT] = {NULL};
     static struct telling telling;
-    int count;
-    int exit_code;
-    if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
-        return exit_code;
-    }
-    if (count > 1 || (count == 0 && values[OPTION_STDIN] == NULL)) {
-        fputs("weir health event: one TYPE is wanted; see weir health event --help\n", stderr);
-        return EXIT_USAGE;
-    }
     const char *base = option_or_variable(values[OPTION_SERVER], "PORTOSER_URL");
     struct slice trimmed = slice_str(base == NULL ? SERVER_DEFAULT : base);
     while (trimmed.len > 0 && trimmed.at[trimmed.len - 1] == '/') {
         trimmed.len--;
     }
     telling = (struct telling){
-        .type = count == 0 ? "deployment_log" : argv[0],
+        .type = type,
         .values = values,
         .token = option_or_variable(values[OPTION_TOKEN], "PORTOSER_TOKEN"),
     };
     snprintf(telling.url, sizeof telling.url, "%.*s/api/events", SLICE_ARG(trimmed));
     return tell(&telling);
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    const char *values[OPTION_COUNT] = {NULL};
+    int count;
+    int exit_code;
+    if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
+        return exit_code;
+    }
+    if (count > 1 || (count == 0 && values[OPTION_STDIN] == NULL)) {
+        command_complain(command, "one TYPE is wanted; see --help");
+        return EXIT_USAGE;
+    }
+    return tell_type(count == 0 ? "deployment_log" : argv[0], values);
+}
+
+// The older word for `--stdin`: what comes in a pipe is told line by line.
+static int run_log(const struct command *command, int argc, char **argv)
+{
+    const char *values[OPTION_COUNT] = {NULL};
+    int count;
+    int exit_code;
+    if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
+        return exit_code;
+    }
+    if (count > 0) {
+        command_complain(command, "\"%s\" is not understood; see --help", argv[0]);
+        return EXIT_USAGE;
+    }
+    values[OPTION_STDIN] = "1";
+    return tell_type("deployment_log", values);
 }
 
 const struct command command_health_event = {
@@ -256,4 +278,12 @@ const struct command command_health_event = {
     .usage = "TYPE | --stdin",
     .options = options,
     .run = run,
+};
+
+const struct command command_health_deploy_log = {
+    .name = "health deploy-log",
+    .summary = "Tell a running monitor every line of a pipe, as the log of a deployment",
+    .usage = "--stdin",
+    .options = options,
+    .run = run_log,
 };

@@ -12,12 +12,6 @@
 
 #define OUTPUT_BYTES_MAX (64 * 1024 * 1024)
 
-static bool print(struct buf *out)
-{
-    const char *text = buf_text(out);
-    return text != NULL && !out->failed && fputs(text, stdout) >= 0;
-}
-
 static void write_notes_json(const struct registry *registry, struct buf *out)
 {
     struct json_writer writer;
@@ -56,8 +50,9 @@ static void write_notes(const struct registry *registry, struct buf *out)
 int cmd_health_registry(const char *what, struct health_setup *setup, bool json)
 {
     if (strcmp(what, "path") == 0) {
-        puts(setup->path);
-        return EXIT_FINE;
+        struct buf path = BUF_INIT(OUTPUT_BYTES_MAX);
+        buf_printf(&path, "%s\n", setup->path);
+        return health_print(&path, EXIT_FINE);
     }
     struct registry *registry = health_setup_read(setup);
     if (registry == NULL) {
@@ -74,10 +69,6 @@ int cmd_health_registry(const char *what, struct health_setup *setup, bool json)
     } else {
         write_notes(registry, &out);
     }
-    if (!print(&out)) {
-        exit_code = EXIT_FAILED;
-    }
-    buf_reset(&out);
     registry_unref(registry);
-    return exit_code;
+    return health_print(&out, exit_code);
 }

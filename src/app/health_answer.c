@@ -5,6 +5,7 @@
 
 #include "app/command.h"
 #include "base/utf8.h"
+#include "cli/print.h"
 #include "proto/json_write.h"
 
 #define SHOWN_SIZE 2048
@@ -153,6 +154,49 @@ static void write_cluster(const struct health_ask *ask, const struct view *view,
     buf_append_byte(out, '\n');
 }
 
+// ---- portoser verify
+
+static void put_place(const struct check_spec *check, struct buf *out)
+{
+    if (check->type == CHECK_HTTP) {
+        char url[SHOWN_SIZE];
+        buf_append_str(out, shown(check->url, url));
+    } else if (check->type == CHECK_TCP) {
+        char host[SHOWN_SIZE];
+        buf_printf(out, "tcp://%s:%u", shown(check->host, host), (unsigned)check->port);
+    } else {
+        buf_append_str(
+            out, check->type == CHECK_NONE ? "no health check" : check_type_name(check->type));
+    }
+}
+
+static void write_verify(const struct view *view, struct buf *out)
+{
+    unsigned failed = 0;
+    unsigned skipped = 0;
+    for (size_t i = 0; i < view->service_count; i++) {
+        const struct view_service *row = &view->services[i];
+        char name[SHOWN_SIZE];
+        bool unchecked = row->status == HEALTH_UNKNOWN;
+        bool up = is_up(row);
+        skipped += unchecked;
+        failed += !unchecked && !up;
+        buf_printf(out, "%s %s — ", unchecked ? "⊘" : up ? "✓" : "✗", shown(row->service, name));
+        put_place(&row->target->service->check, out);
+        if (unchecked) {
+            buf_append_str(out, " (skipped)");
+        } else if (!up && row->target->service->check.type == CHECK_HTTP) {
+            buf_printf(out, " (HTTP %03d)", row->code);
+        } else if (!up) {
+            char message[SHOWN_SIZE];
+            buf_printf(out, " (%s)", shown(row->message == NULL ? "" : row->message, message));
+        }
+        buf_append_byte(out, '\n');
+    }
+    buf_printf(out, "\nPassed: %zu\nFailed: %u\nSkipped: %u\n",
+        view->service_count - failed - skipped, failed, skipped);
+}
+
 void health_write_text(const struct health_ask *ask, const struct view *view, struct buf *out)
 {
     struct view_style style = {.color = ask->color, .by_machine = ask->verbose};
@@ -179,6 +223,11 @@ void health_write_text(const struct health_ask *ask, const struct view *view, st
     case FORM_CLUSTER:
         write_cluster(ask, view, out);
         break;
+    case FORM_VERIFY:
+        write_verify(view, out);
+        break;
+    case FORM_DIAGNOSE:
+        break;
     }
 }
 
@@ -186,6 +235,9 @@ int health_exit_code(const struct health_ask *ask, const struct view *view)
 {
     if (ask->exit_zero || ask->form == FORM_STATUS || ask->form == FORM_STATUS_ALL) {
         return EXIT_FINE;
+    }
+    if (ask->form == FORM_VERIFY) {
+        return view->counts[HEALTH_UNHEALTHY] > 0 ? EXIT_FAILED : EXIT_FINE;
     }
     if (ask->form == FORM_CLUSTER) {
         return view->counts[HEALTH_UNHEALTHY] > 0 ? 2 : view->counts[HEALTH_DEGRADED] > 0;
@@ -216,17 +268,23 @@ void health_write(const struct health_ask *ask, const struct view *view, struct 
     buf_append_byte(out, '\n');
 }
 
+int health_print(struct buf *out, int exit_code)
+{
+    if (!print_buf(out)) {
+        fputs("weir health: the answer could not be written\n", stderr);
+        exit_code = EXIT_OUTPUT;
+    }
+    buf_reset(out);
+    return exit_code;
+}
+
 int health_answer(const struct health_ask *ask, const struct view *view)
 {
     struct buf out = BUF_INIT(HEALTH_OUTPUT_MAX);
     int exit_code = health_exit_code(ask, view);
-    if (!ask->quiet) {
-        health_write(ask, view, &out);
-        const char *text = buf_text(&out);
-        if (text == NULL || out.failed || fputs(text, stdout) < 0 || fflush(stdout) != 0) {
-            exit_code = EXIT_FAILED;
-        }
+    if (ask->quiet) {
+        return exit_code;
     }
-    buf_reset(&out);
-    return exit_code;
+    health_write(ask, view, &out);
+    return health_print(&out, exit_code);
 }

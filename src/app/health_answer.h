@@ -16,6 +16,8 @@ enum form {
     FORM_STATUS,
     FORM_STATUS_ALL,
     FORM_CLUSTER,
+    FORM_VERIFY,
+    FORM_DIAGNOSE, // written by health_diagnose.h
 };
 
 struct health_ask {
@@ -38,6 +40,9 @@ void health_write_text(const struct health_ask *ask, const struct view *view, st
 void health_write(const struct health_ask *ask, const struct view *view, struct buf *out);
 // What the specification's section 6 says of this form.
 int health_exit_code(const struct health_ask *ask, const struct view *view);
+// Prints what was written, and frees it. Returns exit_code, or EXIT_OUTPUT when it could not be
+// written.
+int health_print(struct buf *out, int exit_code);
 // Prints it; returns the exit code.
 int health_answer(const struct health_ask *ask, const struct view *view);
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "app/command.h"
+#include "health/diagnoses.h"
 #include "http/client.h"
 #include "loop/resolver.h"
 
@@ -18,6 +19,7 @@ struct direct {
     struct monitor monitor;
     struct registry *registry; // owned until the monitor has it
     const char *ssh_dir;
+    const struct health_ask *ask;
     const struct view_filter *filter;
     void (*present)(void *arg, struct monitor *monitor);
     void *arg;
@@ -38,6 +40,20 @@ static void on_round_done(void *arg)
     struct direct *direct = arg;
     direct->done = true;
     crew_stop(&direct->crew);
+}
+
+// What a diagnosis is about is checked with all that it depends on.
+static void select_needs(struct monitor *monitor, const struct health_ask *ask)
+{
+    struct target *targets[DIAGNOSIS_TARGETS_MAX];
+    struct target *service =
+        ask->form != FORM_DIAGNOSE
+            ? NULL
+            : monitor_find(monitor, slice_str(ask->service), ask->filter.machine);
+    size_t count = service == NULL ? 0 : diagnosis_closure(monitor, service, targets);
+    for (size_t i = 0; i < count; i++) {
+        targets[i]->selected = true;
+    }
 }
 
 static enum weir_result start(struct worker *worker, void *arg)
@@ -68,6 +84,7 @@ static enum weir_result start(struct worker *worker, void *arg)
         target->selected = view_wants(direct->filter, slice_str(target->service->name),
             slice_str(target->service->machine->name), state_status(&target->state));
     }
+    select_needs(monitor, direct->ask);
     monitor_check_round(monitor);
     return WEIR_OK;
 }
@@ -88,8 +105,12 @@ int health_direct(const struct health_ask *ask, struct registry *registry, const
     const struct view_filter *filter, void (*present)(void *arg, struct monitor *monitor),
     void *arg)
 {
-    struct direct direct = {
-        .registry = registry, .ssh_dir = ssh_dir, .filter = filter, .present = present, .arg = arg};
+    struct direct direct = {.registry = registry,
+        .ssh_dir = ssh_dir,
+        .ask = ask,
+        .filter = filter,
+        .present = present,
+        .arg = arg};
     struct crew_hooks hooks = {start, stop, &direct};
     signal(SIGPIPE, SIG_IGN);
     enum weir_result result = http_client_global_init();

@@ -1,42 +1,85 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/health_fetch.h"
 
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#define URL_SIZE 2048
+#include "base/time.h"
+
+#define SERVER_DEFAULT "http://127.0.0.1:8988"
+#define SERVER_TIMEOUT_NS (5 * NS_PER_S)
+#define URL_SIZE 8192
 #define HEADER_SIZE 4200
 #define DOCUMENT_MAX (64 * 1024 * 1024)
 
 static const struct http_tls_profile trusting_the_system = {.verify = true};
 
-struct http_call *health_fetch_start(
-    struct worker *worker, const struct health_server *server, http_call_fn *done, void *arg)
+const struct health_question health_dashboard = {
+    .method = "GET", .path = "/api/health/dashboard?refresh=true", .body = {"", 0}};
+
+static const char *option_or_variable(const char *value, const char *name)
+{
+    const char *other = value != NULL ? value : getenv(name);
+    return other == NULL || other[0] == '\0' ? NULL : other;
+}
+
+bool health_server_find(const char *url, const char *token, struct health_server *ret_server)
+{
+    const char *named = option_or_variable(url, "PORTOSER_URL");
+    *ret_server = (struct health_server){
+        .base = named == NULL ? SERVER_DEFAULT : named,
+        .token = option_or_variable(token, "PORTOSER_TOKEN"),
+        .timeout_ns = named == NULL ? SERVER_TIMEOUT_NS / 5 : SERVER_TIMEOUT_NS,
+    };
+    return named != NULL;
+}
+
+struct http_call *health_fetch_start(struct worker *worker, const struct health_server *server,
+    const struct health_question *question, http_call_fn *done, void *arg)
 {
     char url[URL_SIZE];
     char authorization[HEADER_SIZE];
-    const char *headers[] = {"Accept: application/json", NULL, NULL};
+    const char *headers[] = {"Accept: application/json", NULL, NULL, NULL};
+    size_t count = 1;
     size_t base_len = strlen(server->base);
     while (base_len > 0 && server->base[base_len - 1] == '/') {
         base_len--;
     }
-    snprintf(
-        url, sizeof url, "%.*s/api/health/dashboard?refresh=true", (int)base_len, server->base);
+    snprintf(url, sizeof url, "%.*s%s", (int)base_len, server->base, question->path);
+    if (question->body.len > 0) {
+        headers[count++] = "Content-Type: application/json";
+    }
     if (server->token != NULL) {
         snprintf(authorization, sizeof authorization, "Authorization: Bearer %s", server->token);
-        headers[1] = authorization;
+        headers[count] = authorization;
     }
     return http_call_start(worker,
         &(struct http_call_options){
-            .method = "GET",
+            .method = question->method,
             .url = url,
             .headers = headers,
+            .body = question->body,
             .tls = &trusting_the_system,
             .timeout_ns = server->timeout_ns,
             .response_max = DOCUMENT_MAX,
         },
         done, arg);
+}
+
+// What a refusal's envelope says; false: it is none.
+static bool read_detail(struct slice body, char *problem, size_t size)
+{
+    json_t *root = json_loadb(body.at, body.len, 0, NULL);
+    const char *detail = json_string_value(json_object_get(root, "detail"));
+    bool found = detail != NULL && json_object_get(root, "error") != NULL;
+    if (found) {
+        snprintf(problem, size, "%s", detail);
+    }
+    json_decref(root);
+    return found;
 }
 
 void health_fetch_describe(const struct health_server *server,
@@ -58,6 +101,7 @@ void health_fetch_describe(const struct health_server *server,
 struct fetch {
     struct crew crew;
     const struct health_server *server;
+    const struct health_question *question;
     struct buf *out;
     char *problem;
     size_t size;
@@ -68,9 +112,12 @@ static void on_done(void *arg, const struct http_call_result *result)
 {
     struct fetch *fetch = arg;
     bool answered = result->outcome == HTTP_CALL_ANSWERED;
-    if (answered && result->status == 200 &&
+    if (answered && result->status / 100 == 2 &&
         buf_append_slice(fetch->out, result->body) == WEIR_OK) {
         fetch->fetched = FETCHED;
+    } else if (answered && result->status != 401 && result->status != 403 &&
+               read_detail(result->body, fetch->problem, fetch->size)) {
+        fetch->fetched = FETCH_MISTAKEN;
     } else {
         bool refused = answered && (result->status == 401 || result->status == 403);
         fetch->fetched = refused ? FETCH_REFUSED : FETCH_UNREACHABLE;
@@ -82,8 +129,9 @@ static void on_done(void *arg, const struct http_call_result *result)
 static enum weir_result start(struct worker *worker, void *arg)
 {
     struct fetch *fetch = arg;
-    return health_fetch_start(worker, fetch->server, on_done, fetch) == NULL ? WEIR_INVALID
-                                                                             : WEIR_OK;
+    return health_fetch_start(worker, fetch->server, fetch->question, on_done, fetch) == NULL
+               ? WEIR_INVALID
+               : WEIR_OK;
 }
 
 static void stop(struct worker *worker, void *arg)
@@ -93,10 +141,11 @@ static void stop(struct worker *worker, void *arg)
     worker_settle(worker);
 }
 
-enum health_fetched health_fetch(
-    const struct health_server *server, struct buf *out, char *problem, size_t size)
+enum health_fetched health_fetch(const struct health_server *server,
+    const struct health_question *question, struct buf *out, char *problem, size_t size)
 {
     struct fetch fetch = {.server = server,
+        .question = question,
         .out = out,
         .problem = problem,
         .size = size,

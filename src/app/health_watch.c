@@ -163,8 +163,8 @@ static void ask_again(struct watching *watching)
     if (watching->options->server == NULL) {
         show(watching);
     } else if (watching->call == NULL) {
-        watching->call =
-            health_fetch_start(watching->worker, watching->options->server, on_document, watching);
+        watching->call = health_fetch_start(
+            watching->worker, watching->options->server, &health_dashboard, on_document, watching);
     }
 }
 

@@ -24,7 +24,14 @@ static int run_rstream(int argc, char **argv)
     return exit_code >= EXIT_USAGE && exit_code <= EXIT_CONFIG ? EXIT_FAILED : exit_code;
 }
 
-int main(int argc, char **argv)
+// What was printed may still wait in a buffer, for a disk that is full.
+static int say_all(int exit_code)
+{
+    bool lost = fflush(stdout) != 0 || ferror(stdout) != 0;
+    return lost && exit_code < EXIT_USAGE ? EXIT_OUTPUT : exit_code;
+}
+
+static int run(int argc, char **argv)
 {
     sys_hold_standard_descriptors();
     crash_install();
@@ -45,4 +52,9 @@ int main(int argc, char **argv)
     command_set_root(&command_weir);
     return strcmp(name, RSTREAM_NAME) == 0 ? run_rstream(count, words)
                                            : command_dispatch(&command_weir, count, words);
+}
+
+int main(int argc, char **argv)
+{
+    return say_all(run(argc, argv));
 }

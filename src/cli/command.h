@@ -22,6 +22,7 @@ enum exit_code {
     EXIT_DATA = 65,
     EXIT_NO_INPUT = 66,
     EXIT_UNAVAILABLE = 69,
+    EXIT_OUTPUT = 74, // what was to be said could not be written
     EXIT_REFUSED = 77,
     EXIT_CONFIG = 78,
 };

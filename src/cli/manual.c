@@ -135,7 +135,8 @@ void manual_write(const struct command *root, const struct command *command, str
     }
     buf_append_str(out,
         ".SH EXIT STATUS\n0 when all went well; 64 usage, 65 bad data, 69 the peer is not "
-        "available, 77 refused, 78 configuration, 1 anything else. Under the name rstream: 0 or "
+        "available, 74 what was to be said could not be written, 77 refused, 78 configuration, 1 "
+        "anything else. Under the name rstream: 0 or "
         "1.\n");
     if (command != root) {
         buf_append_str(out, ".SH SEE ALSO\n");

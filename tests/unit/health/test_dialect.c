@@ -10,6 +10,27 @@
 #include "health/dialect.h"
 #include "health/subscriptions.h"
 
+// Clients that put "action" and "device_id" together expect to be pinged.
+static void test_the_third_dialect(void **state)
+{
+    static const struct {
+        const char *text;
+        bool third;
+    } rows[] = {
+        {"{\"action\":\"subscribe\",\"device_id\":\"a\"}", true},
+        {"{\"type\":\"subscribe\",\"device_id\":\"a\"}", false},
+        {"{\"action\":\"subscribe\",\"subscriptions\":[\"*@*\"]}", false},
+        {"ping", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct ask ask;
+        ask_read(&ask, slice_str(rows[i].text));
+        assert_int_equal(ask.third, rows[i].third);
+        ask_fini(&ask);
+    }
+}
+
 static void test_verbs(void **state)
 {
     static const struct {
@@ -141,6 +162,7 @@ static void test_without_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_third_dialect),
         cmocka_unit_test(test_verbs),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_patterns),
