@@ -398,44 +398,57 @@ bool profile_resolve(const struct profile_ask *ask, unsigned wants,
     };
     *ret_profile = (struct profile){0};
     load_config(&resolving, &config);
+    ret_profile->config_there = config.there;
     if (resolving.ok) {
+        ret_profile->stage = PROFILE_STAGE_CONTEXT;
         select_context(&resolving, &config);
     }
     if (resolving.ok) {
+        ret_profile->stage = PROFILE_STAGE_ENGINE;
         find_engine(&resolving);
         find_trust(&resolving);
         check_transport(&resolving);
     }
     if (resolving.ok) {
+        ret_profile->stage = PROFILE_STAGE_TOKEN;
         find_token(&resolving);
         refuse_mtls(&resolving);
     }
     if (resolving.ok) {
+        ret_profile->stage = PROFILE_STAGE_MISSING;
         refuse_missing(&resolving, wants);
+    }
+    if (resolving.ok) {
+        ret_profile->stage = PROFILE_RESOLVED;
     }
     config_fini(&config);
     return resolving.ok;
+}
+
+struct profile_ask profile_ask_of(const char *const *values)
+{
+    return (struct profile_ask){
+        .config = values[PROFILE_CONFIG],
+        .context = values[PROFILE_CONTEXT],
+        .engine = values[PROFILE_ENGINE],
+        .token = values[PROFILE_TOKEN],
+        .ca_file = values[PROFILE_CA_FILE],
+        .server_name = values[PROFILE_SERVER_NAME],
+        .insecure = values[PROFILE_INSECURE],
+        .transport = values[PROFILE_TRANSPORT],
+        .api_url = values[PROFILE_API_URL],
+        .region = values[PROFILE_REGION],
+    };
 }
 
 bool profile_of_options(const struct command *command, const char *const *values, unsigned wants,
     struct profile *ret_profile)
 {
     struct conf_problems problems;
+    struct profile_ask ask = profile_ask_of(values);
     conf_problems_init(&problems);
-    bool ok = profile_resolve(
-        &(struct profile_ask){
-            .config = values[PROFILE_CONFIG],
-            .context = values[PROFILE_CONTEXT],
-            .engine = values[PROFILE_ENGINE],
-            .token = values[PROFILE_TOKEN],
-            .ca_file = values[PROFILE_CA_FILE],
-            .server_name = values[PROFILE_SERVER_NAME],
-            .insecure = values[PROFILE_INSECURE],
-            .transport = values[PROFILE_TRANSPORT],
-            .api_url = values[PROFILE_API_URL],
-            .region = values[PROFILE_REGION],
-        },
-        wants, &conf_environment, sys_wall_ms(), ret_profile, &problems);
+    bool ok =
+        profile_resolve(&ask, wants, &conf_environment, sys_wall_ms(), ret_profile, &problems);
     struct slice rest = buf_slice(&problems.warnings);
     struct slice line;
     while (slice_split(&rest, '\n', &line) && line.len > 0) {

@@ -87,8 +87,20 @@ enum profile_wants {
     PROFILE_WANTS_ALL = 3,
 };
 
+// How far the resolving came: the stage that failed, or PROFILE_RESOLVED.
+enum profile_stage {
+    PROFILE_STAGE_CONFIG,
+    PROFILE_STAGE_CONTEXT,
+    PROFILE_STAGE_ENGINE,
+    PROFILE_STAGE_TOKEN,
+    PROFILE_STAGE_MISSING, // everything is in order, and something is not there
+    PROFILE_RESOLVED,
+};
+
 // All text is owned.
 struct profile {
+    enum profile_stage stage;
+    bool config_there;
     char *config_path; // of the file, which may not be there; NULL: no place for one
     char *context;     // NULL: none is selected
     char *engine;      // "host" or "host:port" as written; NULL: none
@@ -107,6 +119,8 @@ struct profile {
 bool profile_resolve(const struct profile_ask *ask, unsigned wants,
     const struct conf_source *variables, uint64_t wall_ms, struct profile *ret_profile,
     struct conf_problems *problems);
+// What the options of a command ask for.
+struct profile_ask profile_ask_of(const char *const *values);
 // The same for the options of a command, with the process's environment; says on standard error
 // what is wrong, and then there is nothing to be freed.
 bool profile_of_options(const struct command *command, const char *const *values, unsigned wants,
