@@ -49,7 +49,7 @@ static void write_option(const struct option_row *row, struct buf *out)
     }
     if ((row->flags & OPTION_NEGATABLE) != 0) {
         write_line("\\fB", row->name, "\\fR, ", out);
-        write_line("\\fB--no-", row->name + 2, "\\fR\n", out);
+        write_line("\\fB\\-\\-no\\-", row->name + 2, "\\fR\n", out);
     } else {
         write_line("\\fB", row->name, "\\fR", out);
         bool behind_equals = row->argument != NULL && row->argument[0] == '[';

@@ -4,7 +4,6 @@ import datetime
 import json
 import pathlib
 import signal
-import socket
 import ssl
 import time
 
@@ -180,13 +179,3 @@ def test_a_tls_server_without_our_protocol(cli, engine, authority):
     checks = examine(cli, "--engine", f"127.0.0.1:{web.port}", failing=("tls",))
     assert "ALPN rstrm/1" in checks["tls"]["message"] and "is it an engine" in checks["tls"]["message"]
     web.stop()
-
-
-def test_a_server_that_says_nothing(cli):
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        running = cli.start("doctor", "--json", "--engine", f"127.0.0.1:{silent.getsockname()[1]}")
-        assert running.wait() == 1
-    checks = {check["name"]: check for check in json.loads("\n".join(running.out))["checks"]}
-    assert "does not end in 10 s" in checks["tls"]["message"]
