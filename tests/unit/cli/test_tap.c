@@ -96,7 +96,7 @@ static const struct row rows[] = {
         {UP("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: "
             "chunked\r\n\r\n"),
             NO_MORE},
-        "unreadable done  /77 /0;"},
+        "unreadable done  /75 /0;"},
     {"a broken chunk",
         {UP("PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nazz\r\n"),
             NO_MORE},
