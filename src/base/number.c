@@ -23,3 +23,17 @@ enum weir_result number_parse_u64(struct slice text, uint64_t max, uint64_t *ret
     *ret_value = value;
     return WEIR_OK;
 }
+
+size_t number_put_u64(uint64_t value, char digits[NUMBER_DIGITS_MAX])
+{
+    char reversed[NUMBER_DIGITS_MAX];
+    size_t len = 0;
+    do {
+        reversed[len++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    for (size_t i = 0; i < len; i++) {
+        digits[i] = reversed[len - 1 - i];
+    }
+    return len;
+}

@@ -1,19 +1,64 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/time.h"
 
-#include <stdio.h>
 #include <time.h>
+
+#define DAY_S 86400
+
+struct date {
+    unsigned year;
+    unsigned month; // 1-12
+    unsigned day;   // 1-31
+};
+
+// Days since 1970 in the Gregorian calendar. Years are counted from March, so that the odd day of a
+// leap year is the last of its year; 400 of them have 146,097 days.
+static struct date date_of(uint64_t days)
+{
+    uint64_t shifted = days + 719468; // since 0000-03-01
+    uint64_t era = shifted / 146097;
+    unsigned day_of_era = (unsigned)(shifted % 146097);
+    unsigned year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    unsigned month = (5 * day_of_year + 2) / 153; // 0 is March
+    uint64_t year = era * 400 + year_of_era + (month >= 10);
+    return (struct date){
+        .year = year > 10000 ? 10000 : (unsigned)year,
+        .month = month < 10 ? month + 3 : month - 9,
+        .day = day_of_year - (153 * month + 2) / 5 + 1,
+    };
+}
+
+// The last digits of number, and what stands behind them.
+static char *put(char *at, unsigned number, unsigned digits, char behind)
+{
+    for (unsigned i = digits; i > 0; i--) {
+        at[i - 1] = (char)('0' + number % 10);
+        number /= 10;
+    }
+    at[digits] = behind;
+    return at + digits + 1;
+}
 
 void time_to_iso(uint64_t wall_ms, char text[TIME_ISO_SIZE])
 {
-    time_t seconds = (time_t)(wall_ms / 1000);
-    struct tm tm;
-    if (gmtime_r(&seconds, &tm) == NULL) {
+    uint64_t seconds = wall_ms / 1000;
+    struct date date = date_of(seconds / DAY_S);
+    if (date.year > 9999) {
         text[0] = '\0';
         return;
     }
-    size_t len = strftime(text, TIME_ISO_SIZE, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + len, TIME_ISO_SIZE - len, ".%03uZ", (unsigned)(wall_ms % 1000));
+    unsigned second = (unsigned)(seconds % DAY_S);
+    char *at = text;
+    at = put(at, date.year, 4, '-');
+    at = put(at, date.month, 2, '-');
+    at = put(at, date.day, 2, 'T');
+    at = put(at, second / 3600, 2, ':');
+    at = put(at, second / 60 % 60, 2, ':');
+    at = put(at, second % 60, 2, '.');
+    at = put(at, (unsigned)(wall_ms % 1000), 3, 'Z');
+    *at = '\0';
 }
 
 // Takes exactly count digits off the front.
@@ -96,8 +141,8 @@ enum weir_result time_from_iso(struct slice text, uint64_t *ret_wall_ms)
         return WEIR_MALFORMED;
     }
     bool clock = take_byte(&text, 'T') || take_byte(&text, 't') || take_byte(&text, ' ');
-    if ((clock && !take_clock(&text, &tm, &ms)) ||
-        (clock && !take_zone(&text, &offset_minutes)) || text.len > 0) {
+    if ((clock && !take_clock(&text, &tm, &ms)) || (clock && !take_zone(&text, &offset_minutes)) ||
+        text.len > 0) {
         return WEIR_MALFORMED;
     }
     tm.tm_year -= 1900;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Time inside weir is monotonic nanoseconds in a uint64_t; wall clock is milliseconds since 1970 and
-// is only shown, signed or compared with what others say.
+// Time inside weir is monotonic nanoseconds in a uint64_t; wall clock is milliseconds since 1970
+// and is only shown, signed or compared with what others say.
 #ifndef WEIR_BASE_TIME_H
 #define WEIR_BASE_TIME_H
 
@@ -20,7 +20,7 @@ static inline uint64_t time_from_ms(uint64_t ms)
 }
 
 #define TIME_ISO_SIZE 32
-// "2026-11-21T01:28:06.456Z" of wall-clock milliseconds.
+// "2026-11-21T01:28:06.456Z" of wall-clock milliseconds; "" behind the year 9999.
 void time_to_iso(uint64_t wall_ms, char text[TIME_ISO_SIZE]);
 // Reads "2026-11-21T01:28:06.456Z" and what ISO 8601 allows beside it: a blank for the T, no
 // fraction, no seconds, no time at all, an offset "+01:00" or "+0100" for the Z; without a zone it

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/number.h"
 #include "base/utf8.h"
 
 #define DIGITS_MAX 17 // always enough for a double to read back
@@ -37,7 +38,11 @@ static size_t plain_len(struct slice text)
 {
     size_t len = 0;
     while (len < text.len) {
-        size_t step = is_plain((unsigned char)text.at[len]) ? 1 : 0;
+        if (is_plain((unsigned char)text.at[len])) {
+            len++;
+            continue;
+        }
+        size_t step = 0;
         if ((unsigned char)text.at[len] >= 0x80) {
             step = utf8_sequence_len(slice_skip(text, len));
         }
@@ -79,6 +84,18 @@ static void put_escaped_byte(struct buf *out, char byte)
 
 static void put_string(struct buf *out, struct slice text)
 {
+    // Most text is plain from end to end, and goes in at once.
+    if (plain_len(text) == text.len) {
+        char *at = buf_reserve(out, text.len + 2);
+        if (at != NULL) { // else out->failed
+            at[0] = at[text.len + 1] = '"';
+            if (text.len > 0) {
+                memcpy(at + 1, text.at, text.len);
+            }
+            buf_commit(out, text.len + 2);
+        }
+        return;
+    }
     buf_append_byte(out, '"');
     for (;;) {
         size_t len = plain_len(text);
@@ -179,14 +196,18 @@ void jsonw_raw(struct json_writer *writer, const char *key, struct slice json)
 
 void jsonw_u64(struct json_writer *writer, const char *key, uint64_t number)
 {
+    char digits[NUMBER_DIGITS_MAX];
     begin_value(writer, key);
-    buf_printf(writer->out, "%llu", (unsigned long long)number);
+    buf_append(writer->out, digits, number_put_u64(number, digits));
 }
 
 void jsonw_i64(struct json_writer *writer, const char *key, int64_t number)
 {
+    char digits[NUMBER_DIGITS_MAX + 1] = "-";
+    size_t sign = number < 0;
+    uint64_t size = sign ? 0 - (uint64_t)number : (uint64_t)number;
     begin_value(writer, key);
-    buf_printf(writer->out, "%lld", (long long)number);
+    buf_append(writer->out, digits, sign + number_put_u64(size, digits + sign));
 }
 
 void jsonw_bool(struct json_writer *writer, const char *key, bool value)
@@ -208,8 +229,35 @@ struct decimal {
     int point;
 };
 
+// Numbers of a few digits, as times and percentages are, at no cost: a decimal of fifteen digits is
+// the shortest of any double it reads back as. False: it takes more.
+static bool short_decimal(double number, struct decimal *ret_decimal)
+{
+    if (number >= 1e12) {
+        return false;
+    }
+    uint64_t thousands = (uint64_t)(number * 1000 + 0.5);
+    double back = (double)thousands / 1000;
+    if (thousands == 0 || back < number || back > number) {
+        return false;
+    }
+    char digits[NUMBER_DIGITS_MAX];
+    size_t len = number_put_u64(thousands, digits);
+    size_t count = len;
+    while (digits[count - 1] == '0') {
+        count--;
+    }
+    *ret_decimal = (struct decimal){.count = (int)count, .point = (int)len - 3};
+    memcpy(ret_decimal->digits, digits, count);
+    return true;
+}
+
 static struct decimal shortest_decimal(double number)
 {
+    struct decimal exact;
+    if (short_decimal(number, &exact)) {
+        return exact;
+    }
     char text[DIGITS_MAX + 16];
     int count = 1;
     for (; count <= DIGITS_MAX; count++) {
@@ -248,7 +296,9 @@ static void put_decimal(struct buf *out, const struct decimal *decimal)
         buf_append_str(out, digits);
         put_zeros(out, point - count);
     } else {
-        buf_printf(out, "%.*s.%s", point, digits, digits + point);
+        buf_append(out, digits, (size_t)point);
+        buf_append_byte(out, '.');
+        buf_append_str(out, digits + point);
     }
 }
 

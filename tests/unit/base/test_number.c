@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -56,8 +57,24 @@ static void parses_decimal_only(void **state)
     }
 }
 
+static void writes_what_printf_writes(void **state)
+{
+    static const uint64_t values[] = {0, 9, 10, 4711, UINT32_MAX, UINT64_MAX - 1, UINT64_MAX};
+    (void)state;
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        char digits[NUMBER_DIGITS_MAX];
+        char expected[NUMBER_DIGITS_MAX + 1];
+        int len = snprintf(expected, sizeof expected, "%llu", (unsigned long long)values[i]);
+        assert_int_equal(number_put_u64(values[i], digits), len);
+        assert_memory_equal(digits, expected, (size_t)len);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(parses_decimal_only)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parses_decimal_only),
+        cmocka_unit_test(writes_what_printf_writes),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

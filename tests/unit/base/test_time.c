@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -48,6 +49,27 @@ static void reads_what_it_writes(void **state)
     }
 }
 
+// Days to the end of four-digit years, all kinds of them, against the C library's calendar.
+static void writes_the_calendar(void **state)
+{
+    (void)state;
+    for (uint64_t day = 0; day < 2932897; day += day > 60000 ? 7 : 1) {
+        char text[TIME_ISO_SIZE];
+        char expected[TIME_ISO_SIZE];
+        uint64_t second = day * 86400 + day % 86400;
+        time_t seconds = (time_t)second;
+        struct tm tm;
+        strftime(expected, sizeof expected, "%Y-%m-%dT%H:%M:%S.007Z", gmtime_r(&seconds, &tm));
+        time_to_iso(second * 1000 + 7, text);
+        assert_string_equal(text, expected);
+    }
+    char text[TIME_ISO_SIZE] = "old";
+    time_to_iso(UINT64_C(2932897) * 86400000, text);
+    assert_string_equal(text, "");
+    time_to_iso(UINT64_MAX, text);
+    assert_string_equal(text, "");
+}
+
 static void refuses_what_is_no_time(void **state)
 {
     static const char *const bad[] = {
@@ -88,6 +110,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_times),
         cmocka_unit_test(reads_what_it_writes),
+        cmocka_unit_test(writes_the_calendar),
         cmocka_unit_test(refuses_what_is_no_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
