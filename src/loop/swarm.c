@@ -71,17 +71,17 @@ void swarm_free(struct swarm *swarm)
     }
 }
 
-enum weir_result swarm_open(
-    struct swarm *swarm, struct swarm_socket *socket, int fd, swarm_fn *ready)
+void swarm_open(struct swarm *swarm, struct swarm_socket *socket, int fd, swarm_fn *ready)
 {
-    enum weir_result result = sys_epoll_add(swarm->fd, fd, socket);
-    if (result != WEIR_OK) {
-        sys_close(fd);
-        return result;
-    }
     *socket = (struct swarm_socket){.swarm = swarm, .ready = ready, .fd = fd};
     swarm->open_count++;
-    return WEIR_OK;
+}
+
+enum weir_result swarm_watch(struct swarm_socket *socket, unsigned events)
+{
+    enum weir_result result = sys_epoll_add(socket->swarm->fd, socket->fd, events, socket);
+    socket->watched = result == WEIR_OK;
+    return result;
 }
 
 void swarm_close(struct swarm_socket *socket)
@@ -90,7 +90,9 @@ void swarm_close(struct swarm_socket *socket)
     if (swarm == NULL) {
         return;
     }
-    sys_epoll_remove(swarm->fd, socket->fd);
+    if (socket->watched) {
+        sys_epoll_remove(swarm->fd, socket->fd);
+    }
     sys_close(socket->fd);
     socket->swarm = NULL;
     swarm->open_count--;

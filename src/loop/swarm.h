@@ -18,15 +18,18 @@ struct swarm_socket {
     struct swarm *swarm; // NULL: not open
     swarm_fn *ready;
     int fd; // owned while open
+    bool watched;
 };
 
 enum weir_result swarm_new(struct worker *worker, struct swarm **ret_swarm) WEIR_MUST_CHECK;
 // No socket may be open. Its memory goes at the end of the turn. NULL is fine.
 void swarm_free(struct swarm *swarm);
 
-// Takes fd over, also on failure, when it is closed. Never calls back synchronously.
-enum weir_result swarm_open(
-    struct swarm *swarm, struct swarm_socket *socket, int fd, swarm_fn *ready) WEIR_MUST_CHECK;
+// Takes fd over.
+void swarm_open(struct swarm *swarm, struct swarm_socket *socket, int fd, swarm_fn *ready);
+// Calls come from now on, of events (enum sys_ready_event) and errors; never synchronously. Only
+// once. Who is through with a socket before costs no call at all.
+enum weir_result swarm_watch(struct swarm_socket *socket, unsigned events) WEIR_MUST_CHECK;
 // At once: no call comes any more, the memory may go. Fine when it is not open.
 void swarm_close(struct swarm_socket *socket);
 

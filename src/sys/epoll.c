@@ -21,10 +21,11 @@ enum weir_result sys_epoll_open(int *ret_fd)
     return WEIR_OK;
 }
 
-enum weir_result sys_epoll_add(int epoll_fd, int fd, void *owner)
+enum weir_result sys_epoll_add(int epoll_fd, int fd, unsigned events, void *owner)
 {
-    struct epoll_event event = {
-        .events = (uint32_t)EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data = {.ptr = owner}};
+    struct epoll_event event = {.events = (uint32_t)EPOLLET, .data = {.ptr = owner}};
+    event.events |= (events & SYS_READY_READ) != 0 ? (uint32_t)EPOLLIN | EPOLLRDHUP : 0u;
+    event.events |= (events & SYS_READY_WRITE) != 0 ? (uint32_t)EPOLLOUT : 0u;
     if (sys_fault_now()) {
         return WEIR_MEMORY;
     }

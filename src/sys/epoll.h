@@ -19,8 +19,8 @@ struct sys_ready {
 };
 
 enum weir_result sys_epoll_open(int *ret_fd) WEIR_MUST_CHECK;
-// Waits for everything. The state the descriptor is in already is told as well.
-enum weir_result sys_epoll_add(int epoll_fd, int fd, void *owner) WEIR_MUST_CHECK;
+// Waits for errors, and those events. The state the descriptor is in already is told as well.
+enum weir_result sys_epoll_add(int epoll_fd, int fd, unsigned events, void *owner) WEIR_MUST_CHECK;
 // Before fd is closed: a copy of it in a program that starts just now would keep it alive.
 void sys_epoll_remove(int epoll_fd, int fd);
 // What happened since; never waits. At most SYS_READY_MAX at once.

@@ -45,8 +45,7 @@ static void from_kernel(const union any_address *in, struct sys_address *out)
     out->port = ntohs(in->v6.sin6_port);
 }
 
-enum weir_result sys_address_parse(
-    const char *host, uint16_t port, struct sys_address *ret_address)
+enum weir_result sys_address_parse(const char *host, uint16_t port, struct sys_address *ret_address)
 {
     struct slice text = slice_str(host);
     ret_address->port = port;
@@ -190,22 +189,58 @@ enum weir_result sys_accept(int fd, int *ret_fd, struct sys_address *ret_peer)
     return WEIR_OK;
 }
 
-enum weir_result sys_connect(const struct sys_address *address, int *ret_fd)
+static enum weir_result connect_now(const struct sys_address *address, int fd)
+{
+    union any_address kernel;
+    socklen_t len = to_kernel(address, &kernel);
+    if (connect(fd, &kernel.any, len) == 0) {
+        return WEIR_OK;
+    }
+    return errno == EALREADY ? WEIR_AGAIN : sys_result_of_errno(errno);
+}
+
+static enum weir_result begin_connect(
+    const struct sys_address *address, bool acknowledge, int *ret_fd)
 {
     int fd;
     enum weir_result result = open_tcp(address, &fd);
     if (result != WEIR_OK) {
         return result;
     }
-    union any_address kernel;
-    socklen_t len = to_kernel(address, &kernel);
-    if (connect(fd, &kernel.any, len) != 0 && errno != EINPROGRESS) {
-        result = sys_result_of_errno(errno);
+    if (!acknowledge) {
+        int off = 0;
+        // Without it there is one packet more.
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off);
+    }
+    result = connect_now(address, fd);
+    if (result != WEIR_OK && result != WEIR_AGAIN) {
         close(fd);
         return result;
     }
     *ret_fd = fd;
     return WEIR_OK;
+}
+
+enum weir_result sys_connect(const struct sys_address *address, int *ret_fd)
+{
+    return begin_connect(address, true, ret_fd);
+}
+
+enum weir_result sys_connect_to_send(const struct sys_address *address, int *ret_fd)
+{
+    return begin_connect(address, false, ret_fd);
+}
+
+enum weir_result sys_connect_look(const struct sys_address *address, int fd)
+{
+    return connect_now(address, fd);
+}
+
+void sys_acknowledge(int fd)
+{
+    int on = 1;
+    // It would happen anyway, only later.
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
 enum weir_result sys_connect_result(int fd)

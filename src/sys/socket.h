@@ -32,6 +32,14 @@ enum weir_result sys_listen_alone(struct sys_address *address, int *ret_fd) WEIR
 enum weir_result sys_accept(int fd, int *ret_fd, struct sys_address *ret_peer) WEIR_MUST_CHECK;
 // Begins to connect; writability tells the end, then sys_connect_result.
 enum weir_result sys_connect(const struct sys_address *address, int *ret_fd) WEIR_MUST_CHECK;
+// The same for who is going to send first, or to close: what ends the handshake goes with that, one
+// packet less. The peer learns of the connection only then, 40 ms later at most.
+enum weir_result sys_connect_to_send(
+    const struct sys_address *address, int *ret_fd) WEIR_MUST_CHECK;
+// How a connect fares: WEIR_AGAIN while it goes on. To where it was begun; not after its end.
+enum weir_result sys_connect_look(const struct sys_address *address, int fd) WEIR_MUST_CHECK;
+// Acknowledges what has come, and what comes, at once; for a while, as the kernel sees fit.
+void sys_acknowledge(int fd);
 enum weir_result sys_connect_result(int fd) WEIR_MUST_CHECK;
 
 // Small messages leave at once; on every data socket.

@@ -182,6 +182,10 @@ static void read_answer(struct plain_check *plain)
         size_t len = 0;
         enum weir_result result = sys_recv(race_fd(&plain->race), chunk, sizeof chunk, &len);
         if (result == WEIR_AGAIN) {
+            // Who sends a head in pieces may wait with the next for our acknowledgement.
+            if (plain->skim.len > 0) {
+                sys_acknowledge(race_fd(&plain->race));
+            }
             return;
         }
         if (result == WEIR_CLOSED && plain->skim.len > 0) {
@@ -235,13 +239,21 @@ static void on_ready(struct race *race, unsigned events)
     }
 }
 
+static unsigned on_connected(struct race *race, unsigned events)
+{
+    const struct plain_check *plain = container_of(race, struct plain_check, race);
+    on_ready(race, events);
+    return plain->reading ? SYS_READY_READ : SYS_READY_READ | SYS_READY_WRITE;
+}
+
 // ---- The kind
 
 static void start(struct check *check)
 {
     struct plain_check *plain = (struct plain_check *)check;
     const struct conf_url url = url_of(check);
-    race_start(&plain->race, check, url.host, port_of(&url), on_ready, on_ready);
+    plain->race.speaks_first = true;
+    race_start(&plain->race, check, url.host, port_of(&url), on_connected, on_ready);
 }
 
 static void expire(struct check *check)

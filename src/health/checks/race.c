@@ -5,6 +5,8 @@
 //
 // 1. Attempt i is for address i; those below ip_next were started.
 // 2. Without an attempt under way and an address left, the check has ended.
+// 3. This machine connects before connect(2) returns, though that does not say so. It is asked once
+//    more, and the socket is watched only for what comes after.
 #include "health/checks/race.h"
 
 #include "base/time.h"
@@ -24,11 +26,25 @@ static void close_losers(struct race *race)
     }
 }
 
+static void win(struct race *race, struct race_attempt *attempt, unsigned events)
+{
+    struct check *check = race->check;
+    race->won = attempt;
+    close_losers(race);
+    check->record.phases.connect_ns = check_elapsed_ns(check);
+    unsigned wanted = race->connected(race, events);
+    if (!check->ended && !attempt->socket.watched) {
+        enum weir_result result = swarm_watch(&attempt->socket, wanted);
+        if (result != WEIR_OK) {
+            check_end_result(check, "connect", result);
+        }
+    }
+}
+
 static void on_ready(struct swarm_socket *socket, unsigned events)
 {
     struct race_attempt *attempt = container_of(socket, struct race_attempt, socket);
     struct race *race = attempt->race;
-    struct check *check = race->check;
     if (race->won != NULL) {
         race->ready(race, events);
         return;
@@ -39,10 +55,7 @@ static void on_ready(struct swarm_socket *socket, unsigned events)
     enum weir_result result =
         (events & SYS_READY_ERROR) != 0 ? sys_connect_result(socket->fd) : WEIR_OK;
     if (result == WEIR_OK) {
-        race->won = attempt;
-        close_losers(race);
-        check->record.phases.connect_ns = check_elapsed_ns(check);
-        race->connected(race, events);
+        win(race, attempt, events);
         return;
     }
     race->last = result;
@@ -51,6 +64,7 @@ static void on_ready(struct swarm_socket *socket, unsigned events)
     next_address(race);
 }
 
+// WEIR_OK: connected already; WEIR_AGAIN: under way.
 static enum weir_result start_attempt(struct race *race, size_t i)
 {
     struct check_room *room = race->check->room;
@@ -63,9 +77,22 @@ static enum weir_result start_attempt(struct race *race, size_t i)
         result = swarm_new(room->worker, &room->swarm);
     }
     if (result == WEIR_OK) {
-        result = sys_connect(&address, &fd);
+        result =
+            race->speaks_first ? sys_connect_to_send(&address, &fd) : sys_connect(&address, &fd);
     }
-    return result == WEIR_OK ? swarm_open(room->swarm, &attempt->socket, fd, on_ready) : result;
+    if (result != WEIR_OK) {
+        return result;
+    }
+    swarm_open(room->swarm, &attempt->socket, fd, on_ready);
+    result = ip_is_loopback(&address.ip) ? sys_connect_look(&address, fd) : WEIR_AGAIN;
+    if (result == WEIR_AGAIN) {
+        enum weir_result watched = swarm_watch(&attempt->socket, SYS_READY_READ | SYS_READY_WRITE);
+        result = watched == WEIR_OK ? WEIR_AGAIN : watched;
+    }
+    if (result != WEIR_OK && result != WEIR_AGAIN) {
+        swarm_close(&attempt->socket);
+    }
+    return result;
 }
 
 static void next_address(struct race *race)
@@ -73,8 +100,13 @@ static void next_address(struct race *race)
     struct worker *worker = race->check->room->worker;
     timer_cancel(&race->head_start);
     while (race->ip_next < race->ip_count) {
-        enum weir_result result = start_attempt(race, race->ip_next++);
-        if (result != WEIR_OK) {
+        size_t i = race->ip_next++;
+        enum weir_result result = start_attempt(race, i);
+        if (result == WEIR_OK) {
+            win(race, &race->attempts[i], SYS_READY_WRITE);
+            return;
+        }
+        if (result != WEIR_AGAIN) {
             race->last = result;
             continue;
         }
@@ -115,7 +147,7 @@ static void on_resolved(void *arg, enum weir_result result, const struct ip *ips
 }
 
 void race_start(struct race *race, struct check *check, struct slice host, uint16_t port,
-    race_fn *connected, race_fn *ready)
+    race_connected_fn *connected, race_fn *ready)
 {
     char name[NAME_SIZE];
     race->check = check;

@@ -14,6 +14,8 @@
 struct race;
 // events: see swarm_fn; those that came with the end of connecting are not told again.
 typedef void race_fn(struct race *race, unsigned events);
+// Returns what it waits for: enum sys_ready_event.
+typedef unsigned race_connected_fn(struct race *race, unsigned events);
 
 struct race_attempt {
     struct swarm_socket socket;
@@ -22,11 +24,12 @@ struct race_attempt {
 
 struct race {
     struct check *check;
-    race_fn *connected;
+    race_connected_fn *connected;
     race_fn *ready;
     struct resolve *resolve; // NULL: none under way
     struct timer head_start;
     uint16_t port;
+    bool speaks_first; // set by the caller: who connects sends, or closes, at once
     size_t ip_count;
     size_t ip_next;
     size_t under_way;         // attempts
@@ -36,10 +39,11 @@ struct race {
     struct race_attempt attempts[SYS_RESOLVE_MAX];
 };
 
-// host: a name, or an address, with or without brackets. Zeroed before. connected is called once,
-// ready from then on; both may end the check. May end it before it returns.
+// host: a name, or an address, with or without brackets. Zeroed before, but for speaks_first.
+// connected is called once, ready from then on; both may end the check. May call the first, and end
+// the check, before it returns.
 void race_start(struct race *race, struct check *check, struct slice host, uint16_t port,
-    race_fn *connected, race_fn *ready);
+    race_connected_fn *connected, race_fn *ready);
 // At once; in any state, also a zeroed one.
 void race_close(struct race *race);
 // What it is doing, for a message; NULL: it is connected.

@@ -99,12 +99,20 @@ static void on_ready(struct race *race, unsigned events)
     }
 }
 
+static unsigned on_connected(struct race *race, unsigned events)
+{
+    const struct tcp_check *tcp = container_of(race, struct tcp_check, race);
+    on_ready(race, events);
+    return tcp->reading ? SYS_READY_READ : SYS_READY_READ | SYS_READY_WRITE;
+}
+
 static void start(struct check *check)
 {
     struct tcp_check *tcp = (struct tcp_check *)check;
+    const struct check_spec *spec = check->spec;
     buf_init(&tcp->answer, ANSWER_LEN_MAX);
-    race_start(
-        &tcp->race, check, slice_str(check->spec->host), check->spec->port, on_ready, on_ready);
+    tcp->race.speaks_first = spec->send != NULL || spec->expect == NULL;
+    race_start(&tcp->race, check, slice_str(spec->host), spec->port, on_connected, on_ready);
 }
 
 static void expire(struct check *check)
