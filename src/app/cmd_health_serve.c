@@ -20,6 +20,7 @@ enum {
     OPTION_IMPLICIT,
     OPTION_COMPOSE,
     OPTION_COMPAT,
+    OPTION_JITTER,
     OPTION_METRICS_INTERVAL,
     OPTION_SSH_METRICS,
     OPTION_SSH_METRICS_INTERVAL,
@@ -43,6 +44,8 @@ static const struct option_row options[] = {
         "a service with a port but without a check gets a tcp check"},
     [OPTION_COMPOSE] = {"--legacy-compose-health", NULL, "run health checks of compose files here"},
     [OPTION_COMPAT] = {"--compat-rollup", NULL, "an unknown service makes its machine unhealthy"},
+    [OPTION_JITTER] = {"--jitter", "PERCENT",
+        "every check up to so much of its interval later, 50 at most; 0"},
     [OPTION_METRICS_INTERVAL] = {"--metrics-interval", "SECONDS",
         "how often this machine's resources are looked at; 10"},
     [OPTION_SSH_METRICS] = {"--ssh-metrics", NULL, "ask other machines for theirs, over ssh"},
@@ -71,6 +74,7 @@ static int run_monitor(const char *const *values)
                                      .metrics_interval = values[OPTION_METRICS_INTERVAL],
                                      .ssh_metrics = values[OPTION_SSH_METRICS] != NULL,
                                      .ssh_metrics_interval = values[OPTION_SSH_METRICS_INTERVAL],
+                                     .jitter = values[OPTION_JITTER],
                                      .compat_rollup = values[OPTION_COMPAT] != NULL,
                                  });
     if (exit_code == EXIT_FINE) {

@@ -12,6 +12,7 @@
 
 #define DESCRIPTORS (512 + 32 + 256 + 1024) // sockets, ssh, programs, requests
 #define DAY_S 86400
+#define JITTER_MAX 50 // a pass is stale after twice the interval
 #define DEVELOPMENT_ORIGINS                                                                        \
     "http://localhost:8989,http://localhost:5173,http://127.0.0.1:8989,http://127.0.0.1:5173"
 #define PROBLEM_SIZE (REGISTRY_PATH_SIZE + 256)
@@ -147,6 +148,18 @@ static bool find_redis(struct health_part *part)
     return true;
 }
 
+static bool find_jitter(struct health_part *part, const char *text)
+{
+    uint64_t percent = 0;
+    if (text != NULL && number_parse_u64(slice_str(text), JITTER_MAX, &percent) != WEIR_OK) {
+        fprintf(stderr, "weir health: --jitter \"%s\" is not usable; allowed: 0-%d\n", text,
+            JITTER_MAX);
+        return false;
+    }
+    part->options.jitter_percent = (unsigned)percent;
+    return true;
+}
+
 static bool find_intervals(struct health_part *part, const struct health_part_options *options)
 {
     static const char timeout[] = "DEVICE_HEARTBEAT_TIMEOUT_SECONDS";
@@ -274,7 +287,7 @@ int health_part_init(struct health_part *part, const struct health_part_options 
     part->options.compat_rollup = options->compat_rollup;
     if (!find_listen(part, options->listen) || !find_access(part, options) ||
         !find_pages(part, options) || !find_intervals(part, options) ||
-        !find_store(part, options) || !find_redis(part)) {
+        !find_jitter(part, options->jitter) || !find_store(part, options) || !find_redis(part)) {
         return EXIT_USAGE;
     }
     return EXIT_FINE;

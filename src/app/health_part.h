@@ -25,6 +25,7 @@ struct health_part_options {
     const char *public_read;      // "true", "false", or NULL: on loopback
     const char *allowed_hosts;    // names with commas between, or NULL
     const char *ui_dir;           // a directory, or NULL
+    const char *jitter;           // percent of an interval, or NULL
     const char *metrics_interval; // seconds, or NULL; so is the next
     const char *ssh_metrics_interval;
     bool ssh_metrics;

@@ -274,6 +274,7 @@ static enum weir_result start_monitor(struct health *health)
     result = monitor_open(&health->monitor, health->worker,
         &(struct monitor_options){
             .ssh_dir = health->options.ssh_dir,
+            .jitter_percent = health->options.jitter_percent,
             .compat_rollup = health->options.compat_rollup,
             .hooks = {.result = on_result, .changed = on_changed, .life = on_life, .arg = health},
         },

@@ -32,6 +32,7 @@ struct health_options {
     bool public_read;                 // what only reads health takes no token
     bool production;                  // the environment is one
     bool compat_rollup;
+    unsigned jitter_percent;      // of each interval; every check is up to so much later
     uint64_t metrics_interval_ns; // of looks at this machine's resources
     uint64_t remote_interval_ns;  // the same for other machines, over ssh; 0: never
     uint64_t heartbeat_timeout_ns;

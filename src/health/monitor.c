@@ -392,6 +392,12 @@ static void on_clock_watch(struct timer *timer)
     }
 }
 
+static uint64_t scheduler_random(void *arg)
+{
+    (void)arg;
+    return random_number();
+}
+
 static uint64_t scheduler_clock(void *arg)
 {
     return worker_now(((struct monitor *)arg)->worker);
@@ -406,7 +412,9 @@ enum weir_result monitor_open(struct monitor *monitor, struct worker *worker,
         .scheduler = {.wheel = &worker->wheel,
             .now = scheduler_clock,
             .start = start_check,
-            .arg = monitor},
+            .random = scheduler_random,
+            .arg = monitor,
+            .jitter_percent = options->jitter_percent},
         .slept_ns = sys_boot_ns() - sys_now_ns(),
     };
     monitor->scheduler.lanes[LANE_SOCKET].running_max = SOCKETS_MAX;

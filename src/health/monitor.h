@@ -47,7 +47,7 @@ struct target {
     char maintenance_reason[128];
     bool maintenance_set;
     bool maintenance_told; // what was told of it last; see maintenance.c
-    bool planned; // the scheduler has it
+    bool planned;          // the scheduler has it
     bool has_last;
     bool selected;             // of a single round
     enum target_change change; // during a reload
@@ -68,6 +68,7 @@ struct monitor_hooks {
 struct monitor_options {
     const char *ssh_dir; // see struct check_room
     struct monitor_hooks hooks;
+    unsigned jitter_percent; // see struct scheduler
     bool compat_rollup;
     bool single; // one round, asked for by monitor_check_round: nothing is scheduled, and one
                  // failure is unhealthy

@@ -49,16 +49,26 @@ static bool enqueue(struct scheduled *item, uint64_t since_ns)
     return true;
 }
 
+// The next start is at its phase, or with jitter a little later; the phase stays.
+static void arm(struct scheduled *item)
+{
+    struct scheduler *scheduler = item->scheduler;
+    uint64_t most_ns = item->interval_ns / 100 * scheduler->jitter_percent;
+    item->jitter_ns = most_ns == 0 ? 0 : scheduler->random(scheduler->arg) % most_ns;
+    wheel_arm(scheduler->wheel, &item->timer,
+        item->due_ns == TIME_NEVER ? TIME_NEVER : item->due_ns + item->jitter_ns);
+}
+
 static void on_due(struct timer *timer)
 {
     struct scheduled *item = container_of(timer, struct scheduled, timer);
     struct scheduler *scheduler = item->scheduler;
     uint64_t now_ns = now_of(scheduler);
-    uint64_t due_ns = item->due_ns;
-    uint64_t missed = now_ns <= due_ns ? 0 : (now_ns - due_ns) / item->interval_ns;
-    item->due_ns = due_ns + (missed + 1) * item->interval_ns;
-    wheel_arm(scheduler->wheel, &item->timer, item->due_ns);
-    if (!enqueue(item, due_ns + missed * item->interval_ns)) {
+    uint64_t meant_ns = item->due_ns + item->jitter_ns;
+    uint64_t missed = now_ns <= meant_ns ? 0 : (now_ns - meant_ns) / item->interval_ns;
+    item->due_ns += (missed + 1) * item->interval_ns;
+    arm(item);
+    if (!enqueue(item, meant_ns + missed * item->interval_ns)) {
         scheduler->overruns++;
     }
 }
@@ -79,7 +89,7 @@ void scheduler_add(struct scheduler *scheduler, struct scheduled *item, unsigned
         .scheduler = scheduler, .lane = lane, .interval_ns = interval_ns, .due_ns = first_ns};
     list_init(&item->node);
     timer_init(&item->timer, on_due);
-    wheel_arm(scheduler->wheel, &item->timer, first_ns);
+    arm(item);
 }
 
 void scheduler_remove(struct scheduled *item)
@@ -104,7 +114,7 @@ void scheduler_set_interval(struct scheduled *item, uint64_t interval_ns)
     item->interval_ns = interval_ns;
     if (item->due_ns != TIME_NEVER) {
         item->due_ns = last_ns + interval_ns;
-        wheel_arm(item->scheduler->wheel, &item->timer, item->due_ns);
+        arm(item);
     }
 }
 

@@ -15,7 +15,8 @@ struct scheduled {
     struct timer timer;
     struct list node; // in its lane's queue
     struct scheduler *scheduler;
-    uint64_t due_ns; // of the next start; TIME_NEVER: only when asked for
+    uint64_t due_ns;    // of the next start; TIME_NEVER: only when asked for
+    uint64_t jitter_ns; // how much later than due it is to be
     uint64_t interval_ns;
     uint64_t waiting_since_ns;
     unsigned lane;
@@ -27,7 +28,10 @@ struct scheduler {
     uint64_t (*now)(void *arg);
     // Starts the check of an item; its end is told by scheduler_done, never inside this call.
     void (*start)(void *arg, struct scheduled *item);
+    // Any number; used with jitter_percent only, and may be NULL without.
+    uint64_t (*random)(void *arg);
     void *arg;
+    unsigned jitter_percent; // of the interval; every start is up to so much later than its phase
     struct {
         struct list queue; // by the time they became due
         unsigned running;
@@ -38,7 +42,7 @@ struct scheduler {
     uint64_t lag_max_ns;
 };
 
-// wheel, now, start, arg and each running_max are set by the caller before.
+// wheel, now, start, random, arg, jitter_percent and each running_max are set by the caller before.
 void scheduler_init(struct scheduler *scheduler);
 // Starts at first_ns, and every interval_ns from there. TIME_NEVER: only by scheduler_now.
 void scheduler_add(struct scheduler *scheduler, struct scheduled *item, unsigned lane,

@@ -462,6 +462,20 @@ def test_tokens(lab, serve):
     assert status("GET", "/metrics", "admin-token-01234567") == 200
 
 
+def test_jitter_is_bounded(lab):
+    lab.write({})
+    for text in ("51", "-1", "x", ""):
+        done = lab.run("serve", "--listen", "127.0.0.1:0", "--jitter", text)
+        assert done.returncode == 64 and "allowed: 0-50" in done.stderr, text
+
+
+def test_checks_with_jitter(lab, serve):
+    times = lab.directory / "times"
+    lab.write({"it": {"type": "exec", "command": f"date +%s%N >>{times}", "interval": "200ms"}})
+    serve("--jitter", "50")
+    eventually(lambda: times.exists() and len(times.read_text().split()) > 10, "checks")
+
+
 def test_listening_beyond_this_machine_wants_tokens(lab):
     lab.write({})
     done = lab.run("serve", "--listen", "0.0.0.0:0")

@@ -105,6 +105,36 @@ static void keeps_phases(void **state)
     assert_int_equal(world.scheduler.overruns, 0);
 }
 
+static uint64_t next_random(void *arg)
+{
+    static uint64_t state = 1;
+    (void)arg;
+    state = state * 6364136223846793005U + 1442695040888963407U;
+    return state >> 11;
+}
+
+static void jitters_around_its_phases(void **state)
+{
+    (void)state;
+    uint64_t begin_ns = world.now_ns;
+    uint64_t least_ns = TIME_NEVER;
+    uint64_t most_ns = 0;
+    world.scheduler.jitter_percent = 50;
+    world.scheduler.random = next_random;
+    add(0, 10, 0);
+    for (unsigned i = 0; i < 200; i++) {
+        pass_ms(i == 0 ? 9000 : 10000); // one second before the next phase
+        uint64_t late_ns = world.items[0].started_ns - begin_ns - 10 * NS_PER_S * i;
+        assert_int_equal(world.items[0].starts, i + 1);
+        assert_in_range(late_ns, 0, 5 * NS_PER_S + TICK_NS);
+        least_ns = late_ns < least_ns ? late_ns : least_ns;
+        most_ns = late_ns > most_ns ? late_ns : most_ns;
+    }
+    assert_true(least_ns < NS_PER_S && most_ns > 4 * NS_PER_S);
+    assert_int_equal(world.scheduler.overruns, 0);
+    assert_true(world.scheduler.lag_max_ns <= TICK_NS); // what is meant is not late
+}
+
 static void drops_what_overruns(void **state)
 {
     (void)state;
@@ -241,6 +271,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(keeps_phases, setup),
+        cmocka_unit_test_setup(jitters_around_its_phases, setup),
         cmocka_unit_test_setup(drops_what_overruns, setup),
         cmocka_unit_test_setup(does_not_catch_up, setup),
         cmocka_unit_test_setup(keeps_to_a_lane, setup),
