@@ -90,6 +90,11 @@ static bool find_pages(struct health_part *part, const struct health_part_option
     into->cors_origins = origins != NULL || into->production ? origins : DEVELOPMENT_ORIGINS;
     into->allowed_hosts = options->allowed_hosts;
     into->ui_dir = options->ui_dir;
+    into->import_dir = options->import_dir;
+    if (options->import_dir != NULL && !sys_is_directory(options->import_dir)) {
+        fprintf(stderr, "weir health: --import \"%s\" is no directory\n", options->import_dir);
+        return false;
+    }
     if (options->ui_dir != NULL && !sys_is_directory(options->ui_dir)) {
         fprintf(stderr, "weir health: --ui-dir \"%s\" is no directory\n", options->ui_dir);
         return false;

@@ -38,26 +38,51 @@ static void write_problem(
     jsonw_object_end(writer);
 }
 
+static void write_old_problem(struct json_writer *writer, const struct old_problem *problem)
+{
+    jsonw_object_begin(writer, NULL);
+    jsonw_text(writer, "problem_type", problem->type);
+    jsonw_u64(writer, "count", problem->count);
+    view_write_time(writer, "last_seen", problem->last_wall_ms);
+    jsonw_array_begin(writer, "services_affected");
+    for (size_t i = 0; i < problem->service_count; i++) {
+        jsonw_text(writer, NULL, problem->services[i]);
+    }
+    jsonw_array_end(writer);
+    jsonw_text(writer, "severity", old_severity_name(problem->severity));
+    jsonw_object_end(writer);
+}
+
+// Of this process's checks first by their outcomes, then those that were imported.
+static uint64_t count_of(const struct health *health, size_t index)
+{
+    return index < CHECK_OUTCOME_COUNT ? health->monitor.outcomes[index].count
+                                       : health->old.problems[index - CHECK_OUTCOME_COUNT].count;
+}
+
 void api_write_problems(
     const struct health *health, struct json_writer *writer, const char *key, size_t max)
 {
-    const struct monitor *monitor = &health->monitor;
-    bool written[CHECK_OUTCOME_COUNT] = {[OUTCOME_PASS] = true};
+    bool written[CHECK_OUTCOME_COUNT + OLD_PROBLEMS_MAX] = {[OUTCOME_PASS] = true};
+    size_t count = CHECK_OUTCOME_COUNT + health->old.problem_count;
     jsonw_array_begin(writer, key);
     for (size_t n = 0; n < max; n++) {
-        unsigned most = CHECK_OUTCOME_COUNT;
-        for (unsigned i = 0; i < CHECK_OUTCOME_COUNT; i++) {
-            bool more = most == CHECK_OUTCOME_COUNT ||
-                        monitor->outcomes[i].count > monitor->outcomes[most].count;
-            if (!written[i] && monitor->outcomes[i].count > 0 && more) {
+        size_t most = count;
+        for (size_t i = 0; i < count; i++) {
+            uint64_t times = written[i] ? 0 : count_of(health, i);
+            if (times > 0 && (most == count || times > count_of(health, most))) {
                 most = i;
             }
         }
-        if (most == CHECK_OUTCOME_COUNT) {
+        if (most == count) {
             break;
         }
         written[most] = true;
-        write_problem(monitor, writer, most);
+        if (most < CHECK_OUTCOME_COUNT) {
+            write_problem(&health->monitor, writer, (unsigned)most);
+        } else {
+            write_old_problem(writer, &health->old.problems[most - CHECK_OUTCOME_COUNT]);
+        }
     }
     jsonw_array_end(writer);
 }
@@ -67,7 +92,7 @@ void api_problems(struct api_request *request)
     struct buf document = BUF_INIT(API_DOCUMENT_MAX);
     struct json_writer writer;
     json_writer_init(&writer, &document);
-    api_write_problems(request->health, &writer, NULL, CHECK_OUTCOME_COUNT);
+    api_write_problems(request->health, &writer, NULL, CHECK_OUTCOME_COUNT + OLD_PROBLEMS_MAX);
     api_answer_json(request, 200, &document);
 }
 

@@ -306,6 +306,35 @@ static enum weir_result start_devices(struct health *health)
         });
 }
 
+// Into a history that is empty: what was imported once is in the store. Ids are in order of time.
+static void import_old_files(struct health *health)
+{
+    struct old_files *old = &health->old;
+    struct log_line line;
+    if (health->options.import_dir == NULL) {
+        return;
+    }
+    old_files_read(old, health->options.import_dir);
+    size_t first = old->event_count > EVENTS_MAX ? old->event_count - EVENTS_MAX : 0;
+    size_t taken = 0;
+    for (size_t i = first; health->events.count == taken && i < old->event_count; i++) {
+        const struct health_event *kept = event_ring_add(&health->events, &old->events[i]);
+        if (kept == NULL) {
+            break;
+        }
+        history_event(&health->history, kept);
+        taken++;
+    }
+    log_begin(&line, LOG_HEALTH_IMPORTED);
+    log_text(&line, "directory", health->options.import_dir);
+    log_u64(&line, "lines", old->lines);
+    log_u64(&line, "notUnderstood", old->bad);
+    log_u64(&line, "events", taken);
+    log_u64(&line, "problems", old->problem_count);
+    log_end(&line);
+    old_files_drop_events(old);
+}
+
 static void on_drain_look(struct timer *timer)
 {
     struct health *health = container_of(timer, struct health, drain_look);
@@ -363,6 +392,7 @@ enum weir_result health_start(struct health *health, struct worker *worker)
         result = mirror_start(&health->mirror, worker, &health->monitor, health->options.redis);
     }
     if (result == WEIR_OK) {
+        import_old_files(health);
         health_begin_maintenance(health);
         result = start_devices(health);
     }
@@ -418,6 +448,7 @@ void health_fini(struct health *health)
         health->listen_fd = -1;
     }
     event_ring_fini(&health->events);
+    old_files_fini(&health->old);
     token_list_fini(&health->tokens);
     buf_reset(&health->problems);
     buf_reset(&health->dashboard.text);

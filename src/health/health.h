@@ -11,6 +11,7 @@
 #include "health/history.h"
 #include "health/mirror.h"
 #include "health/monitor.h"
+#include "health/old_files.h"
 #include "health/sockets.h"
 #include "health/tokens.h"
 #include "http/server.h"
@@ -28,6 +29,7 @@ struct health_options {
     const struct redis_place *redis;  // what is known is written through to it; NULL: to none
     const char *cors_origins;         // whose pages may ask, a comma between them; NULL: none
     const char *allowed_hosts;        // names of this monitor, a comma between them; NULL: none
+    const char *import_dir;           // what the reference kept; NULL: none
     const char *ui_dir;               // files to be served beside the API; NULL: none
     bool public_read;                 // what only reads health takes no token
     bool production;                  // the environment is one
@@ -63,6 +65,7 @@ struct health {
     struct token_list tokens;
     struct history history;
     struct mirror mirror;
+    struct old_files old;
     struct devices devices;
     struct sockets sockets;
     struct diagnoses diagnoses;

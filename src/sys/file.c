@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sys/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -234,6 +235,22 @@ enum weir_result sys_dir_private(const char *path)
     }
     bool ours = S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 077) == 0;
     return ours ? WEIR_OK : WEIR_PERMISSION;
+}
+
+void sys_dir_walk(const char *path, void (*found)(void *arg, const char *path), void *arg)
+{
+    DIR *directory = sys_fault_now() ? NULL : opendir(path);
+    const struct dirent *entry;
+    while (directory != NULL && (entry = readdir(directory)) != NULL) {
+        char whole[PATH_SIZE];
+        int len = snprintf(whole, sizeof whole, "%s/%s", path, entry->d_name);
+        if (entry->d_name[0] != '.' && len > 0 && (size_t)len < sizeof whole) {
+            found(arg, whole);
+        }
+    }
+    if (directory != NULL) {
+        closedir(directory);
+    }
 }
 
 bool sys_is_directory(const char *path)

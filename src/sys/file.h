@@ -35,6 +35,8 @@ enum weir_result sys_dir_make(const char *path) WEIR_MUST_CHECK;
 enum weir_result sys_dir_private(const char *path) WEIR_MUST_CHECK;
 bool sys_file_exists(const char *path);
 bool sys_is_directory(const char *path);
+// Tells the paths of what is in a directory, hidden ones left out; nothing when it is not there.
+void sys_dir_walk(const char *path, void (*found)(void *arg, const char *path), void *arg);
 // path as seen from the root; links in it stay. WEIR_TOO_LARGE: it does not fit.
 enum weir_result sys_absolute_path(const char *path, char *absolute, size_t size) WEIR_MUST_CHECK;
 // Both are there, and one and the same.

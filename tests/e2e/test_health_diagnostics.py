@@ -239,6 +239,49 @@ def test_timeline_of_uptime(lab, serve):
     assert every["it"]["failure_count"] == 1 and every["fine"]["current_status"] == "up"
 
 
+def test_what_portoser_kept_is_taken_up(lab, serve):
+    home = lab.directory / "old"
+    (home / "uptime_events").mkdir(parents=True)
+    (home / "metrics" / "uptime").mkdir(parents=True)
+    (home / "knowledge").mkdir()
+
+    def event(kind, hours_ago):
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S.123456", time.gmtime(time.time() - 3600 * hours_ago))
+        return {"timestamp": stamp, "event_type": kind, "service": "web", "machine": "pi_1",
+                "details": f"{kind} of old", "metadata": {}}
+
+    old = [event("start", 30), event("failure", 20), event("recovery", 10)]
+    (home / "uptime_events" / "web_pi_1_events.jsonl").write_text(
+        "".join(json.dumps(e) + "\n" for e in reversed(old)) + "{torn")
+    (home / "metrics" / "uptime" / "web-pi_1.log").write_text(
+        f"{event('deployment', 5)['timestamp']}|deployment|web|pi_1|release 7\n")
+    (home / "knowledge" / "problem_frequency.txt").write_text(
+        "2025-03-01T10:00:00Z|port_conflict|web|error\n" * 3)
+    before = sorted((p, p.read_bytes()) for p in home.rglob("*") if p.is_file())
+    lab.write({}, {"pi_1": {"ip": "127.0.0.1"}}, web={"current_host": "pi_1"})
+    args = ("--import", str(home), "--state-dir", str(lab.directory / "state"))
+    monitor = serve(*args)
+    noted = monitor.log.wait("health_imported")["details"]
+    assert (noted["lines"], noted["notUnderstood"], noted["events"], noted["problems"]) == (8, 1, 4, 1)
+    log = monitor.get("/api/uptime/web/pi_1/events")["events"]
+    assert [e["event_type"] for e in log] == ["deployment", "recovery", "failure", "start"]
+    assert log[1]["details"] == "recovery of old" and log[1]["timestamp"] == old[2]["timestamp"][:-3] + "Z"
+    stats = monitor.get("/api/uptime/web/pi_1?days=30")
+    assert (stats["failure_count"], stats["recovery_count"]) == (1, 1)
+    assert abs(stats["downtime_seconds"] - 36000) < 2
+    problem = monitor.get("/api/diagnostics/problems/frequency")[0]
+    assert problem == {"problem_type": "port_conflict", "count": 3, "services_affected": ["web"],
+                       "last_seen": "2025-03-01T10:00:00.000Z", "severity": "error"}
+    assert monitor.get("/api/health/dashboard")["recent_problems"] == [problem]
+    monitor.stop()
+    # Once is enough: the next start has them in its own store. And nothing of it was written.
+    monitor = serve(*args)
+    assert monitor.log.wait("health_imported")["details"]["events"] == 0
+    assert monitor.get("/api/uptime/web/pi_1/events")["total"] == 4
+    assert sorted((p, p.read_bytes()) for p in home.rglob("*") if p.is_file()) == before
+    assert lab.run("serve", "--import", str(home / "none")).returncode == 64
+
+
 # ---- Deploying is not weir's
 
 
