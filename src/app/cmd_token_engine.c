@@ -105,10 +105,20 @@ static int run(const struct command *command, int argc, char **argv)
     return mint_with_secret(file, &request);
 }
 
+static const struct command_example examples[] = {
+    {"token engine --config engine.yml --subject laptop --ttl 30d",
+        "where the engine's secret is; for one agent, for a month"},
+    {"token engine -c engine.yml --permissions tunnels.resources.read-only --ttl 1h",
+        "for a dashboard: it may look, and nothing else"},
+    {NULL},
+};
+
 const struct command command_token_engine = {
     .name = "token engine",
     .summary = "Mint a token for agents and the API of an engine",
     .usage = "",
     .options = options,
     .run = run,
+    .other_names = "create",
+    .examples = examples,
 };
