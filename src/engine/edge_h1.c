@@ -14,7 +14,7 @@
 // 2. Bytes are looked at where they were read. What is left of them goes to conn->in; nothing is
 //    read while the back holds too much, or when a pipelined request already waits.
 // 3. Every state has a deadline: HEAD 15 s from the first byte or http_idle_seconds without one,
-//    EXCHANGE VISITOR_SILENCE_NS without a byte (not for upgrades), LAST and LINGER 2 s.
+//    EXCHANGE visitor_silence_ns without a byte (not for upgrades), LAST and LINGER 2 s.
 // 4. Rejected: http/server.h. It holds bodies whole and answers once.
 #include "engine/edge_h1.h"
 
@@ -99,7 +99,7 @@ static void begin_exchange(struct h1_conn *conn)
     conn->has_length = conn->chunked = false;
     conn->back_full = conn->front_full = conn->body_broken = false;
     conn->moved_ns = worker_now(conn->stream.worker);
-    enter(conn, H1_EXCHANGE, VISITOR_SILENCE_NS);
+    enter(conn, H1_EXCHANGE, visitor_silence_ns(&conn->exchange, false));
 }
 
 static void refuse(struct h1_conn *conn, struct slice *bytes, enum edge_error error)
@@ -375,7 +375,7 @@ static void finish_exchange(struct h1_conn *conn)
     const struct engine_config *config = conn->visitor.shard->engine->config;
     exchange_finished(&conn->exchange);
     if (!conn->keep_alive || !conn->body_done || conn->draining || conn->visitor_ended) {
-        enter(conn, H1_LAST, VISITOR_SILENCE_NS);
+        enter(conn, H1_LAST, visitor_silence_ns(&conn->exchange, true));
         return;
     }
     enter(conn, H1_HEAD, conn->in.len > 0 ? VISITOR_HEAD_NS : config->http_idle_s * NS_PER_S);
@@ -390,7 +390,7 @@ static void settle_raw(struct h1_conn *conn)
     }
     bool half = exchange->request_ended || exchange->answer_ended;
     if (half && !timer_armed(&conn->timer)) {
-        worker_arm_in(conn->stream.worker, &conn->timer, VISITOR_SILENCE_NS);
+        worker_arm_in(conn->stream.worker, &conn->timer, visitor_silence_ns(exchange, true));
     } else if (!half) {
         timer_cancel(&conn->timer);
     }
@@ -504,14 +504,16 @@ static void on_ready(struct stream *stream, unsigned events)
 static void on_silence(struct h1_conn *conn)
 {
     struct worker *worker = conn->stream.worker;
-    uint64_t patience = conn->visitor_ended ? HALF_OPEN_NS : VISITOR_SILENCE_NS;
+    uint64_t patience =
+        conn->visitor_ended ? HALF_OPEN_NS : visitor_silence_ns(&conn->exchange, conn->body_done);
     uint64_t deadline = conn->moved_ns + patience;
     if (worker_now(worker) < deadline) {
         worker_arm(worker, &conn->timer, deadline);
     } else if (!outgo_empty(&conn->out) || conn->exchange.ended || conn->exchange.upgraded) {
         conn_end(conn, true);
     } else {
-        break_off(conn, conn->body_done ? EDGE_UPSTREAM_TIMEOUT : EDGE_REQUEST_TIMEOUT);
+        bool his_turn = !conn->body_done && !conn->back_full;
+        break_off(conn, his_turn ? EDGE_REQUEST_TIMEOUT : EDGE_UPSTREAM_TIMEOUT);
         h1_settle_later(conn);
     }
 }

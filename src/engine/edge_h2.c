@@ -10,7 +10,7 @@
 // 2. Streams are freed by settle() or with the connection, when no back is on the stack.
 // 3. Deadlines: VISITOR_HEAD_NS for the first SETTINGS and for a header block, http_idle_seconds
 //    without a stream, PING_NS of silence before a ping and again until its answer, and
-//    VISITOR_SILENCE_NS for a stream.
+//    visitor_silence_ns for a stream.
 // 4. NO_RFC7540_PRIORITIES is not offered: nghttp2 1.52 then frees a frame twice when memory runs
 //    out while it queues one (session_attach_stream_item forgets to detach it).
 #include "engine/edge_h2.h"

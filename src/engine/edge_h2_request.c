@@ -311,15 +311,17 @@ static void on_silence(struct timer *timer)
 {
     struct h2_stream *stream = container_of(timer, struct h2_stream, timer);
     struct worker *worker = stream->conn->stream.worker;
-    uint64_t deadline = stream->moved_ns + VISITOR_SILENCE_NS;
+    uint64_t deadline =
+        stream->moved_ns + visitor_silence_ns(&stream->exchange, stream->request_done);
     if (stream->exchange.upgraded) {
         return;
     }
     if (worker_now(worker) < deadline) {
         worker_arm(worker, &stream->timer, deadline);
     } else if (!stream->exchange.ended) {
+        bool his_turn = !stream->request_done && stream->held.len == 0;
         exchange_abort(
-            &stream->exchange, stream->request_done ? EDGE_UPSTREAM_TIMEOUT : EDGE_REQUEST_TIMEOUT);
+            &stream->exchange, his_turn ? EDGE_REQUEST_TIMEOUT : EDGE_UPSTREAM_TIMEOUT);
         worker_arm_in(worker, &stream->timer, VISITOR_LINGER_NS);
     } else if (nghttp2_submit_rst_stream(
                    stream->conn->session, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_CANCEL) != 0) {
@@ -338,7 +340,7 @@ static void start_request(struct h2_conn *conn, struct h2_stream *stream, bool e
     stream->end_told = !request.has_body && !slice_eq(request.method, SLICE("CONNECT"));
     stream->moved_ns = worker_now(conn->stream.worker);
     timer_init(&stream->timer, on_silence);
-    worker_arm_in(conn->stream.worker, &stream->timer, VISITOR_SILENCE_NS);
+    worker_arm_in(conn->stream.worker, &stream->timer, visitor_silence_ns(&stream->exchange, false));
     if (error == EDGE_ERROR_COUNT) {
         exchange_start(&stream->exchange, &request);
     } else {

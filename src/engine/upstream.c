@@ -374,6 +374,11 @@ uint64_t upstream_rest_ns(const struct upstream *upstream)
     return upstream->shard->engine->config->http_idle_s * NS_PER_S;
 }
 
+uint64_t upstream_body_idle_ns(const struct upstream *upstream)
+{
+    return upstream->shard->engine->config->limit_body_idle_s * NS_PER_S;
+}
+
 // ---- The worker's part
 
 void upstream_shard_init(struct engine_shard *shard)

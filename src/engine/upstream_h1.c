@@ -47,7 +47,8 @@ static struct slice unsent(const struct upstream_h1_state *h1)
 void upstream_h1_arm(struct upstream *upstream)
 {
     struct upstream_h1_state *h1 = &upstream->h1;
-    uint64_t delay_ns = UPSTREAM_BODY_IDLE_NS;
+    bool asked = h1->request_done && unsent(h1).len == 0;
+    uint64_t delay_ns = upstream_body_idle_ns(upstream);
     if (h1->phase == H1_RAW) {
         timer_cancel(&upstream->timer);
         return;
@@ -56,10 +57,10 @@ void upstream_h1_arm(struct upstream *upstream)
         delay_ns = upstream_rest_ns(upstream);
     } else if (h1->phase == H1_LAST) {
         delay_ns = LAST_NS;
-    } else if (h1->phase == H1_HEAD && h1->interim_count == 0 && h1->request_done &&
-               unsent(h1).len == 0) {
-        // Before that it is the request that has to move.
+    } else if (h1->phase == H1_HEAD && h1->interim_count == 0 && asked) {
         delay_ns = upstream_first_byte_ns(upstream);
+    } else if (h1->phase == H1_HEAD && unsent(h1).len == 0 && !asked) {
+        delay_ns *= 2; // it is the visitor who has to go on, and his front tells him
     }
     worker_arm_in(upstream->shard->worker, &upstream->timer, delay_ns);
 }

@@ -327,8 +327,13 @@ void upstream_h2_arm(struct h2_call *stream)
 {
     struct upstream *upstream = stream->upstream;
     bool begun = stream->answered || stream->interim_count > 0;
-    worker_arm_in(upstream->shard->worker, &stream->timer,
-        begun ? UPSTREAM_BODY_IDLE_NS : upstream_first_byte_ns(upstream));
+    uint64_t delay_ns = upstream_body_idle_ns(upstream);
+    if (!begun && stream->request_done && stream->body.len == 0) {
+        delay_ns = upstream_first_byte_ns(upstream);
+    } else if (!begun && stream->body.len == 0) {
+        delay_ns *= 2; // it is the visitor who has to go on, and his front tells him
+    }
+    worker_arm_in(upstream->shard->worker, &stream->timer, delay_ns);
 }
 
 void upstream_h2_broken(struct h2_call *stream, bool unprocessed, enum edge_error error)

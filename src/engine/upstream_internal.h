@@ -19,7 +19,6 @@ struct upstream_pool;
 // What a stream may hold of requests: the mark at which the front has to wait, what it may push
 // before it sees that, and heads with framing.
 #define UPSTREAM_OUT_MAX (EXCHANGE_HELD_HIGH + WORKER_READ_AREA_SIZE + 128 * 1024)
-#define UPSTREAM_BODY_IDLE_NS (300 * NS_PER_S) // spec section 6.9
 
 enum upstream_state {
     UPSTREAM_OPENING,   // asked of the agent
@@ -118,6 +117,7 @@ void upstream_count_received(struct upstream *upstream, size_t len);
 size_t upstream_answer_head_max(const struct upstream *upstream);
 uint64_t upstream_first_byte_ns(const struct upstream *upstream);
 uint64_t upstream_rest_ns(const struct upstream *upstream);
+uint64_t upstream_body_idle_ns(const struct upstream *upstream);
 
 // ---- upstream_h2.c
 

@@ -26,6 +26,15 @@ void visitor_init(
     upstream_pool_open(visitor);
 }
 
+uint64_t visitor_silence_ns(const struct exchange *exchange, bool request_done)
+{
+    const struct engine_config *config = exchange->visitor->shard->engine->config;
+    uint64_t idle_s = config->limit_body_idle_s;
+    uint64_t answer_s = 2 * config->stream_request_s + 1;
+    bool waits = request_done && exchange->status == 0;
+    return (waits && answer_s > idle_s ? answer_s : idle_s) * NS_PER_S;
+}
+
 // ---- What is held
 
 // The more of the two.

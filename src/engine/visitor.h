@@ -6,10 +6,8 @@
 #include "engine/arrival.h"
 #include "engine/exchange.h"
 
-// How long neither side of an exchange may be silent in the middle of it, and how long a request's
-// head may take (spec section 6.9).
+// How long a request's head may take (spec section 6.9).
 #define VISITOR_HEAD_NS (15 * NS_PER_S)
-#define VISITOR_SILENCE_NS (300 * NS_PER_S)
 // A visitor who is told to leave reads the last answer in that time, and we discard what he sends.
 #define VISITOR_LINGER_NS (2 * NS_PER_S)
 // What may wait for a visitor: the high mark, one push above it, and a head.
@@ -17,6 +15,10 @@
 
 void visitor_init(
     struct visitor *visitor, struct engine_shard *shard, const struct arrival *arrival);
+
+// How long an exchange may go without a byte of the visitor's or for him. While he waits for the
+// answer to begin it is the back that has a deadline; ours is behind it.
+uint64_t visitor_silence_ns(const struct exchange *exchange, bool request_done);
 
 // ---- What is held for visitors: the windows of one are generous, those of a thousand are not.
 // What a front keeps it counts here; above limits.buffered_bytes those who hold most are cut at the
