@@ -349,6 +349,7 @@ static void set_limits(struct engine_config *config)
         .upstream_keepalive = sim_chance(50),
         .http_idle_s = 1 + sim_below(90),
         .limit_header_bytes = 8192,
+        .limit_body_idle_s = sim.calm ? 300 : 1 + sim_below(300),
         .stream_request_s = sim.calm ? 30 : 1 + sim_below(30),
         .takeover = sim_chance(80) ? ENGINE_TAKEOVER_SAME_IDENTITY : ENGINE_TAKEOVER_NEVER,
         .limit_channels = narrow ? 3 : 100,
