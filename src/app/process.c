@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "http/client.h"
+#include "stream/listener.h"
 #include "stream/websocket.h"
 #include "sys/fault.h"
 #include "sys/process.h"
@@ -328,6 +329,7 @@ static int run_with_log(struct process *process)
         log_warnings(options->problems);
     }
     check_descriptors(options);
+    listener_fill_reserve();
     arm_faults();
     int exit_code = run_crew(process);
     log_stopped(options, exit_code);

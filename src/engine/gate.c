@@ -23,6 +23,7 @@
 #include "engine/directory.h"
 #include "engine/engine_tls.h"
 #include "engine/parting.h"
+#include "engine/upstream.h"
 #include "obs/log.h"
 #include "proto/proxy_header.h"
 #include "sys/process.h"
@@ -589,9 +590,17 @@ void gate_init(struct engine_shard *shard)
     timer_init(&shard->trim_timer, on_trim);
 }
 
+// Streams at rest are the descriptors that nobody waits for.
+static void on_short(struct listener *listener)
+{
+    upstream_drain(listener->owner);
+}
+
 enum weir_result gate_open(struct engine_shard *shard, int fd)
 {
-    return listener_open(&shard->gate, shard->worker, fd, on_accept, shard);
+    enum weir_result result = listener_open(&shard->gate, shard->worker, fd, on_accept, shard);
+    shard->gate.runs_short = on_short;
+    return result;
 }
 
 void gate_stop_listening(struct engine_shard *shard)

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "stream/listener.h"
 
+#include <stdatomic.h>
+
 #include "base/time.h"
 #include "obs/log.h"
 
@@ -8,14 +10,51 @@
 #define ACCEPTS_PER_TURN 64
 #define RESUME_DELAY_NS (100 * NS_PER_MS)
 
-// Newcomers wait in the kernel meanwhile. Nobody sees that from outside but by their silence.
+// Descriptors are the process's, and so is the one in reserve: -1 while somebody uses it.
+static _Atomic int reserve = -1;
+
+void listener_fill_reserve(void)
+{
+    int fd;
+    int none = -1;
+    if (atomic_load(&reserve) >= 0 || sys_spare_descriptor(&fd) != WEIR_OK) {
+        return; // the next break tries again
+    }
+    if (!atomic_compare_exchange_strong(&reserve, &none, fd)) {
+        sys_close(fd);
+    }
+}
+
+// Whether there was a descriptor for that.
+static bool turn_one_away(struct listener *listener)
+{
+    int fd;
+    struct sys_address peer;
+    int spare = atomic_exchange(&reserve, -1);
+    if (spare >= 0) {
+        sys_close(spare);
+    }
+    bool met = sys_accept(listener->fd, &fd, &peer) == WEIR_OK;
+    if (met) {
+        sys_close_hard(fd);
+    }
+    listener_fill_reserve();
+    return met;
+}
+
+// The others wait in the kernel meanwhile. Nobody sees that from outside but by their silence.
 static void take_a_break(struct listener *listener, enum weir_result reason)
 {
     struct log_line line;
+    bool turned_away = reason == WEIR_DESCRIPTORS && turn_one_away(listener);
     log_begin(&line, LOG_ACCEPT_FAILED);
     log_text(&line, "reason", weir_result_text(reason));
+    log_u64(&line, "turnedAway", turned_away ? 1 : 0);
     log_u64(&line, "retryMs", RESUME_DELAY_NS / NS_PER_MS);
     log_end(&line);
+    if (reason == WEIR_DESCRIPTORS && listener->runs_short != NULL) {
+        listener->runs_short(listener);
+    }
     watch_want(&listener->watch, WATCH_NONE);
     worker_arm_in(listener->worker, &listener->resume, RESUME_DELAY_NS);
 }

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -76,6 +77,19 @@ enum weir_result sys_socket(int family, int type, int protocol, int *ret_fd)
         return WEIR_DESCRIPTORS;
     }
     int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
+    if (fd < 0) {
+        return sys_result_of_errno(errno);
+    }
+    *ret_fd = fd;
+    return WEIR_OK;
+}
+
+enum weir_result sys_spare_descriptor(int *ret_fd)
+{
+    if (sys_fault_now()) {
+        return WEIR_DESCRIPTORS;
+    }
+    int fd = eventfd(0, EFD_CLOEXEC);
     if (fd < 0) {
         return sys_result_of_errno(errno);
     }

@@ -22,6 +22,9 @@ enum weir_result sys_address_parse(
 // A non-blocking socket as socket(2) makes it, for libraries that bring their own addresses.
 enum weir_result sys_socket(int family, int type, int protocol, int *ret_fd) WEIR_MUST_CHECK;
 
+// A descriptor that is good for nothing but to be closed when another one is needed.
+enum weir_result sys_spare_descriptor(int *ret_fd) WEIR_MUST_CHECK;
+
 // A listening socket with SO_REUSEPORT, so that each worker (and a new process beside an old one)
 // has its own. *address gets the port the kernel chose when it asks for 0.
 // [::] takes IPv4 too, and where there is no IPv6 it is 0.0.0.0.

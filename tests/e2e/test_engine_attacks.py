@@ -315,20 +315,66 @@ def test_what_follows_a_refused_connect_is_no_request(site):
 # ---- Unlucky operators
 
 
-def test_descriptors_that_are_out_are_told_and_survived(site):
+def was_reset(connection):
+    """It was turned away."""
+    try:
+        return connection.recv(1, socket.MSG_DONTWAIT) == b""  # seen to be reset before
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+def ports(engine):
+    return {"tls": engine.port, "metrics": engine.metrics_port}
+
+
+@pytest.mark.parametrize("door", ["tls", "metrics"])
+def test_descriptors_that_are_out(site, door):
+    """Newcomers are turned away one by one; whoever is in, stays; afterwards all is as before."""
     demo = site(http1.service(lambda m, s: s.send(http1.answer(b"ok"))))
     engine = demo.engine
+    visitor = demo.visitor()
+    assert demo.ask(visitor).body == b"ok"
     limits = resource.prlimit(engine.pid, resource.RLIMIT_NOFILE)
     mark = engine.log.mark()
     resource.prlimit(engine.pid, resource.RLIMIT_NOFILE, (engine.descriptors() + 2, limits[1]))
     crowd = []
     try:
-        for _ in range(8):
-            crowd.append(socket.create_connection(engine.address))
-        line = engine.log.wait("accept_failed", mark)
-        assert "descriptor" in line["details"]["reason"]
+        for _ in range(12):
+            crowd.append(socket.create_connection(("127.0.0.1", ports(engine)[door])))
+        line = engine.log.wait("accept_failed", mark, turnedAway=1)["details"]
+        assert "descriptor" in line["reason"]
+        eventually(lambda: sum(map(was_reset, crowd)) >= 3, "some are told that they must go")
+        if door == "metrics":
+            assert demo.ask(visitor).body == b"ok"
     finally:
         resource.prlimit(engine.pid, resource.RLIMIT_NOFILE, limits)
         for connection in crowd:
             connection.close()
+    assert demo.ask(visitor).body == b"ok"
     assert demo.get().body == b"ok"
+
+
+def test_streams_at_rest_make_room(site):
+    """Descriptors that nobody waits for are given up for newcomers."""
+    demo = site(http1.service(lambda m, s: s.send(http1.answer(b"ok"))))
+    engine = demo.engine
+    idle = [demo.visitor() for _ in range(8)]
+    for visitor in idle:
+        assert demo.ask(visitor).body == b"ok"
+    assert demo.streams == 8
+    limits = resource.prlimit(engine.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(engine.pid, resource.RLIMIT_NOFILE, (engine.descriptors(), limits[1]))
+    try:
+        # The first one is turned away, for those behind it.
+        eventually(lambda: demo_answers(demo), "there is room")
+    finally:
+        resource.prlimit(engine.pid, resource.RLIMIT_NOFILE, limits)
+
+
+def demo_answers(demo):
+    try:
+        return demo.get().body == b"ok"
+    except (OSError, EOFError):
+        return False
