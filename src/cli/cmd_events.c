@@ -18,6 +18,7 @@
 #include "cli/loop.h"
 #include "cli/plain.h"
 #include "cli/print.h"
+#include "cli/say.h"
 #include "conf/nearest.h"
 #include "conf/url.h"
 #include "conf/yaml.h"
@@ -262,13 +263,14 @@ static void on_notice(
     struct following *following = arg;
     switch (notice) {
     case FEED_CONNECTED:
+        say(following->command, SAY_DEBUG, "connected to %s", following->profile.engine);
         break;
     case FEED_LOST:
-        command_complain(following->command, "the connection to %s is lost: %s; again in %.1f s",
+        say(following->command, SAY_WARN, "the connection to %s is lost: %s; again in %.1f s",
             following->profile.engine, text, (double)wait_ns / (double)NS_PER_S);
         break;
     case FEED_CAUGHT_UP:
-        command_complain(following->command, "connected to %s again; %zu changes meanwhile",
+        say(following->command, SAY_INFO, "connected to %s again; %zu changes meanwhile",
             following->profile.engine, count);
         show_gap(following, wait_ns, count);
         break;
@@ -296,7 +298,7 @@ static void on_delivery_failed(void *arg, const char *problem, bool refused)
 static void on_retrying(void *arg, const char *problem, uint64_t wait_ns)
 {
     struct following *following = arg;
-    command_complain(following->command, "%s; again in %.1f s (%zu events wait)", problem,
+    say(following->command, SAY_WARN, "%s; again in %.1f s (%zu events wait)", problem,
         (double)wait_ns / (double)NS_PER_S, following->delivery.count);
 }
 
@@ -563,8 +565,9 @@ static int follow(
     int exit_code = EXIT_USAGE;
     if (read_target(following, word, repeats)) {
         if (following->forwards && !following->delivery_options.signed_shape) {
-            command_complain(following->command, "events are sent unsigned: their receiver cannot "
-                                                 "tell who sent them (--webhook signs them)");
+            say(following->command, SAY_WARN,
+                "events are sent unsigned: their receiver cannot "
+                "tell who sent them (--webhook signs them)");
         }
         engine_api_init(&following->api, &following->profile);
         following->loop = (struct cli_loop){.start = start, .stop = stop, .arg = following};

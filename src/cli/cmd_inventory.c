@@ -12,6 +12,7 @@
 #include "cli/loop.h"
 #include "cli/plain.h"
 #include "cli/print.h"
+#include "cli/say.h"
 #include "sys/terminal.h"
 
 #define OUTPUT_BYTES_MAX ((size_t)64 << 20)
@@ -259,10 +260,11 @@ static void on_notice(
     case FEED_REFUSED:
         break;
     }
-    if (notice == FEED_REFUSED || (notice == FEED_LOST && !asking->on_terminal)) {
-        command_complain(asking->command, "%s", text);
+    if (notice == FEED_LOST && !asking->on_terminal) {
+        say(asking->command, SAY_WARN, "%s", text);
     }
     if (notice == FEED_REFUSED) {
+        command_complain(asking->command, "%s", text);
         cli_loop_end(&asking->loop, EXIT_REFUSED);
     }
     paint_soon(asking);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "cli/config.h"
+#include "cli/say.h"
 #include "sys/clock.h"
 
 #define TOKEN_LEN_MAX 8192 // spec section 7.1
@@ -446,6 +447,7 @@ bool profile_of_options(const struct command *command, const char *const *values
 {
     struct conf_problems problems;
     struct profile_ask ask = profile_ask_of(values);
+    say_set(values[PROFILE_LOG_LEVEL], values[PROFILE_LOG_FORMAT], values[PROFILE_VERBOSE] != NULL);
     conf_problems_init(&problems);
     bool ok =
         profile_resolve(&ask, wants, &conf_environment, sys_wall_ms(), ret_profile, &problems);

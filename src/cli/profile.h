@@ -24,6 +24,7 @@
 #include "conf/conf.h"
 
 #define PROFILE_GROUP "engine, token and trust"
+#define PROFILE_LOG_GROUP "standard error"
 #define PROFILE_PORT 443 // where an engine is that names none
 
 enum profile_option {
@@ -37,6 +38,9 @@ enum profile_option {
     PROFILE_TRANSPORT,
     PROFILE_API_URL,
     PROFILE_REGION,
+    PROFILE_VERBOSE,
+    PROFILE_LOG_LEVEL,
+    PROFILE_LOG_FORMAT,
     PROFILE_OPTION_COUNT
 };
 
@@ -63,8 +67,15 @@ enum profile_option {
         .choices = "auto|tls|quic"},                                                               \
     [PROFILE_API_URL] = {"--api-url", "URL", "of a hosted control plane: not used",                \
         .group = PROFILE_GROUP},                                                                   \
-    [PROFILE_REGION] = {                                                                           \
-        "--region", "NAME", "of a hosted control plane: not used", .group = PROFILE_GROUP}
+    [PROFILE_REGION] = {"--region", "NAME", "of a hosted control plane: not used",                 \
+        .group = PROFILE_GROUP},                                                                   \
+    [PROFILE_VERBOSE] = {"--verbose", NULL, "tell more on standard error", .alias = "-v",          \
+        .group = PROFILE_LOG_GROUP},                                                               \
+    [PROFILE_LOG_LEVEL] = {"--log-level", "LEVEL", "what is told there; info", .alias = "-l",      \
+        .choices = "debug|info|warn|error|none", .group = PROFILE_LOG_GROUP},                      \
+    [PROFILE_LOG_FORMAT] = {"--log-format", "FORM", "words, or JSON lines; auto is text",          \
+        .alias = "-f", .choices = "auto|json|json-pretty|text|text-pretty",                        \
+        .group = PROFILE_LOG_GROUP}
 
 // What is given instead of variables and the selected context; NULL: nothing.
 struct profile_ask {
@@ -122,7 +133,7 @@ bool profile_resolve(const struct profile_ask *ask, unsigned wants,
 // What the options of a command ask for.
 struct profile_ask profile_ask_of(const char *const *values);
 // The same for the options of a command, with the process's environment; says on standard error
-// what is wrong, and then there is nothing to be freed.
+// what is wrong, and then there is nothing to be freed. Also sets how `say` tells things (say.h).
 bool profile_of_options(const struct command *command, const char *const *values, unsigned wants,
     struct profile *ret_profile);
 void profile_fini(struct profile *profile);

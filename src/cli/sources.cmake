@@ -3,5 +3,5 @@ set(SOURCES
   cmd_context.c cmd_doctor.c cmd_events.c cmd_help.c cmd_inventory.c command.c command_help.c completion.c config.c config_edit.c delivery.c
   doctor.c doctor_judge.c
   engine_api.c event_feed.c event_id.c feed_state.c filter_text.c inventory.c loop.c manual.c plain.c print.c probe.c
-  profile.c sse.c table.c webhook.c)
+  profile.c say.c sse.c table.c webhook.c)
 list(APPEND SOURCES capture.c capture_har.c capture_show.c run_file.c run_file_values.c tap.c)

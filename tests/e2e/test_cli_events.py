@@ -350,3 +350,21 @@ def test_a_receiver_that_hangs_loses_nothing(cli, engine, receiver):
     assert events.end() == 0
     sent = [json.loads(r.body)["id"] for r in receiver.seen()]
     assert len(set(sent)) == len(sent), "nothing twice"
+
+
+def test_what_is_told_beside(cli, engine, receiver):
+    """--log-level and --log-format are for standard error only."""
+    receiver.answer = lambda _: (500, {}, b"")
+    words = ["events", "--forward-to", url(receiver), "-o", "none"]
+    chatty = cli.start(*words, "-v", "--log-format", "json")
+    eventually(lambda: len(chatty.err) >= 3, "three lines")
+    assert chatty.end() == 0
+    lines = [json.loads(line) for line in chatty.err[:3]]
+    assert [line["level"] for line in lines] == ["warn", "debug", "warn"]
+    assert all(line["command"] == "events" and line["time"].endswith("Z") for line in lines)
+    assert "answers 500; again in" in lines[2]["message"]
+    count = len(receiver.seen())
+    quiet = cli.start(*words, "-l", "error")
+    posted(receiver, count + 1)
+    assert quiet.end() == 0
+    assert [line for line in quiet.err if "not delivered" not in line] == []
