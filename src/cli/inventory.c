@@ -44,9 +44,38 @@ static const struct column client_columns[] = {
 #define COLUMN_COUNT (sizeof tunnel_columns / sizeof tunnel_columns[0])
 _Static_assert(COLUMN_COUNT == sizeof client_columns / sizeof client_columns[0], "as many columns");
 
+static int compare_texts(const void *a, const void *b)
+{
+    const char *const *left = a;
+    const char *const *right = b;
+    return strcmp(*left, *right);
+}
+
+// By their keys: the engine has no order for them.
+static void write_labels(const json_t *labels, struct buf *out)
+{
+    const char **keys = mem_alloc((json_object_size(labels) + 1) * sizeof *keys);
+    const char *key;
+    json_t *value;
+    size_t count = 0;
+    json_object_foreach((json_t *)(uintptr_t)labels, key, value) // it is not changed
+    {
+        if (keys != NULL) {
+            keys[count++] = key;
+        }
+    }
+    if (count > 0) {
+        qsort(keys, count, sizeof *keys, compare_texts);
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *text = json_string_value(json_object_get(labels, keys[i]));
+        buf_printf(out, "%s%s=%s", i == 0 ? "" : ", ", keys[i], text == NULL ? "" : text);
+    }
+    mem_free(keys);
+}
+
 static void write_cell(const json_t *value, struct buf *out)
 {
-    const char *key;
     json_t *child;
     size_t index;
     switch (value == NULL ? JSON_NULL : json_typeof(value)) {
@@ -65,12 +94,8 @@ static void write_cell(const json_t *value, struct buf *out)
     case JSON_FALSE:
         buf_append_str(out, "false");
         break;
-    case JSON_OBJECT:                                               // labels
-        json_object_foreach((json_t *)(uintptr_t)value, key, child) // it is not changed
-        {
-            buf_printf(out, "%s%s=", out->len == 0 ? "" : ", ", key);
-            buf_append_str(out, json_is_string(child) ? json_string_value(child) : "");
-        }
+    case JSON_OBJECT:
+        write_labels(value, out);
         break;
     case JSON_ARRAY:
         json_array_foreach(value, index, child)
