@@ -61,19 +61,11 @@ def all_examples(cli):
     return list(found)
 
 
-def test_every_example_works(cli, engine):
-    """In a directory that has the files they name, with a context `home`."""
-    receiver = StubHttp(lambda _: (200, {}, b""))
+def run_lines(cli, engine, receiver, lines):
     (cli.home / "agent.jwt").write_text(cli.token)
     (cli.home / "edge.pem").write_bytes(open(engine.ca, "rb").read())
     agent = Agent(engine)
     agent.tunnel(name="web", publish=False)
-    lines = all_examples(cli)
-    assert len(lines) > 15
-    # Contexts in the order of their life.
-    order = ["context create", "context use", "context update", "context list", "context get", ""]
-    lines.sort(key=lambda x: next(i for i, part in enumerate(order) if part in x))
-    lines = [x for x in lines if "context delete" not in x] + [x for x in lines if "context delete" in x]
     for line in lines:
         words = shlex.split(line.replace("8080", str(receiver.port)))
         assert words.pop(0) == "weir"
@@ -89,6 +81,29 @@ def test_every_example_works(cli, engine):
         else:
             stdin = cli.token if "--token-stdin" in words else None
             assert cli.run(*words, stdin=stdin, cwd=cli.home).returncode == 0, line
+
+
+def test_every_example_works(cli, engine):
+    """In a directory that has the files they name, with a context `home`."""
+    receiver = StubHttp(lambda _: (200, {}, b""))
+    lines = all_examples(cli)
+    assert len(lines) > 15
+    # Contexts in the order of their life.
+    order = ["context create", "context use", "context update", "context list", "context get", ""]
+    lines.sort(key=lambda x: next(i for i, part in enumerate(order) if part in x))
+    lines = [x for x in lines if "context delete" not in x] + [x for x in lines if "context delete" in x]
+    run_lines(cli, engine, receiver, lines)
+    receiver.stop()
+
+
+def test_every_line_of_the_guide_works(cli, engine):
+    """Those of docs/agent.md that are ours, in their order."""
+    text = (weir.ROOT / "docs/agent.md").read_text()
+    blocks = re.findall(r"^```\n(.*?)^```$", text, re.M | re.S)
+    lines = [x for block in blocks for x in block.splitlines() if x.startswith(tuple(f"weir {w}" for w in OURS))]
+    assert len(lines) > 15
+    receiver = StubHttp(lambda _: (200, {}, b""))
+    run_lines(cli, engine, receiver, lines)
     receiver.stop()
 
 
