@@ -158,6 +158,18 @@ static void turn(struct pair *pair, bool up, bool down)
     settle(pair);
 }
 
+static void on_up_tap(struct pump *pump, const void *bytes, size_t len)
+{
+    struct pair *pair = container_of(pump, struct pair, up);
+    pair->tapped(pair, true, bytes, len);
+}
+
+static void on_down_tap(struct pump *pump, const void *bytes, size_t len)
+{
+    struct pair *pair = container_of(pump, struct pair, down);
+    pair->tapped(pair, false, bytes, len);
+}
+
 static void on_front(struct stream *stream, unsigned events)
 {
     turn(container_of(stream, struct pair, front), (events & WATCH_READ) != 0,
@@ -205,6 +217,7 @@ void pair_open(struct pair *pair, struct worker *worker, struct pair_options *op
         .idle_ns = options->idle_ns,
         .half_idle_ns = options->half_idle_ns,
         .moved = options->moved,
+        .tapped = options->tapped,
         .ended = options->ended,
         .front.fd = -1,
         .back.fd = -1,
@@ -213,6 +226,10 @@ void pair_open(struct pair *pair, struct worker *worker, struct pair_options *op
     list_init(&pair->gone.node);
     pump_init(&pair->up, &pair->front, &pair->back, options->front_unread);
     pump_init(&pair->down, &pair->back, &pair->front, options->back_unread);
+    if (options->tapped != NULL) {
+        pair->up.tap = on_up_tap;
+        pair->down.tap = on_down_tap;
+    }
     bool front = open_stream(pair, &pair->front, &options->front, on_front);
     bool back = open_stream(pair, &pair->back, &options->back, on_back);
     if (!front || !back) {

@@ -20,6 +20,8 @@ struct pair;
 typedef void pair_ended_fn(struct pair *pair, enum pair_end end);
 // Bytes that were just written to the back (up) and to the front (down). Must not end the pair.
 typedef void pair_moved_fn(struct pair *pair, uint64_t up, uint64_t down);
+// Bytes as they were read from the front (up) or the back; len 0: its end. Must not end the pair.
+typedef void pair_tapped_fn(struct pair *pair, bool up, const void *bytes, size_t len);
 
 struct pair_options {
     struct stream_state front; // taken over, with everything below
@@ -31,6 +33,7 @@ struct pair_options {
     // Nothing goes to the front before its first byte came, or so long; 0: no hold.
     uint64_t hold_ns;
     pair_moved_fn *moved;
+    pair_tapped_fn *tapped; // NULL: nobody looks
     pair_ended_fn *ended;
 };
 
@@ -46,6 +49,7 @@ struct pair {
     uint64_t idle_ns;
     uint64_t half_idle_ns;
     pair_moved_fn *moved;
+    pair_tapped_fn *tapped;
     pair_ended_fn *ended;
     unsigned open_count; // streams whose closing has not been told
     bool closing;

@@ -63,11 +63,17 @@ static bool move_piece(struct pump *pump)
     }
     if (result == WEIR_CLOSED) {
         pump->state = PUMP_ENDING;
+        if (pump->tap != NULL) {
+            pump->tap(pump, "", 0);
+        }
         return true;
     }
     if (result != WEIR_OK) {
         fail(pump, PUMP_READ, result);
         return false;
+    }
+    if (pump->tap != NULL) {
+        pump->tap(pump, bytes, len);
     }
     size_t written = write_some(pump, bytes, len);
     if (pump->state == PUMP_FLOWS && written < len &&

@@ -20,12 +20,17 @@ enum pump_state {
 // What failed, and at which end: the source in reading, or the sink in writing.
 enum pump_act { PUMP_READ, PUMP_WRITE };
 
+struct pump;
+// What was just read; len 0: the end. Must not end the pump.
+typedef void pump_tap_fn(struct pump *pump, const void *bytes, size_t len);
+
 struct pump {
     struct stream *from; // borrowed, as is to
     struct stream *to;
     struct buf held; // owned
     uint64_t bytes;  // written to the sink
     enum pump_state state;
+    pump_tap_fn *tap; // NULL: nobody looks
     bool paused;              // nothing is read or written until it is cleared
     enum pump_act failed_act; // with PUMP_FAILED
     enum weir_result result;

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sched.h>
 #include <sys/resource.h>
@@ -100,4 +101,27 @@ void sys_trim_heap(void)
 void sys_limit_heaps(unsigned count)
 {
     mallopt(M_ARENA_MAX, (int)count);
+}
+
+static sigset_t pipe_signal(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGPIPE);
+    return set;
+}
+
+bool sys_block_pipe_signal(void)
+{
+    sigset_t set = pipe_signal();
+    sigset_t before;
+    return pthread_sigmask(SIG_BLOCK, &set, &before) != 0 || sigismember(&before, SIGPIPE) == 1;
+}
+
+void sys_unblock_pipe_signal(void)
+{
+    static const struct timespec at_once;
+    sigset_t set = pipe_signal();
+    (void)sigtimedwait(&set, NULL, &at_once); // there need not be one
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }

@@ -21,5 +21,9 @@ double sys_cpu_seconds(void);
 void sys_trim_heap(void);
 // Bounds the C library's arenas so that idle threads do not each keep a heap of their own.
 void sys_limit_heaps(unsigned count);
+// For libraries, which may not ignore SIGPIPE for the whole process: blocks it for this thread;
+// whether it was blocked before. Unblocking swallows one that came meanwhile.
+bool sys_block_pipe_signal(void);
+void sys_unblock_pipe_signal(void);
 
 #endif

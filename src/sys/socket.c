@@ -2,11 +2,14 @@
 #include "sys/socket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "sys/errors.h"
@@ -255,6 +258,45 @@ void sys_acknowledge(int fd)
     int on = 1;
     // It would happen anyway, only later.
     (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
+}
+
+enum weir_result sys_connect_unix(const char *path, int *ret_fd)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t len = strlen(path);
+    int fd;
+    if (len == 0 || len >= sizeof address.sun_path) {
+        return WEIR_TOO_LONG;
+    }
+    memcpy(address.sun_path, path, len);
+    if (path[0] == '@') {
+        address.sun_path[0] = '\0';
+    }
+    enum weir_result result = sys_socket(AF_UNIX, SOCK_STREAM, 0, &fd);
+    if (result != WEIR_OK) {
+        return result;
+    }
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+    if (connect(fd, (const struct sockaddr *)&address, size) != 0) {
+        result = errno == EAGAIN ? WEIR_REFUSED : sys_result_of_errno(errno); // its queue is full
+        close(fd);
+        return result;
+    }
+    *ret_fd = fd;
+    return WEIR_OK;
+}
+
+enum weir_result sys_adopt(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (sys_fault_now()) {
+        return WEIR_INVALID;
+    }
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+        fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+        return sys_result_of_errno(errno);
+    }
+    return WEIR_OK;
 }
 
 enum weir_result sys_connect_result(int fd)

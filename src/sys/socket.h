@@ -44,6 +44,10 @@ enum weir_result sys_connect_look(const struct sys_address *address, int fd) WEI
 // Acknowledges what has come, and what comes, at once; for a while, as the kernel sees fit.
 void sys_acknowledge(int fd);
 enum weir_result sys_connect_result(int fd) WEIR_MUST_CHECK;
+// The same to a Unix socket; a path in '@' is in the abstract namespace. WEIR_TOO_LONG: the path is.
+enum weir_result sys_connect_unix(const char *path, int *ret_fd) WEIR_MUST_CHECK;
+// Makes a descriptor that came from outside like ours: non-blocking, close-on-exec.
+enum weir_result sys_adopt(int fd) WEIR_MUST_CHECK;
 
 // Small messages leave at once; on every data socket.
 enum weir_result sys_set_nodelay(int fd) WEIR_MUST_CHECK;

@@ -230,7 +230,8 @@ enum weir_tunnel_state {
     WEIR_TUNNEL_ONLINE,
     WEIR_TUNNEL_OFFLINE, // with the channel; it comes back with it
     WEIR_TUNNEL_REFUSED, // asked for again after retry_in_ms; when the problem is final, never
-    WEIR_TUNNEL_CLOSED,  // the tunnel is no more: last callback
+    WEIR_TUNNEL_CLOSING, // no new streams; those that run may go on
+    WEIR_TUNNEL_CLOSED,  // the tunnel and its streams are no more: last callback
 };
 
 // As the engine has it; "" where it says nothing.
@@ -251,7 +252,8 @@ struct weir_tunnel_info {
 
 struct weir_tunnel_status {
     enum weir_tunnel_state state;
-    // Of REFUSED; of CLOSED when the engine closed it; of OFFLINE why the channel was lost.
+    // Of REFUSED; of CLOSING and CLOSED when the engine closed it; of OFFLINE why the channel was
+    // lost.
     const struct weir_agent_problem *problem;
     uint32_t retry_in_ms;                // of REFUSED; 0: never
     const struct weir_tunnel_info *info; // of ONLINE; else NULL
@@ -302,7 +304,8 @@ struct weir_tunnel_events {
 struct weir_tunnel *weir_tunnel_open(struct weir_agent *agent,
     const struct weir_tunnel_options *options, const struct weir_tunnel_events *events, void *arg,
     char *problem, size_t size);
-// Tells the engine and waits for its answer, 5 s at the most; then CLOSED. Streams go on.
+// CLOSING: tells the engine and waits for its answer, 5 s at the most. CLOSED follows when the last
+// stream has ended by itself. Another tunnel of the same name may be opened right behind this call.
 void weir_tunnel_close(struct weir_tunnel *tunnel);
 
 struct weir_tunnel_counts {
