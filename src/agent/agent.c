@@ -172,16 +172,16 @@ static void attempt(struct weir_agent *agent)
         attempt_failed(agent, &agent->fault);
         return;
     }
-    agent->reach = reach_start(agent->worker,
-        &(struct reach_options){
-            .what = agent->address,
-            .host = agent->host,
-            .port = agent->port,
-            .tls = &agent->tls,
-            .timeout_ns = time_from_ms(agent->options.connect_timeout_ms),
-            .done = on_reached,
-            .arg = agent,
-        });
+    agent->reach = reach_start(
+        agent->worker, &(struct reach_options){
+                           .what = agent->address,
+                           .host = agent->host,
+                           .port = agent->port,
+                           .tls = &agent->tls,
+                           .timeout_ns = time_from_ms(agent->options.connect_timeout_ms),
+                           .done = on_reached,
+                           .arg = agent,
+                       });
     if (agent->reach == NULL) {
         fail_resources(agent);
     }
@@ -192,16 +192,16 @@ void agent_channel_open(struct weir_agent *agent, const struct rstrm_channel *ch
     static const struct rstrm_server_details nothing;
     const struct rstrm_server_details *details =
         channel->server_details == NULL ? &nothing : channel->server_details;
-    const struct slice from[] = {details->agent, details->channel, details->version,
-        details->plan, details->provider, details->region, details->update, channel->client_id};
+    const struct slice from[] = {details->agent, details->channel, details->version, details->plan,
+        details->provider, details->region, details->update, channel->client_id};
     char texts[sizeof from / sizeof *from][128];
     for (size_t i = 0; i < sizeof from / sizeof *from; i++) {
         snprintf(texts[i], sizeof texts[i], "%.*s", from[i].at == NULL ? 0 : (int)from[i].len,
             from[i].at == NULL ? "" : from[i].at);
         utf8_make_plain(texts[i]);
     }
-    struct weir_agent_engine engine = {texts[0], texts[1], texts[2], texts[3], texts[4], texts[5],
-        texts[6], texts[7]};
+    struct weir_agent_engine engine = {
+        texts[0], texts[1], texts[2], texts[3], texts[4], texts[5], texts[6], texts[7]};
     agent->online_ns = worker_now(agent->worker);
     agent_set_state(agent, WEIR_AGENT_ONLINE, 0, &engine);
     list_for_each (node, &agent->tunnels) {
@@ -234,8 +234,7 @@ static void act_on_nudge(struct weir_agent *agent)
         worker_arm_in(agent->worker, &agent->timer, 0);
     } else if (agent->state == WEIR_AGENT_ONLINE) {
         channel_probe(agent->channel);
-    } else if (agent->reach != NULL &&
-               worker_now(agent->worker) - agent->attempt_ns > FRESH_NS) {
+    } else if (agent->reach != NULL && worker_now(agent->worker) - agent->attempt_ns > FRESH_NS) {
         reach_cancel(agent->reach);
         agent->reach = NULL;
         attempt(agent);
@@ -337,8 +336,9 @@ static bool parse_engine(struct weir_agent *agent, char *problem, size_t size)
     agent->port = port == 0 ? PORT_DEFAULT : (uint16_t)port;
     agent->host = arena_copy(&agent->texts, host);
     char address[HOSTNAME_SIZE + 16];
-    snprintf(address, sizeof address, ip_parse(host, &ip) == WEIR_OK && !ip_is_v4(&ip) ? "[%.*s]:%u" : "%.*s:%u",
-        SLICE_ARG(host), (unsigned)agent->port);
+    snprintf(address, sizeof address,
+        ip_parse(host, &ip) == WEIR_OK && !ip_is_v4(&ip) ? "[%.*s]:%u" : "%.*s:%u", SLICE_ARG(host),
+        (unsigned)agent->port);
     agent->address = arena_copy(&agent->texts, slice_str(address));
     return agent->host != NULL && agent->address != NULL;
 }
@@ -400,8 +400,8 @@ static void describe(struct weir_agent *agent)
     };
 }
 
-static bool set_up(struct weir_agent *agent, const struct weir_agent_options *options,
-    char *problem, size_t size)
+static bool set_up(
+    struct weir_agent *agent, const struct weir_agent_options *options, char *problem, size_t size)
 {
     snprintf(problem, size, "out of memory");
     if (!copy_options(agent, options)) {
@@ -418,8 +418,8 @@ static bool set_up(struct weir_agent *agent, const struct weir_agent_options *op
     describe(agent);
     const char *name =
         agent->options.server_name == NULL ? agent->host : agent->options.server_name;
-    enum weir_result result = agent_tls_init(&agent->tls, &agent->loop->trusts,
-        agent->options.ca_file, agent->options.insecure, name);
+    enum weir_result result = agent_tls_init(
+        &agent->tls, &agent->loop->trusts, agent->options.ca_file, agent->options.insecure, name);
     if (result == WEIR_CRYPTO) {
         snprintf(problem, size, "no certificates can be read from %.200s",
             options->ca_file == NULL ? "the system's store" : options->ca_file);

@@ -8,8 +8,7 @@ static struct weir_tunnel *tunnel_of_request(struct weir_agent *agent, struct sl
 {
     list_for_each (node, &agent->tunnels) {
         struct weir_tunnel *tunnel = container_of(node, struct weir_tunnel, node);
-        if (tunnel->wire == TUNNEL_ASKED &&
-            slice_eq(request_id, slice_str(tunnel->request_id))) {
+        if (tunnel->wire == TUNNEL_ASKED && slice_eq(request_id, slice_str(tunnel->request_id))) {
             return tunnel;
         }
     }
@@ -23,9 +22,9 @@ static void take_open_tunnel(struct weir_agent *agent, const struct rstrm_open_t
         tunnel_answered(tunnel, answer);
     } else if (answer->tunnel_properties != NULL && answer->tunnel_properties->id.len > 0) {
         // One that is not wanted any more.
-        channel_send(agent->channel,
-            &(struct rstrm_message){.kind = RSTRM_CLOSE_TUNNEL_REQ,
-                .close_tunnel_req.tunnel_id = answer->tunnel_properties->id});
+        channel_send(
+            agent->channel, &(struct rstrm_message){.kind = RSTRM_CLOSE_TUNNEL_REQ,
+                                .close_tunnel_req.tunnel_id = answer->tunnel_properties->id});
     }
 }
 

@@ -102,8 +102,7 @@ void agent_tls_fini(struct agent_tls *tls)
 
 void agent_tls_free_trusts(struct list *trusts)
 {
-    for (struct list *node = list_pop_front(trusts); node != NULL;
-         node = list_pop_front(trusts)) {
+    for (struct list *node = list_pop_front(trusts); node != NULL; node = list_pop_front(trusts)) {
         struct trust *trust = container_of(node, struct trust, node);
         SSL_CTX_free(trust->context);
         mem_free(trust->ca_file);

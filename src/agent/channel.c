@@ -3,7 +3,8 @@
 // 1. The open response is the first frame that means anything; anything else before it is a breach.
 // 2. `gone` is set once, by lose; from then on nothing is sent, read or told, and the memory goes
 //    when the stream has closed.
-// 3. With negotiated liveness any frame puts the deadline off; without, TCP alone finds a dead peer,
+// 3. With negotiated liveness any frame puts the deadline off; without, TCP alone finds a dead
+// peer,
 //    and a probe asks it whether what we sent was acknowledged.
 #include "agent/internal.h"
 #include "base/mem.h"
@@ -84,8 +85,7 @@ static void flush(struct channel *channel)
         }
         buf_consume(&channel->out, written);
     }
-    stream_want(
-        &channel->stream, WATCH_READ | (channel->out.len > 0 ? (unsigned)WATCH_WRITE : 0));
+    stream_want(&channel->stream, WATCH_READ | (channel->out.len > 0 ? (unsigned)WATCH_WRITE : 0));
 }
 
 static void on_flush(struct worker *worker, struct job *job)
@@ -152,8 +152,7 @@ static void on_probe(struct timer *timer)
     struct sys_tcp_health health;
     bool heard = channel->heard_ns != channel->probe_heard_ns;
     if (!heard && !channel->liveness.negotiated) {
-        heard = channel->out.len == 0 &&
-                sys_tcp_health(channel->stream.fd, &health) == WEIR_OK &&
+        heard = channel->out.len == 0 && sys_tcp_health(channel->stream.fd, &health) == WEIR_OK &&
                 health.unacknowledged == 0;
     }
     if (!heard) {
@@ -171,8 +170,8 @@ static void on_deadline(struct timer *timer)
 static void put_off(struct channel *channel)
 {
     if (channel->answered && channel->liveness.negotiated) {
-        worker_arm_in(channel->stream.worker, &channel->deadline,
-            time_from_ms(channel->liveness.timeout_ms));
+        worker_arm_in(
+            channel->stream.worker, &channel->deadline, time_from_ms(channel->liveness.timeout_ms));
     }
 }
 
@@ -320,8 +319,8 @@ struct channel *channel_start(
     struct weir_agent *agent, struct stream_state *state, struct buf *greeting)
 {
     struct channel *channel = mem_zalloc(sizeof *channel);
-    if (channel == NULL || stream_open(&channel->stream, agent->worker, state->fd, state->ssl,
-                               on_ready) != WEIR_OK) {
+    if (channel == NULL ||
+        stream_open(&channel->stream, agent->worker, state->fd, state->ssl, on_ready) != WEIR_OK) {
         if (channel == NULL) {
             stream_state_drop(state);
         }
@@ -337,8 +336,8 @@ struct channel *channel_start(
     timer_init(&channel->deadline, on_deadline);
     timer_init(&channel->beat, on_beat);
     timer_init(&channel->probe, on_probe);
-    worker_arm_in(agent->worker, &channel->deadline,
-        time_from_ms(agent->options.connect_timeout_ms));
+    worker_arm_in(
+        agent->worker, &channel->deadline, time_from_ms(agent->options.connect_timeout_ms));
     worker_defer(agent->worker, &channel->flush, on_flush);
     stream_want(&channel->stream, WATCH_READ);
     return channel;

@@ -56,7 +56,7 @@ const struct weir_agent_problem *fault_problem(
     if (fault == NULL || fault->error == WEIR_AGENT_ERROR_NONE) {
         return NULL;
     }
-    *problem = (struct weir_agent_problem){
-        fault->error, fault->engine_code, fault->final, fault->text};
+    *problem =
+        (struct weir_agent_problem){fault->error, fault->engine_code, fault->final, fault->text};
     return problem;
 }

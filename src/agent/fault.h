@@ -16,8 +16,8 @@ struct fault {
 };
 
 // The text is made one plain line, whatever the arguments hold.
-void fault_set(
-    struct fault *fault, enum weir_agent_error error, const char *format, ...) WEIR_PRINTF(3, 4);
+void fault_set(struct fault *fault, enum weir_agent_error error, const char *format, ...)
+    WEIR_PRINTF(3, 4);
 // An error the engine sent; final unless another attempt may fare better (spec section 4.4). act is
 // what we asked for: "the tunnel", "the control channel".
 void fault_of_engine(struct fault *fault, const char *act, const struct rstrm_error *error);

@@ -80,8 +80,8 @@ enum agent_closing {
 struct weir_agent {
     struct weir_agent_loop *loop;
     struct worker *worker;
-    struct list node;       // in loop->agents
-    struct arena texts;     // of the options
+    struct list node;   // in loop->agents
+    struct arena texts; // of the options
     struct weir_agent_options options;
     struct weir_agent_events events;
     void *arg;
@@ -161,8 +161,8 @@ void tunnel_request(const struct weir_tunnel_options *options, struct tunnel_lis
     struct rstrm_tunnel_properties *ret_properties);
 // NULL, or what cannot be sent.
 const char *tunnel_options_mistake(const struct weir_tunnel_options *options);
-enum weir_result tunnel_texts_of(struct tunnel_texts *texts,
-    const struct rstrm_tunnel_properties *properties) WEIR_MUST_CHECK;
+enum weir_result tunnel_texts_of(
+    struct tunnel_texts *texts, const struct rstrm_tunnel_properties *properties) WEIR_MUST_CHECK;
 bool text_is_sendable(const char *text, size_t len_max);
 
 // ---- tunnel.c

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Invariant: what callers hand over (posts, delayed calls, caught signals) is freed by the loop, and
-// none of it is called once `closing` is set.
+// Invariant: what callers hand over (posts, delayed calls, caught signals) is freed by the loop,
+// and none of it is called once `closing` is set.
 #include <signal.h>
 
 #include "agent/embed.h"

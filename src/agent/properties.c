@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A tunnel's properties: what the program wishes, as it is copied and sent, and what the engine made
-// of it (spec sections 4.4 and 5).
+// A tunnel's properties: what the program wishes, as it is copied and sent, and what the engine
+// made of it (spec sections 4.4 and 5).
 #include <stdio.h>
 
 #include "agent/internal.h"
@@ -172,8 +172,7 @@ static struct rstrm_list list_of(struct slice *place, const char *const *texts, 
 void tunnel_request(const struct weir_tunnel_options *options, struct tunnel_lists *lists,
     struct rstrm_tunnel_properties *ret_properties)
 {
-    *ret_properties = (struct rstrm_tunnel_properties){
-        .has_port = options->port > 0,
+    *ret_properties = (struct rstrm_tunnel_properties){.has_port = options->port > 0,
         .port = options->port,
 #define SEND(member, target, len_max) .target = sent(options->member),
         TEXTS(SEND)
@@ -209,8 +208,8 @@ static void write_address(const struct weir_tunnel_info *info, char *text, size_
     unsigned port = info->port == 0 ? HTTPS_PORT : info->port;
     bool plain = port == HTTPS_PORT;
     if (!info->publish) {
-        snprintf(text, size, "rstrm://%s (unpublished)",
-            info->name[0] == '\0' ? info->id : info->name);
+        snprintf(
+            text, size, "rstrm://%s (unpublished)", info->name[0] == '\0' ? info->id : info->name);
     } else if (strcmp(info->protocol, "http") == 0) {
         snprintf(text, size, plain ? "https://%s" : "https://%s:%u", info->hostname, port);
     } else if (strcmp(info->protocol, "tls") == 0 || strcmp(info->protocol, "tcp") == 0) {
@@ -227,8 +226,7 @@ enum weir_result tunnel_texts_of(
     char address[2048];
     arena_reset(arena);
     arena_init(arena, TOLD_MAX);
-    struct slice hostname =
-        properties->hostname.len > 0 ? properties->hostname : properties->host;
+    struct slice hostname = properties->hostname.len > 0 ? properties->hostname : properties->host;
     texts->info = (struct weir_tunnel_info){
         .id = told(arena, properties->id),
         .name = told(arena, properties->name),

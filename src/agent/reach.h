@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A connection to be had: to the engine (TCP, TLS) or to a local service (TCP, Unix). A name becomes
-// addresses, which are tried one after the other; all of it within one deadline.
+// A connection to be had: to the engine (TCP, TLS) or to a local service (TCP, Unix). A name
+// becomes addresses, which are tried one after the other; all of it within one deadline.
 #ifndef WEIR_AGENT_REACH_H
 #define WEIR_AGENT_REACH_H
 
@@ -32,7 +32,8 @@ struct reach_options {
 };
 
 // NULL without memory: done is not called then.
-struct reach *reach_start(struct worker *worker, const struct reach_options *options) WEIR_MUST_CHECK;
+struct reach *reach_start(
+    struct worker *worker, const struct reach_options *options) WEIR_MUST_CHECK;
 // done is not called any more. NULL is fine.
 void reach_cancel(struct reach *reach);
 

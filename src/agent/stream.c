@@ -221,8 +221,8 @@ void weir_stream_join(struct weir_stream *stream, int fd)
 static void want(struct weir_stream *stream)
 {
     bool write = stream->want_write || (stream->finish_wanted && !stream->ended_out);
-    stream_want(&stream->stream, (stream->want_read ? (unsigned)WATCH_READ : 0) |
-                                     (write ? (unsigned)WATCH_WRITE : 0));
+    stream_want(&stream->stream,
+        (stream->want_read ? (unsigned)WATCH_READ : 0) | (write ? (unsigned)WATCH_WRITE : 0));
 }
 
 static void break_off(struct weir_stream *stream)
@@ -464,8 +464,7 @@ static bool send_request(struct weir_stream *stream)
     size_t written = 0;
     bool ok = write_request(stream, &out) == WEIR_OK;
     struct iovec part = {(char *)(uintptr_t)buf_slice(&out).at, out.len};
-    ok = ok && stream_write(&stream->stream, &part, 1, &written) == WEIR_OK &&
-         written == out.len;
+    ok = ok && stream_write(&stream->stream, &part, 1, &written) == WEIR_OK && written == out.len;
     buf_reset(&out);
     return ok;
 }

@@ -2,7 +2,8 @@
 // A tunnel as the program has it, over as many control channels as its life takes. `wire` says what
 // the engine knows of it on the present channel:
 //
-//   UNKNOWN ── OpenTunnelReq ─► ASKED ── answer ─► OPEN ── CloseTunnelReq ─► PARTING ── answer ─► UNKNOWN
+//   UNKNOWN ── OpenTunnelReq ─► ASKED ── answer ─► OPEN ── CloseTunnelReq ─► PARTING ── answer ─►
+//   UNKNOWN
 //      ▲                          │                 │
 //      └──── refused, or the channel is lost, or the engine closes it
 //
@@ -64,9 +65,9 @@ static void ask(struct weir_tunnel *tunnel)
     if (tunnel->state != WEIR_TUNNEL_OPENING) {
         set_state(tunnel, WEIR_TUNNEL_OPENING, 0);
     }
-    channel_send(agent->channel,
-        &(struct rstrm_message){.kind = RSTRM_OPEN_TUNNEL_REQ,
-            .open_tunnel_req = {slice_str(tunnel->request_id), &properties}});
+    channel_send(
+        agent->channel, &(struct rstrm_message){.kind = RSTRM_OPEN_TUNNEL_REQ,
+                            .open_tunnel_req = {slice_str(tunnel->request_id), &properties}});
 }
 
 void tunnel_work(struct weir_tunnel *tunnel)
@@ -265,9 +266,9 @@ void tunnel_begin_close(struct weir_tunnel *tunnel)
         tunnel->wire = TUNNEL_PARTING;
         worker_arm_in(agent->worker, &tunnel->timer, PARTING_NS);
         visits_forget(tunnel);
-        channel_send(agent->channel,
-            &(struct rstrm_message){.kind = RSTRM_CLOSE_TUNNEL_REQ,
-                .close_tunnel_req.tunnel_id = slice_str(tunnel->told.info.id)});
+        channel_send(
+            agent->channel, &(struct rstrm_message){.kind = RSTRM_CLOSE_TUNNEL_REQ,
+                                .close_tunnel_req.tunnel_id = slice_str(tunnel->told.info.id)});
     }
     if (tunnel->wire == TUNNEL_UNKNOWN && list_empty(&tunnel->visits)) {
         set_state(tunnel, WEIR_TUNNEL_CLOSED, 0);
@@ -310,8 +311,8 @@ static bool parse_target(struct weir_tunnel *tunnel, char *problem, size_t size)
         port = 0;
     }
     if (port == 0 || host.len == 0) {
-        snprintf(problem, size, "the local service is port, host:port or unix:/path, not \"%.100s\"",
-            text);
+        snprintf(problem, size,
+            "the local service is port, host:port or unix:/path, not \"%.100s\"", text);
         return false;
     }
     snprintf(shown, sizeof shown, "%.*s:%u", SLICE_ARG(host), port);

@@ -8,9 +8,9 @@
 //                                └──────► ProxyConnRsp with an error ─► OVER
 //
 // Both connections are made at once, and the engine hears of the stream only when the local service
-// is there: a service that is down shows as a refusal, and the visitor gets 502. ProxyReq travels as
-// the first bytes of the pair's way to the engine. A tunnel without a local service has the program
-// in its place, which stream.c looks after.
+// is there: a service that is down shows as a refusal, and the visitor gets 502. ProxyReq travels
+// as the first bytes of the pair's way to the engine. A tunnel without a local service has the
+// program in its place, which stream.c looks after.
 //
 // Invariants:
 // 1. over is the only exit. agent->dialing counts those in DIALING.
@@ -24,8 +24,8 @@
 
 #define LOCAL_NS (5 * NS_PER_S)
 #define ENGINE_NS (10 * NS_PER_S)
-// What is silent for so long is forgotten by both ends; dead peers are found by TCP long before, and
-// the engine has limits of its own.
+// What is silent for so long is forgotten by both ends; dead peers are found by TCP long before,
+// and the engine has limits of its own.
 #define IDLE_NS (24 * 3600 * NS_PER_S)
 #define HALF_IDLE_NS (3600 * NS_PER_S)
 #define STREAM_ID_LEN_MAX 256
@@ -33,12 +33,12 @@
 
 // ---- Words
 
-static void answer(struct weir_agent *agent, struct slice stream_id, const struct rstrm_error *error)
+static void answer(
+    struct weir_agent *agent, struct slice stream_id, const struct rstrm_error *error)
 {
     if (agent->channel != NULL && agent->channel->answered) {
-        channel_send(agent->channel,
-            &(struct rstrm_message){
-                .kind = RSTRM_PROXY_CONN_RSP, .proxy_conn_rsp = {stream_id, error}});
+        channel_send(agent->channel, &(struct rstrm_message){.kind = RSTRM_PROXY_CONN_RSP,
+                                         .proxy_conn_rsp = {stream_id, error}});
     }
 }
 
@@ -48,8 +48,7 @@ static void tell_refused(
     struct weir_agent_problem problem;
     tunnel->counts.refused++;
     if (tunnel->events.stream_refused != NULL) {
-        tunnel->events.stream_refused(
-            tunnel->arg, tunnel, info, fault_problem(fault, &problem));
+        tunnel->events.stream_refused(tunnel->arg, tunnel, info, fault_problem(fault, &problem));
     }
 }
 
@@ -167,8 +166,7 @@ static void tell_closed(struct visit *visit, const struct fault *fault)
     struct weir_tunnel *tunnel = visit->tunnel;
     struct weir_agent_problem problem;
     uint64_t lasted_ns = worker_now(tunnel->agent->worker) - visit->began_ns;
-    struct weir_stream_totals totals = {
-        visit->bytes_in, visit->bytes_out, lasted_ns / NS_PER_MS};
+    struct weir_stream_totals totals = {visit->bytes_in, visit->bytes_out, lasted_ns / NS_PER_MS};
     if (tunnel->events.stream_closed != NULL && tunnel->target != NULL) {
         tunnel->events.stream_closed(
             tunnel->arg, tunnel, &visit->info, &totals, fault_problem(fault, &problem));
@@ -195,8 +193,8 @@ static void on_tapped(struct pair *pair, bool up, const void *bytes, size_t len)
 {
     struct visit *visit = container_of(pair, struct visit, pair);
     struct weir_tunnel *tunnel = visit->tunnel;
-    tunnel->events.tap(tunnel->arg, tunnel, &visit->info, up ? WEIR_STREAM_IN : WEIR_STREAM_OUT,
-        bytes, len);
+    tunnel->events.tap(
+        tunnel->arg, tunnel, &visit->info, up ? WEIR_STREAM_IN : WEIR_STREAM_OUT, bytes, len);
 }
 
 static void on_ended(struct pair *pair, enum pair_end end)
@@ -279,33 +277,31 @@ static void on_engine(void *arg, const struct reach_result *result)
 struct reach *visit_reach_engine(struct visit *visit, reach_fn *done, void *arg)
 {
     struct weir_agent *agent = visit->tunnel->agent;
-    return reach_start(agent->worker,
-        &(struct reach_options){
-            .what = agent->address,
-            .host = agent->host,
-            .port = agent->port,
-            .known = agent->peer_known ? &agent->peer : NULL,
-            .tls = &agent->tls,
-            .timeout_ns = ENGINE_NS,
-            .done = done,
-            .arg = arg,
-        });
+    return reach_start(agent->worker, &(struct reach_options){
+                                          .what = agent->address,
+                                          .host = agent->host,
+                                          .port = agent->port,
+                                          .known = agent->peer_known ? &agent->peer : NULL,
+                                          .tls = &agent->tls,
+                                          .timeout_ns = ENGINE_NS,
+                                          .done = done,
+                                          .arg = arg,
+                                      });
 }
 
 static void dial(struct visit *visit)
 {
     struct weir_tunnel *tunnel = visit->tunnel;
     struct fault fault;
-    visit->local = reach_start(tunnel->agent->worker,
-        &(struct reach_options){
-            .what = tunnel->target,
-            .host = tunnel->target_host,
-            .port = tunnel->target_port,
-            .unix_path = tunnel->target_path,
-            .timeout_ns = LOCAL_NS,
-            .done = on_local,
-            .arg = visit,
-        });
+    visit->local = reach_start(tunnel->agent->worker, &(struct reach_options){
+                                                          .what = tunnel->target,
+                                                          .host = tunnel->target_host,
+                                                          .port = tunnel->target_port,
+                                                          .unix_path = tunnel->target_path,
+                                                          .timeout_ns = LOCAL_NS,
+                                                          .done = on_local,
+                                                          .arg = visit,
+                                                      });
     visit->engine = visit_reach_engine(visit, on_engine, visit);
     if (visit->local == NULL || visit->engine == NULL) {
         fault_set(&fault, WEIR_AGENT_ERROR_RESOURCES, "out of memory");
@@ -406,8 +402,7 @@ static void refuse_request(struct weir_agent *agent, struct weir_tunnel *tunnel,
     char id[STREAM_ID_LEN_MAX + 1];
     struct fault fault;
     if (tunnel != NULL) {
-        struct weir_stream_info info = {
-            .id = id, .source_ip = source, .opened_ms = sys_wall_ms()};
+        struct weir_stream_info info = {.id = id, .source_ip = source, .opened_ms = sys_wall_ms()};
         (void)slice_to_text(request->stream_id, id, sizeof id);
         if (request->source_ip != NULL) {
             ip_to_text(request->source_ip, source);
@@ -433,8 +428,7 @@ void visit_ask(struct weir_agent *agent, const struct rstrm_proxy_conn_req *requ
         channel_lose(agent->channel, &fault);
     } else if (tunnel == NULL || tunnel->wire != TUNNEL_OPEN) {
         refuse_request(agent, NULL, request, RSTRM_CODE_INVALID_STREAM, "No such tunnel here.");
-    } else if (request->stream_id.len > STREAM_ID_LEN_MAX ||
-               request->secret.len > SECRET_LEN_MAX) {
+    } else if (request->stream_id.len > STREAM_ID_LEN_MAX || request->secret.len > SECRET_LEN_MAX) {
         refuse_request(agent, tunnel, request, RSTRM_CODE_INVALID_STREAM,
             "The stream's id or secret is too long.");
     } else if (request->proxy_endpoint.at != NULL) {

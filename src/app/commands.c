@@ -27,6 +27,7 @@ static const struct command *const commands[] = {
     &command_relay,
     &command_engine,
     &command_health,
+    &command_forward,
     &command_tunnels,
     &command_clients,
     &command_events,
@@ -49,6 +50,7 @@ const struct command command_weir = {
 };
 
 static const struct command *const agent_commands[] = {
+    &command_forward,
     &command_tunnels,
     &command_clients,
     &command_events,

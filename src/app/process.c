@@ -13,10 +13,10 @@
 #include "app/command.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "cli/faults.h"
 #include "http/client.h"
 #include "stream/listener.h"
 #include "stream/websocket.h"
-#include "sys/fault.h"
 #include "sys/process.h"
 
 #define PROBLEM_SIZE 512
@@ -212,16 +212,6 @@ static void close_parts(const struct process_options *options)
     }
 }
 
-// Lets a test know how far its numbers reach.
-static void report_faults(void)
-{
-#if WEIR_FAULTS
-    if (getenv("WEIR_FAIL_ALLOCATION") != NULL || getenv("WEIR_FAIL_SYSCALL") != NULL) {
-        fprintf(stderr, "weir: %lu allocations, %lu system calls\n", mem_count(), sys_call_count());
-    }
-#endif
-}
-
 static int run_crew(struct process *process)
 {
     struct crew_hooks hooks = {start_worker, stop_worker, process};
@@ -241,7 +231,7 @@ static int run_crew(struct process *process)
             fprintf(stderr, "weir: ended before its time: %s\n", weir_result_text(result));
         }
     }
-    report_faults();
+    faults_report();
     close_parts(process->options);
     crew_fini(&process->crew);
     return result == WEIR_OK ? EXIT_FINE : EXIT_FAILED;
@@ -288,21 +278,6 @@ static void check_descriptors(const struct process_options *options)
     }
 }
 
-// Builds with fault injection let a test choose which allocation or system call fails.
-static void arm_faults(void)
-{
-#if WEIR_FAULTS
-    const char *allocation = getenv("WEIR_FAIL_ALLOCATION");
-    const char *call = getenv("WEIR_FAIL_SYSCALL");
-    if (allocation != NULL) {
-        mem_fail_at(strtoul(allocation, NULL, 10));
-    }
-    if (call != NULL) {
-        sys_fail_at(strtoul(call, NULL, 10));
-    }
-#endif
-}
-
 static void log_stopped(const struct process_options *options, int exit_code)
 {
     for (size_t i = options->part_count; i > 0; i--) {
@@ -330,7 +305,7 @@ static int run_with_log(struct process *process)
     }
     check_descriptors(options);
     listener_fill_reserve();
-    arm_faults();
+    faults_arm();
     int exit_code = run_crew(process);
     log_stopped(options, exit_code);
     log_stop();

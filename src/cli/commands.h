@@ -5,6 +5,7 @@
 
 #include "cli/command.h"
 
+extern const struct command command_forward;
 extern const struct command command_tunnels;
 extern const struct command command_clients;
 extern const struct command command_events;

@@ -5,3 +5,4 @@ set(SOURCES
   engine_api.c event_feed.c event_id.c feed_state.c filter_text.c inventory.c loop.c manual.c plain.c print.c probe.c
   profile.c say.c sse.c table.c webhook.c)
 list(APPEND SOURCES capture.c capture_har.c capture_show.c run_file.c run_file_values.c tap.c)
+list(APPEND SOURCES cmd_forward.c faults.c)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tells when the machine's links, addresses or routes have changed. Changes come in bursts: one call
-// for what happens within half a second.
+// Tells when the machine's links, addresses or routes have changed. Changes come in bursts: one
+// call for what happens within half a second.
 #ifndef WEIR_LOOP_NETWORK_WATCH_H
 #define WEIR_LOOP_NETWORK_WATCH_H
 

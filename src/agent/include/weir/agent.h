@@ -3,11 +3,9 @@
 // ones. Plain C types and opaque ones; nothing else of weir is needed to use it.
 //
 //   struct weir_agent_loop *loop = weir_agent_loop_new();
-//   struct weir_agent *agent = weir_agent_new(loop, &options, &events, arg, problem, sizeof problem);
-//   weir_tunnel_open(agent, &tunnel_options, &tunnel_events, arg, problem, sizeof problem);
-//   weir_agent_connect(agent);
-//   weir_agent_loop_run(loop);
-//   weir_agent_loop_free(loop);
+//   struct weir_agent *agent = weir_agent_new(loop, &options, &events, arg, problem, sizeof
+//   problem); weir_tunnel_open(agent, &tunnel_options, &tunnel_events, arg, problem, sizeof
+//   problem); weir_agent_connect(agent); weir_agent_loop_run(loop); weir_agent_loop_free(loop);
 //
 // Threads. Everything of a loop happens on the thread that is in weir_agent_loop_run: all callbacks
 // come on it, one after the other, and all functions but weir_agent_loop_stop and
@@ -104,10 +102,10 @@ struct weir_agent_options {
     const char *engine; // required: "host" or "host:port" (443); an IPv6 address in brackets
     const char *token;  // required: a JWT of the engine; never logged
     // TLS 1.3; the engine's certificate is verified.
-    const char *ca_file;     // PEM; NULL: the system's store
-    const char *server_name; // asked for and verified instead of the engine's host
-    bool insecure;           // verifies nothing: for trials on loopback
-    bool no_reconnect;       // a channel that is lost, or cannot be had, is final
+    const char *ca_file;         // PEM; NULL: the system's store
+    const char *server_name;     // asked for and verified instead of the engine's host
+    bool insecure;               // verifies nothing: for trials on loopback
+    bool no_reconnect;           // a channel that is lost, or cannot be had, is final
     uint32_t heartbeat_ms;       // between two heartbeats; 0: 5000
     uint32_t connect_timeout_ms; // TCP and TLS, and as much again for the engine's word; 0: 15000
     uint32_t retry_min_ms;       // bound of the first wait between attempts; 0: 500
@@ -246,8 +244,9 @@ struct weir_tunnel_info {
     const char *tls_mode;
     const char *http_version;
     bool upstream_tls;
-    const char *address; // for people: "https://demo.t.edge.example.com", "rstrm://db (unpublished)"
-    int64_t created;     // seconds since 1970; 0: not told
+    const char
+        *address;    // for people: "https://demo.t.edge.example.com", "rstrm://db (unpublished)"
+    int64_t created; // seconds since 1970; 0: not told
 };
 
 struct weir_tunnel_status {
@@ -284,8 +283,7 @@ struct weir_tunnel_events {
     void (*accept)(void *arg, struct weir_tunnel *tunnel, struct weir_stream *stream,
         const struct weir_stream_info *info);
     // A stream reached the local service.
-    void (*stream_opened)(
-        void *arg, struct weir_tunnel *tunnel, struct weir_stream_info *stream);
+    void (*stream_opened)(void *arg, struct weir_tunnel *tunnel, struct weir_stream_info *stream);
     // A stream of which stream_opened was called is over; problem is NULL when both sides ended it.
     void (*stream_closed)(void *arg, struct weir_tunnel *tunnel, struct weir_stream_info *stream,
         const struct weir_stream_totals *totals, const struct weir_agent_problem *problem);
