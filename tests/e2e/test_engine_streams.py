@@ -6,6 +6,7 @@ import pathlib
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -958,3 +959,91 @@ def test_why_a_raw_stream_ended_is_logged(start):
     line = engine.log.wait("raw_stream_ended", hostname=engine.name("told"))["details"]
     assert line["reason"] == "reading from the agent failed"
     assert (line["bytesToAgent"], line["bytesFromAgent"]) == (6, 0)
+
+
+# ---- Visitors who do not wait
+
+
+def hello_for(name):
+    context = ssl.create_default_context()
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(incoming, outgoing, server_hostname=name)
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
+
+
+def gone(engine):
+    return engine.metrics()['weir_engine_streams_total{kind="tls",result="gone"}']
+
+
+def leave_by_fin(sock):
+    sock.close()
+
+
+def leave_by_reset(sock):
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+@pytest.mark.parametrize("leave", [leave_by_fin, leave_by_reset])
+def test_a_passthrough_visitor_who_leaves_is_not_asked_for(engine, leave):
+    agent = Agent(engine)
+    label = leave.__name__.replace("_", "-")
+    tunnel = agent.tunnel(protocol="tls", hostname=label, tls_mode="passthrough")
+    before, mark = gone(engine), engine.log.mark()
+    sock = socket.create_connection(engine.address, 10)
+    sock.sendall(hello_for(engine.name(label)))
+    request = agent.next_stream()
+    leave(sock)
+    assert engine.log.wait("raw_visitor_left", mark)["details"]["tunnelId"] == tunnel.id.value
+    eventually(lambda: gone(engine) == before + 1, "it is counted")
+    late = agent.connect_back(request)
+    assert late.recv_all() == b""
+
+
+def test_a_terminated_visitor_who_resets_is_not_asked_for(engine):
+    agent = Agent(engine)
+    agent.tunnel(protocol="tls", hostname="resets")
+    before, mark = gone(engine), engine.log.mark()
+    visitor = engine.visit(engine.name("resets"))
+    visitor.send(b"never mind")
+    agent.next_stream()
+    visitor.reset()
+    engine.log.wait("raw_visitor_left", mark)
+    eventually(lambda: gone(engine) == before + 1, "it is counted")
+
+
+def test_a_terminated_visitor_who_has_said_all_gets_the_answer(engine):
+    """His end comes before the agent does."""
+    agent = Agent(engine)
+    agent.tunnel(protocol="tls", hostname="early")
+    visitor = engine.visit(engine.name("early"))
+    visitor.send(b"all I have to say")
+    visitor.send_notify()
+    visitor.sock.shutdown(socket.SHUT_WR)
+    request = agent.next_stream()
+    assert agent.quiet(0.2)
+    stream = agent.connect_back(request)
+    agent.accept(request)
+    assert stream.recv_all() == b"all I have to say"
+    stream.send(b"the answer")
+    stream.send_notify()
+    assert visitor.recv_all() == b"the answer"
+
+
+def test_visitors_who_left_keep_no_place(start):
+    """One may be asked for at a time; the second is asked for when the first has left."""
+    engine = start({"limits": {"outstanding_streams_per_channel": 1}}, workers=1)
+    agent = Agent(engine)
+    agent.tunnel(protocol="tls", hostname="one", tls_mode="passthrough")
+    socks = [socket.create_connection(engine.address, 10) for _ in range(2)]
+    for sock in socks:
+        sock.sendall(hello_for(engine.name("one")))
+    first = agent.next_stream()
+    assert agent.quiet(0.2)
+    leave_by_fin(socks[0])
+    second = agent.next_stream()
+    assert second.stream_id != first.stream_id
+    leave_by_fin(socks[1])
+    agent.close()

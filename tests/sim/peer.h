@@ -19,6 +19,7 @@ enum shape { PRIVATE, RAW, WEB, SHAPE_COUNT };
 struct talk {
     bool waits;    // for a frame before the other's bytes
     bool early;    // says something before that frame
+    bool shakes_hands; // and cannot end before it has heard anything
     size_t total;  // to be said, with the number
     size_t said;   // of it
     size_t snaps;  // resets when so much is said

@@ -130,6 +130,7 @@ static void visit_target(struct peer *peer, const struct target *target)
         peer_finish(peer, false);
         return;
     }
+    peer->talk.shakes_hands = tunnel->passthrough;
     visitor_raw_start(shard, &arrival, tunnel);
     census_leave(arrival.seat);
 }

@@ -56,7 +56,8 @@ static void talk_on(struct peer *peer)
         size_t len = fill(peer, bytes, 1 + sim_below(sizeof bytes));
         talk->said += wire_send(&peer->wire, bytes, len);
     }
-    if (talk->said == talk->total && talk->ends && !talk->ended) {
+    bool may_end = !talk->shakes_hands || talk->heard > 0;
+    if (talk->said == talk->total && talk->ends && !talk->ended && may_end) {
         talk->ended = true;
         wire_finish(&peer->wire);
     }
