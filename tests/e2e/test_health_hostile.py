@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registries of careless and of hostile authors: names, files and expressions nobody expects."""
+import http.client
 import json
 import os
+import socket
 
 import pytest
 
@@ -112,5 +114,64 @@ def test_tags_are_compared_weakly(lab):
         ):
             answer = monitor.ask("GET", path, headers={"If-None-Match": known})
             assert answer.status == status, known
+    finally:
+        monitor.stop()
+
+
+def test_held_connections_keep_nobody_out(lab):
+    """More connections than there is room for, idle and half said: the oldest give way."""
+    lab.write({"it": {"type": "exec", "command": "true", "interval": 100}})
+    monitor = Monitor(lab.directory / "registry.yml", env=lab.env)
+    held = []
+    try:
+        for i in range(900):
+            held.append(socket.create_connection(("127.0.0.1", monitor.port), 5))
+            if i % 2:
+                held[-1].sendall(b"GET /api/health/dashboard HTTP/1.1\r\nHost: localhost\r\nX-")
+        assert monitor.get("/ping") == {"status": "ok"}
+        # Those that have said nothing went first, and enough of them.
+        ended = 0
+        for conn in held[::2]:
+            conn.settimeout(0)
+            try:
+                ended += conn.recv(1) == b""
+            except BlockingIOError:
+                pass
+            except ConnectionResetError:
+                ended += 1
+        assert ended >= 900 - 768
+        # One that was begun is still heard.
+        held[-1].sendall(b"Rest: x\r\n\r\n")
+        held[-1].settimeout(10)
+        assert held[-1].recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
+    finally:
+        for conn in held:
+            conn.close()
+        monitor.stop()
+
+
+def test_bodies_that_are_too_much(lab):
+    lab.write({"it": {"type": "exec", "command": "true", "interval": 100}})
+    monitor = Monitor(lab.directory / "registry.yml", env=lab.env)
+    try:
+        for head, status in (
+            ("Content-Length: 65537", 413), ("Content-Length: 99999999999999999999", 400),
+            ("Transfer-Encoding: chunked", 411), ("Content-Length: 1\r\nContent-Length: 2", 400),
+        ):
+            with socket.create_connection(("127.0.0.1", monitor.port), 5) as conn:
+                conn.sendall(f"POST /api/events HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n".encode())
+                assert conn.recv(100).startswith(f"HTTP/1.1 {status} ".encode()), head
+        deep = "[" * 30000 + "]" * 30000
+        for path in ("/api/events", "/api/uptime/event", "/api/diagnostics/run", "/api/uptime/timeline",
+                     "/api/deployment/plan", "/api/deployment/execute", "/api/health/maintenance/it",
+                     "/api/deployment/intelligent-execute", "/api/devices/here/heartbeat"):
+            for body in (deep, '{"a":1', "null", '"x"', '{"service":{}}', '{"moves":[[],7,{}]}', "\x00",
+                         '{"service":"\\ud800"}', '{"services":{"a":1},"days":1e999}'):
+                conn = http.client.HTTPConnection("127.0.0.1", monitor.port, timeout=10)
+                conn.request("POST", path, body)
+                status = conn.getresponse().status
+                assert status in (400, 422, 429) or (status == 200 and "service" in body), (path, body[:20])
+                conn.close()
+        assert monitor.get("/ping") == {"status": "ok"}
     finally:
         monitor.stop()
