@@ -23,6 +23,22 @@ static const struct range ranges[] = {
     {"30d", 30 * 86400, STEP_HOUR},
 };
 
+// Another step than the range's own: "5m" or "1h", or in seconds. False after a 422.
+static bool read_step(struct api_request *request, struct range *range)
+{
+    char text[16];
+    api_text(request, "step", text, sizeof text);
+    if (strcmp(text, "5m") == 0 || strcmp(text, "300") == 0) {
+        range->step = STEP_FIVE_MINUTES;
+    } else if (strcmp(text, "1h") == 0 || strcmp(text, "3600") == 0) {
+        range->step = STEP_HOUR;
+    } else if (text[0] != '\0') {
+        api_answer_parameter(request, "step", "Input should be 5m or 1h");
+        return false;
+    }
+    return true;
+}
+
 // NULL after a 422.
 static const struct range *read_range(struct api_request *request)
 {
@@ -179,8 +195,9 @@ void api_history(struct api_request *request)
     struct health *health = request->health;
     char machine[API_PART_SIZE];
     api_text(request, "machine", machine, sizeof machine);
-    const struct range *range = read_range(request);
-    if (range == NULL) {
+    const struct range *asked = read_range(request);
+    struct range range = asked == NULL ? (struct range){NULL} : *asked;
+    if (asked == NULL || !read_step(request, &range)) {
         return;
     }
     const struct target *target =
@@ -196,9 +213,9 @@ void api_history(struct api_request *request)
     jsonw_object_begin(&writer, NULL);
     jsonw_text(&writer, "service", target->service->name);
     jsonw_text(&writer, "machine", target->service->machine->name);
-    jsonw_text(&writer, "range", range->name);
-    jsonw_u64(&writer, "step", series_step_s(range->step));
-    write_buckets(&writer, history_series(&health->history, target), range, now_s - range->seconds);
+    jsonw_text(&writer, "range", range.name);
+    jsonw_u64(&writer, "step", series_step_s(range.step));
+    write_buckets(&writer, history_series(&health->history, target), &range, now_s - range.seconds);
     jsonw_object_end(&writer);
     api_answer_json(request, 200, &document);
 }

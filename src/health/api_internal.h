@@ -80,7 +80,8 @@ enum role api_role(struct api_request *request);
 bool api_may(struct api_request *request, enum access access);
 // The name that the client knows this monitor by is one of ours (DNS rebinding).
 bool api_host_fits(const struct health *health, const struct http1_head *head);
-// The page that asks is one of ours or of those that are named, or there is none.
+// The page that asks is one of ours or of those that are named, or there is none; or a token says
+// who asks.
 bool api_origin_fits(const struct health *health, const struct http1_head *head);
 // Fills in what the request's headers say.
 void api_read_ticket(struct api_request *request);

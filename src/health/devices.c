@@ -224,6 +224,9 @@ static enum weir_result add_device(struct devices *devices, const struct machine
     }
     device->machine = machine;
     devices->all[devices->count++] = device;
+    if (devices->options.met != NULL) {
+        devices->options.met(devices->options.arg, device);
+    }
     return WEIR_OK;
 }
 

@@ -20,6 +20,8 @@ struct devices_options {
     uint64_t heartbeat_timeout_ns; // without a sign of life for that long a machine is offline
     // A device was heard of; old is the status it had. NULL: not interested.
     void (*heard)(void *arg, const struct device *device, enum device_status old);
+    // The registry has one more. NULL: not interested.
+    void (*met)(void *arg, const struct device *device);
     void *arg;
 };
 

@@ -292,6 +292,12 @@ static void on_device(void *arg, const struct device *device, enum device_status
     sockets_tell_device(&health->sockets, device, old);
 }
 
+static void on_met(void *arg, const struct device *device)
+{
+    struct health *health = arg;
+    sockets_tell_registered(&health->sockets, device);
+}
+
 static enum weir_result start_devices(struct health *health)
 {
     return devices_start(&health->devices, health->worker,
@@ -302,6 +308,7 @@ static enum weir_result start_devices(struct health *health)
             .remote_interval_ns = health->options.remote_interval_ns,
             .heartbeat_timeout_ns = health->options.heartbeat_timeout_ns,
             .heard = on_device,
+            .met = on_met,
             .arg = health,
         });
 }

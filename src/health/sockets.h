@@ -88,6 +88,8 @@ void sockets_tell_device(
 // One JSON object, as it is: for all who watch events, and for those who watch this deployment.
 void sockets_tell_deployment(
     struct sockets *sockets, struct slice deployment_id, struct slice json);
+// A machine came into the registry.
+void sockets_tell_registered(struct sockets *sockets, const struct device *device);
 // The result of a diagnosis, for those who watch its service.
 void sockets_tell_diagnosis(
     struct sockets *sockets, const char *service, const char *machine, struct slice result);

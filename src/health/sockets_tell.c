@@ -470,6 +470,31 @@ static void tell_sign_of_life(struct sockets *sockets, const struct device *devi
     buf_reset(&out);
 }
 
+void sockets_tell_registered(struct sockets *sockets, const struct device *device)
+{
+    struct buf out = BUF_INIT(MESSAGE_MAX);
+    struct json_writer writer;
+    if (sockets->stopping || sockets->counts[AUDIENCE_DEVICES] == 0) {
+        return;
+    }
+    const char *address = device->machine->address;
+    message_begin(&writer, &out, "device_registered");
+    jsonw_text(&writer, "hostname", device->name);
+    jsonw_text(&writer, "device_id", device->name);
+    jsonw_text(&writer, "ip", address == NULL ? "" : address);
+    jsonw_text(&writer, "status", device_presence_name(device->status));
+    jsonw_bool(&writer, "approval_required", false);
+    message_time(&writer, sys_wall_ms());
+    jsonw_object_end(&writer);
+    list_for_each (node, &sockets->watchers) {
+        struct socket_watcher *watcher = container_of(node, struct socket_watcher, node);
+        if (!out.failed && hears_of(watcher, device)) {
+            (void)socket_send(watcher, buf_slice(&out), false); // a slow one is closed
+        }
+    }
+    buf_reset(&out);
+}
+
 void sockets_tell_device(
     struct sockets *sockets, const struct device *device, enum device_status old)
 {

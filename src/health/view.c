@@ -129,6 +129,14 @@ static void fill_last(struct view_service *row, const struct target *target)
     }
 }
 
+static void fill_recent(struct view_service *row, const struct state *state)
+{
+    for (unsigned i = 0; i < state->recent_count; i++) {
+        bool failed = (state->recent >> (state->recent_count - 1 - i) & 1) != 0;
+        row->recent[i] = failed ? 'x' : '.';
+    }
+}
+
 static void fill_service(struct view *view, struct view_service *row, const struct target *target)
 {
     const struct state *state = &target->state;
@@ -155,6 +163,7 @@ static void fill_service(struct view *view, struct view_service *row, const stru
     }
     row->maintenance_reason =
         target->maintenance_set ? target->maintenance.reason : target->service->maintenance.reason;
+    fill_recent(row, state);
     fill_check(row, target);
     fill_last(row, target);
     add_issues(view, row, target);

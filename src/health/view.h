@@ -33,6 +33,8 @@ struct view_service {
     double response_ms; // VIEW_NONE: never passed
     double latency_ms;  // of the last result; VIEW_NONE: none
     unsigned consecutive_failures;
+    char recent[STATE_RECENT_COUNT +
+                1]; // the newest results, the newest last: '.' passed, 'x' failed
     const char *check_type;
     double interval_s; // of a check that is none: 0, as the next two
     double timeout_s;

@@ -93,6 +93,7 @@ static void write_members(struct json_writer *writer, const struct view_service 
     view_write_time(writer, "last_pass", row->last_pass_ms);
     view_write_time(writer, "last_failure", row->last_failure_ms);
     jsonw_u64(writer, "consecutive_failures", row->consecutive_failures);
+    jsonw_text(writer, "recent", row->recent);
     jsonw_text(writer, "check_type", row->check_type);
     jsonw_text(writer, "state_reason", row->reason);
     jsonw_text(writer, "color", row->color);

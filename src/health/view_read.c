@@ -92,6 +92,14 @@ static void read_check(struct view *view, struct view_service *row, const json_t
     row->code = (int)json_integer_value(json_object_get(last, "code"));
 }
 
+// What is no such text counts as missing.
+static void read_recent(struct view_service *row, const char *text)
+{
+    if (text != NULL && strspn(text, ".x") == strlen(text)) {
+        snprintf(row->recent, sizeof row->recent, "%s", text);
+    }
+}
+
 static void read_service(struct view *view, struct view_service *row, const json_t *object)
 {
     *row = (struct view_service){
@@ -112,6 +120,7 @@ static void read_service(struct view *view, struct view_service *row, const json
         .stale = json_is_true(json_object_get(object, "stale")),
         .disabled = json_is_true(json_object_get(object, "disabled")),
     };
+    read_recent(row, json_string_value(json_object_get(object, "recent")));
     read_check(view, row, object);
     read_issues(view, row, json_object_get(object, "issues"));
 }
@@ -133,7 +142,17 @@ static void read_rows(struct view *view, const json_t *services, const json_t *m
     {
         const char *name = needed_text(view, object, "machine", "");
         if (filter->machine.len == 0 || slice_eq(filter->machine, slice_str(name))) {
-            view->machines[view->machine_count++] = (struct view_machine){.machine = name};
+            const json_t *reachable = json_object_get(object, "reachable");
+            view->machines[view->machine_count++] = (struct view_machine){
+                .machine = name,
+                .cpu_percent = number_of(object, "cpu_usage"),
+                .memory_percent = number_of(object, "memory_usage"),
+                .disk_percent = number_of(object, "disk_usage"),
+                .load1 = number_of(object, "load1"),
+                .reachable = json_is_true(reachable)    ? VIEW_REACHABLE
+                             : json_is_false(reachable) ? VIEW_UNREACHABLE
+                                                        : VIEW_NOT_ASKED,
+            };
         }
     }
 }

@@ -216,6 +216,9 @@ void view_write_service(
         buf_printf(out, "Consecutive Failures: %u\nLast Result: ", service->consecutive_failures);
         put_cell(out, service->message, 0, SIZE_MAX);
         buf_printf(out, " (%.1f ms)\n", service->latency_ms);
+        if (service->recent[0] != '\0') {
+            buf_printf(out, "Recent Results: %s\n", service->recent);
+        }
     }
     if (service->issue_count == 0) {
         (void)buf_append_str(out, "\nNo issues detected\n");

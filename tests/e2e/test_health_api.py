@@ -209,6 +209,32 @@ def test_another_dashboard(lab, serve, tmp_path):
     assert lab.run("serve", "--ui-dir", str(ui / "none")).returncode == 64
 
 
+def test_what_the_older_dashboard_asks_for(lab, serve):
+    """The requests that portoser's own page makes, and the fields that its tiles and cards read."""
+    two(lab)
+    monitor = settled(serve())
+    assert monitor.get("/api/config")["auth_enabled"] is False
+    assert {"name", "ip", "role"} <= set(monitor.get("/api/machines")["machines"][0])
+    assert {"name", "machine_name", "current_host"} <= set(monitor.get("/api/services")["services"][0])
+    page = monitor.get("/api/health/dashboard?refresh=true")
+    tiles = [page[f"{k}_services"] for k in ("total", "healthy", "degraded", "unhealthy")]
+    assert tiles == [3, 1, 0, 2]
+    problems = monitor.get("/api/diagnostics/problems/frequency")
+    assert set(problems[0]) == {"problem_type", "count", "last_seen", "services_affected", "severity"}
+    card = monitor.get("/api/services/db/health")
+    assert {"service", "status", "healthy", "output", "health_score", "trend", "problems",
+            "observations"} <= set(card)
+    assert set(card["problems"][0]) == {"name", "description"}
+    assert set(card["observations"][0]) == {"type", "name", "message"}
+    cards = monitor.get("/api/diagnostics/health/all")
+    assert [(c["service"], c["status"]) for c in cards] == [
+        ("web", "healthy"), ("db", "unhealthy"), ("idle", "unknown")]
+    sample = monitor.ask("GET", "/api/metrics/web/pi1?timeRange=1h")
+    assert sample.status == 200 and sample.json()["time_range"] == "1h"
+    assert sample.headers["x-workers-status"] == "disabled"
+    assert [m["machine"] for m in monitor.get("/api/metrics/all")] == ["pi1", "pi2"]
+
+
 # ---- Headers
 
 

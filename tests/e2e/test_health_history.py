@@ -75,7 +75,10 @@ def test_results_and_buckets(lab, serve):
     assert len(rows) == 2 and rows[0]["problems_found"] == 1
     assert monitor.get("/api/diagnostics/history/it/nowhere") == []
     assert monitor.get("/api/health/services/it/history?range=7d")["step"] == 3600
+    assert monitor.get("/api/health/services/it/history?range=7d&step=5m")["step"] == 300
+    assert monitor.get("/api/health/services/it/history?range=1h&step=1h")["step"] == 3600
     for path, status in (("/api/health/services/it/history?range=2d", 422),
+                         ("/api/health/services/it/history?step=2m", 422),
                          ("/api/health/services/no/history", 404)):
         assert monitor.ask("GET", path).status == status
     assert store_state(monitor)["status"] == "disabled"

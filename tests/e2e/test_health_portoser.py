@@ -189,6 +189,20 @@ def test_machines(portoser, monitor):
     assert [m["machine"] for m in told["machines"]] == ["pi1", "pi 2"]
 
 
+def test_health_through_a_monitor(portoser, monitor):
+    """What a monitor knows is shown as it knows it: results so far, resources of machines."""
+    monitor.wait_status("db", "unhealthy")
+    text = portoser("health", "db", monitor=monitor).stdout
+    assert re.search(r"^Recent Results: x{3,20}$", text, re.M), text
+    assert re.search(r"^Recent Results: \.{1,20}$", portoser("health", "web", monitor=monitor).stdout, re.M)
+    told = json.loads(portoser("health", "--json-output", monitor=monitor).stdout)
+    assert told["source"] == "daemon"
+    assert set(told["services"][1]["recent"]) == {"x"}
+    first, second = told["machines"]
+    assert first["machine"] == "pi1" and first["memory_usage"] > 0 and first["disk_usage"] > 0
+    assert (second["cpu_usage"], second["memory_usage"], second["disk_usage"]) == (None, None, None)
+
+
 def test_metrics(portoser, monitor):
     table = lines(portoser("metrics", "all", monitor=monitor))
     assert table[0] == ["MACHINE", "STATUS", "CPU", "MEMORY", "DISK", "LOAD", "TIME"]

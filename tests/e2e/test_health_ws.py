@@ -321,6 +321,17 @@ def test_list_of_devices_and_all(lab, serve, watch):
     assert watcher.until("metrics_update")["device_id"] == "here"
 
 
+def test_a_machine_that_comes_into_the_registry(lab, serve, watch):
+    quiet(lab)
+    monitor = serve()
+    watcher = watch(monitor, "/ws/devices")
+    watcher.next()
+    lab.write({}, {"here": {"ip": "127.0.0.1"}, "new": {"ip": "198.51.100.3"}})
+    told = watcher.until("device_registered")
+    assert (told["hostname"], told["ip"], told["status"], told["approval_required"]) == (
+        "new", "198.51.100.3", "unknown", False)
+
+
 def test_device_events(lab, serve, watch):
     quiet(lab)
     monitor = serve()
@@ -490,3 +501,23 @@ def test_event_command_wants_an_operator(lab, serve):
         env = {"PORTOSER_TOKEN": token} if token else {}
         done = tell(monitor, "deployment_started", env=env)
         assert done.returncode == code, done.stderr
+
+
+def test_pages_that_may_listen(lab, serve, watch):
+    """Without tokens a page of somebody else's must not hear what goes on; with one, the token says."""
+    quiet(lab)
+    monitor = serve()
+    for origin in ("https://evil.example", "null", f"http://127.0.0.1.evil.example:{monitor.port}"):
+        with pytest.raises(websockets.InvalidStatusCode) as refused:
+            watch(monitor, "/ws", origin=origin)
+        assert refused.value.status_code == 403
+    for origin in (f"http://127.0.0.1:{monitor.port}", "http://localhost:3000", "http://[::1]:9"):
+        assert watch(monitor, "/ws?hello=1", origin=origin).next()["type"] == "connected"
+    tokens = lab.directory / "tokens"
+    tokens.write_text("look-here-and-there viewer\n")
+    tokens.chmod(0o600)
+    monitor = serve("--tokens", str(tokens), token="look-here-and-there")
+    with pytest.raises(websockets.InvalidStatusCode):
+        watch(monitor, "/ws?hello=1")
+    told = watch(monitor, "/ws?hello=1&token=look-here-and-there", origin="https://board.example")
+    assert told.next()["type"] == "connected"
