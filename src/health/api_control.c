@@ -34,7 +34,7 @@ void api_check_now(struct api_request *request)
         api_answer_error(request, 409, "There is nothing to check");
         return;
     }
-    bool started = monitor_check_now(target);
+    bool started = health_check_now(request->health, target);
     answer_flag(
         request, 202, "started", started, started ? "check started" : "a check is under way");
 }
@@ -71,6 +71,7 @@ static bool set_one(
 {
     monitor_set_maintenance(target, on, asked->until_wall_ms, slice_str(asked->reason));
     history_touch(&health->history, target);
+    cluster_maintenance(&health->cluster, target);
     return true;
 }
 

@@ -132,8 +132,8 @@ static const char *judge_store(const struct health *health, char *message, size_
 
 static struct own_check judge_redis(const struct health *health)
 {
-    const struct redis_link *link = &health->mirror.link;
-    if (health->mirror.monitor == NULL) {
+    const struct redis_link *link = &health->cluster.control;
+    if (health->cluster.monitor == NULL) {
         return (struct own_check){"redis", "disabled", SLICE("not configured")};
     }
     if (link->state != REDIS_READY) {
@@ -142,11 +142,21 @@ static struct own_check judge_redis(const struct health *health)
     return (struct own_check){"redis", "healthy", SLICE("connected")};
 }
 
+static struct own_check judge_cluster(const struct health *health, char *message, size_t size)
+{
+    if (health->cluster.monitor == NULL) {
+        return (struct own_check){"cluster", "disabled", SLICE("this monitor is the only one")};
+    }
+    bool ok = cluster_tell(&health->cluster, message, size);
+    return (struct own_check){"cluster", ok ? "healthy" : "unhealthy", slice_str(message)};
+}
+
 void api_comprehensive(struct api_request *request)
 {
     const struct health *health = request->health;
     bool late = health->monitor.scheduler.lag_ns > LAG_MAX_NS;
     char store_message[STORE_PROBLEM_SIZE];
+    char cluster_message[2 * CLUSTER_PROBLEM_SIZE];
     const char *store_status = judge_store(health, store_message, sizeof store_message);
     const struct own_check checks[] = {
         {"vault", "disabled", SLICE("not used")},
@@ -161,6 +171,7 @@ void api_comprehensive(struct api_request *request)
         {"scheduler", late ? "unhealthy" : "healthy",
             late ? SLICE("checks start late") : SLICE("checks start on time")},
         {"state_file", store_status, slice_str(store_message)},
+        judge_cluster(health, cluster_message, sizeof cluster_message),
     };
     const size_t count = sizeof checks / sizeof checks[0];
     const size_t healthy = count_healthy(checks, count);
@@ -194,6 +205,26 @@ static void write_registry(const struct health *health, struct json_writer *writ
     jsonw_object_end(writer);
 }
 
+static void write_cluster(const struct health *health, struct json_writer *writer)
+{
+    const struct shares *shares = &health->cluster.shares;
+    if (health->cluster.monitor == NULL) {
+        return;
+    }
+    jsonw_object_begin(writer, "cluster");
+    jsonw_text(writer, "monitor", shares->name);
+    jsonw_text(writer, "mode", shares_mode_name(shares->mode));
+    jsonw_u64(writer, "shares_held", shares_count_held(shares, monitor_now_ns()));
+    jsonw_u64(writer, "shares", shares_count_used(shares));
+    jsonw_u64(writer, "shares_differing", shares_count_differing(shares));
+    jsonw_array_begin(writer, "monitors");
+    for (size_t i = 0; i < shares->monitor_count; i++) {
+        jsonw_text(writer, NULL, shares->monitors[i].name);
+    }
+    jsonw_array_end(writer);
+    jsonw_object_end(writer);
+}
+
 static void write_dashboard(
     const struct health *health, const struct view *view, struct json_writer *writer)
 {
@@ -218,6 +249,7 @@ static void write_dashboard(
     view_write_time(writer, "last_updated", view->wall_ms);
     jsonw_text(writer, "generated_by", "weir " WEIR_VERSION);
     write_registry(health, writer);
+    write_cluster(health, writer);
     jsonw_object_end(writer);
 }
 

@@ -235,11 +235,11 @@ static void begin(struct diagnosis *diagnosis, struct target *service)
     for (size_t i = 0; i < diagnosis->count; i++) {
         uint64_t timeout_ns = targets[i]->service->check.timeout_ns;
         diagnosis->steps[i].target = targets[i];
-        diagnosis->steps[i].awaited = targets[i]->planned;
-        diagnosis->left += targets[i]->planned;
+        diagnosis->steps[i].awaited = service_monitored(targets[i]->service);
+        diagnosis->left += diagnosis->steps[i].awaited;
         longest_ns = timeout_ns > longest_ns ? timeout_ns : longest_ns;
         // One that is under way already does as well.
-        (void)monitor_check_now(targets[i]);
+        (void)health_check_now(diagnosis->health, targets[i]);
     }
     uint64_t deadline_ns = longest_ns + GRACE_NS;
     deadline_ns = deadline_ns > DEADLINE_MAX_NS ? DEADLINE_MAX_NS : deadline_ns;

@@ -56,7 +56,7 @@ void health_emit(struct health *health, const struct health_event *event)
         history_event(&health->history, kept);
     }
     sockets_tell_event(&health->sockets, event);
-    mirror_event(&health->mirror, event);
+    cluster_event(&health->cluster, event);
     health->version++;
     health->urgent++;
 }
@@ -83,7 +83,7 @@ static void on_result(void *arg, struct target *target)
     struct health *health = arg;
     health->version++;
     history_result(&health->history, target);
-    mirror_result(&health->mirror, target);
+    cluster_result(&health->cluster, target);
     sockets_tell_results(&health->sockets);
     diagnoses_heard(health, target);
 }
@@ -99,6 +99,27 @@ static void on_changed(void *arg, struct target *target, const struct state_chan
                                         state_reason_word(state->reason), message);
     emit_for(arg, target, EVENT_STATUS_CHANGE, change,
         slice_of(text, len < (int)sizeof text ? (size_t)len : sizeof text - 1));
+}
+
+static bool on_holds(void *arg, const struct target *target)
+{
+    const struct health *health = arg;
+    return health->options.redis == NULL || cluster_holds(&health->cluster, target);
+}
+
+static void on_cluster(void *arg)
+{
+    struct health *health = arg;
+    health->version++;
+}
+
+static void on_maintained(void *arg, struct target *target)
+{
+    struct health *health = arg;
+    history_touch(&health->history, target);
+    health_look_at_maintenance(health);
+    health->version++;
+    health->urgent++;
 }
 
 static void on_life(void *arg, struct target *target, enum target_life life)
@@ -117,6 +138,13 @@ static void on_life(void *arg, struct target *target, enum target_life life)
         diagnoses_lost(health, target);
         history_forget(&health->history, target);
     }
+}
+
+bool health_check_now(struct health *health, struct target *target)
+{
+    return target->lent
+               ? service_monitored(target->service) && cluster_ask(&health->cluster, target)
+               : monitor_check_now(target);
 }
 
 // ---- Reading
@@ -178,6 +206,7 @@ static bool take_over(struct health *health, struct registry *registry)
     // Without memory a machine has no samples until the next reload.
     enum weir_result ignored = devices_follow(&health->devices);
     (void)ignored;
+    cluster_follow(&health->cluster);
     accept_registry(health);
     sockets_tell_reload(&health->sockets, &difference);
     snprintf(text, sizeof text, "%u added, %u removed, %u changed", difference.added,
@@ -276,7 +305,12 @@ static enum weir_result start_monitor(struct health *health)
             .ssh_dir = health->options.ssh_dir,
             .jitter_percent = health->options.jitter_percent,
             .compat_rollup = health->options.compat_rollup,
-            .hooks = {.result = on_result, .changed = on_changed, .life = on_life, .arg = health},
+            .shared = health->options.redis != NULL,
+            .hooks = {.result = on_result,
+                .changed = on_changed,
+                .life = on_life,
+                .holds = on_holds,
+                .arg = health},
         },
         registry);
     if (result == WEIR_OK && !broken) {
@@ -345,7 +379,7 @@ static void import_old_files(struct health *health)
 static void on_drain_look(struct timer *timer)
 {
     struct health *health = container_of(timer, struct health, drain_look);
-    if (health->server.conn_count + health->sockets.count > 0) {
+    if (health->server.conn_count + health->sockets.count > 0 || !cluster_left(&health->cluster)) {
         worker_arm_in(health->worker, timer, DRAIN_LOOK_NS);
         return;
     }
@@ -396,7 +430,11 @@ enum weir_result health_start(struct health *health, struct worker *worker)
             health->options.store_path);
     }
     if (result == WEIR_OK && health->options.redis != NULL) {
-        result = mirror_start(&health->mirror, worker, &health->monitor, health->options.redis);
+        health->cluster.changed = on_cluster;
+        health->cluster.maintained = on_maintained;
+        health->cluster.arg = health;
+        result = cluster_start(&health->cluster, worker, &health->monitor, health->options.redis,
+            health->address.port);
     }
     if (result == WEIR_OK) {
         import_old_files(health);
@@ -420,6 +458,7 @@ void health_drain(struct health *health, void (*drained)(void *arg), void *arg)
     health->drained_arg = arg;
     http_server_drain(&health->server);
     sockets_drain(&health->sockets);
+    cluster_leave(&health->cluster);
     on_drain_look(&health->drain_look);
 }
 
@@ -439,7 +478,7 @@ void health_stop(struct health *health)
     sockets_stop(&health->sockets);
     file_watch_close(&health->watch);
     devices_stop(&health->devices);
-    mirror_stop(&health->mirror);
+    cluster_stop(&health->cluster);
     history_stop(&health->history);
     monitor_close(&health->monitor);
     diagnoses_stop(&health->diagnoses);

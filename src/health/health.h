@@ -5,11 +5,11 @@
 #define WEIR_HEALTH_HEALTH_H
 
 #include "health/api_stats.h"
+#include "health/cluster.h"
 #include "health/devices.h"
 #include "health/diagnoses.h"
 #include "health/event_ring.h"
 #include "health/history.h"
-#include "health/mirror.h"
 #include "health/monitor.h"
 #include "health/old_files.h"
 #include "health/sockets.h"
@@ -26,7 +26,7 @@ struct health_options {
     const char *store_path;           // where history is kept; NULL: in memory only
     const char *tokens_path;          // NULL: nobody needs one
     struct sys_address listen;        // port 0: any; the monitor has what it got
-    const struct redis_place *redis;  // what is known is written through to it; NULL: to none
+    const struct redis_place *redis;  // shared with other monitors; NULL: there are none
     const char *cors_origins;         // whose pages may ask, a comma between them; NULL: none
     const char *allowed_hosts;        // names of this monitor, a comma between them; NULL: none
     const char *import_dir;           // what the reference kept; NULL: none
@@ -64,7 +64,7 @@ struct health {
     struct event_ring events;
     struct token_list tokens;
     struct history history;
-    struct mirror mirror;
+    struct cluster cluster;
     struct old_files old;
     struct devices devices;
     struct sockets sockets;
@@ -108,6 +108,10 @@ void health_fini(struct health *health);
 
 // Puts an event into the timeline and the log. Everybody who is told of events is told from here.
 void health_emit(struct health *health, const struct health_event *event);
+
+// Has the target checked, here or by the monitor that does. False: a check is under way, there is
+// nothing to check, or nobody can be asked.
+bool health_check_now(struct health *health, struct target *target);
 
 // Takes what maintenance there is for told.
 void health_begin_maintenance(struct health *health);

@@ -388,7 +388,7 @@ static void write_one(struct page *page, enum health_metric metric, double value
 
 static void write_redis(struct page *page)
 {
-    const struct redis_link *link = &page->health->mirror.link;
+    const struct redis_link *link = &page->health->cluster.control;
     write_one(page, METRIC_OF_REDIS_UP, link->state == REDIS_READY);
     begin_family(page, METRIC_OF_REDIS_COMMANDS);
     put_label(page, "result", "sent");
@@ -397,6 +397,24 @@ static void write_redis(struct page *page)
     put_label(page, "result", "dropped");
     put_sample(page, METRIC_OF_REDIS_COMMANDS, (double)link->dropped);
     buf_reset(&page->labels);
+}
+
+static void write_cluster(struct page *page)
+{
+    const struct cluster *cluster = &page->health->cluster;
+    const struct shares *shares = &cluster->shares;
+    write_redis(page);
+    write_one(page, METRIC_OF_CLUSTER_MONITORS, (double)shares->monitor_count);
+    write_one(page, METRIC_OF_CLUSTER_ALONE, shares->mode == SHARES_ALONE);
+    write_one(page, METRIC_OF_CLUSTER_SHARES, shares_count_used(shares));
+    write_one(page, METRIC_OF_CLUSTER_SHARES_HELD, shares_count_held(shares, monitor_now_ns()));
+    write_one(page, METRIC_OF_CLUSTER_SHARES_DIFFERING, shares_count_differing(shares));
+    write_one(page, METRIC_OF_CLUSTER_TAKEOVERS, (double)shares->takeovers);
+    write_one(page, METRIC_OF_CLUSTER_LOSSES, (double)shares->losses);
+    write_one(page, METRIC_OF_CLUSTER_LEASE_ERRORS, (double)cluster->lease_errors);
+    write_one(page, METRIC_OF_CLUSTER_FENCED,
+        (double)(page->health->monitor.fenced + cluster->refused));
+    write_one(page, METRIC_OF_CLUSTER_ADOPTED, (double)cluster->adopted);
 }
 
 static void write_monitor(struct page *page)
@@ -421,8 +439,8 @@ static void write_monitor(struct page *page)
         write_one(page, METRIC_OF_STORE_OK, store.ok);
         write_one(page, METRIC_OF_STORE_DROPPED, (double)store.dropped);
     }
-    if (health->mirror.monitor != NULL) {
-        write_redis(page);
+    if (health->cluster.monitor != NULL) {
+        write_cluster(page);
     }
     put_label(page, "version", WEIR_VERSION);
     write_one(page, METRIC_OF_BUILD_INFO, 1);

@@ -99,6 +99,7 @@ static void remember(struct target *target, const struct check_record *record, b
                                                                  : RESULT_FAIL;
     target->last = *record;
     target->has_last = true;
+    target->last_ns = monitor_now_ns();
     target->results[kind]++;
     target->outcomes |= 1u << record->outcome;
     target->monitor->outcomes[record->outcome].count++;
@@ -129,10 +130,24 @@ static void end_of_check(struct target *target)
     }
 }
 
+// The process may have been stopped for so long that another monitor checks by now.
+static bool may(struct target *target)
+{
+    const struct monitor_hooks *hooks = &target->monitor->options.hooks;
+    bool holds = hooks->holds == NULL || hooks->holds(hooks->arg, target);
+    target->monitor->fenced += !holds;
+    return holds;
+}
+
 static void take_record(struct target *target, const struct check_record *record)
 {
     const struct monitor_hooks *hooks = &target->monitor->options.hooks;
     bool passed = check_outcome_passed(record->outcome);
+    if (!may(target)) {
+        end_of_check(target);
+        return;
+    }
+    target->own_result = true;
     remember(target, record, passed);
     struct state_change change =
         state_result(&target->state, &target->rules, passed, record->latency_ns, monitor_now_ns());
@@ -152,6 +167,10 @@ static void on_refused(struct worker *worker, struct job *job)
 {
     struct target *target = container_of(job, struct target, refused);
     (void)worker;
+    if (target->checked == NULL) {
+        end_of_check(target);
+        return;
+    }
     take_record(target,
         &(struct check_record){
             .wall_ms = sys_wall_ms(), .outcome = OUTCOME_INTERNAL, .message = "out of memory"});
@@ -161,6 +180,10 @@ static void start_check(void *arg, struct scheduled *item)
 {
     struct monitor *monitor = arg;
     struct target *target = container_of(item, struct target, scheduled);
+    if (!may(target)) {
+        worker_defer(monitor->worker, &target->refused, on_refused);
+        return;
+    }
     registry_ref(monitor->registry);
     target->checked = monitor->registry;
     target->check = check_start(&monitor->room, target->service, on_checked, target);
@@ -208,23 +231,31 @@ static uint64_t random_number(void)
     return random;
 }
 
-// Gives the target a fresh state, and its checks a plan. at_once: the first is due now.
-static void plan(struct target *target, bool at_once)
+static void schedule(struct target *target, uint64_t first_ns)
 {
     struct monitor *monitor = target->monitor;
     const struct service *service = target->service;
-    bool monitored = service_monitored(service);
+    target->planned = true;
+    scheduler_add(&monitor->scheduler, &target->scheduled, check_lane(service),
+        service->check.interval_ns, monitor->options.single ? TIME_NEVER : first_ns);
+}
+
+static uint64_t spread_ns(const struct target *target)
+{
+    return worker_now(target->monitor->worker) +
+           scheduler_spread_ns(target->service->check.interval_ns, random_number());
+}
+
+// Gives the target a fresh state, and its checks a plan. at_once: the first is due now.
+static void plan(struct target *target, bool at_once)
+{
+    bool monitored = service_monitored(target->service);
     set_rules(target);
     state_init(&target->state, monitored, monitor_now_ns());
-    if (!monitored) {
-        return;
+    target->last_ns = 0;
+    if (monitored && !target->lent) {
+        schedule(target, at_once ? worker_now(target->monitor->worker) : spread_ns(target));
     }
-    uint64_t interval_ns = service->check.interval_ns;
-    uint64_t first_ns = worker_now(monitor->worker) +
-                        (at_once ? 0 : scheduler_spread_ns(interval_ns, random_number()));
-    target->planned = true;
-    scheduler_add(&monitor->scheduler, &target->scheduled, check_lane(service), interval_ns,
-        monitor->options.single ? TIME_NEVER : first_ns);
 }
 
 // The length in front keeps "a@b" on "c" apart from "a" on "b@c".
@@ -245,6 +276,7 @@ static struct target *target_new(struct monitor *monitor, const struct service *
     }
     target->monitor = monitor;
     target->service = service;
+    target->lent = monitor->options.shared;
     target->key = make_key(service);
     timer_init(&target->stale, on_stale);
     list_init(&target->refused.node);
@@ -515,6 +547,7 @@ void monitor_restore(
     uint64_t now_ms = sys_wall_ms();
     target->state = *state;
     target->state.begun_ns = begun_ns;
+    target->last_ns = state->last_result_ns;
     struct state_change ignored = state_judge(&target->state, &target->rules, monitor_now_ns());
     (void)ignored;
     arm_stale(target);
@@ -527,6 +560,56 @@ void monitor_restore(
     if (last->wall_ms != 0) {
         target->last = *last;
         target->has_last = true;
+    }
+}
+
+// ---- Several monitors
+
+// An interval after the newest result; when that one is missing altogether, somewhere in the next.
+static uint64_t due_ns(const struct target *target)
+{
+    uint64_t now_ns = worker_now(target->monitor->worker);
+    uint64_t interval_ns = target->service->check.interval_ns;
+    uint64_t age_ns = monitor_now_ns() - target->last_ns;
+    if (target->last_ns == 0 || age_ns > 2 * interval_ns) {
+        return spread_ns(target);
+    }
+    return age_ns >= interval_ns ? now_ns : now_ns + interval_ns - age_ns;
+}
+
+void monitor_take(struct target *target)
+{
+    target->lent = target->own_result = false;
+    if (service_monitored(target->service) && !target->planned) {
+        schedule(target, due_ns(target));
+    }
+}
+
+void monitor_lend(struct target *target)
+{
+    target->lent = true;
+    cancel_check(target);
+    if (target->planned) {
+        target->planned = false;
+        scheduler_remove(&target->scheduled);
+    }
+}
+
+void monitor_adopt(
+    struct target *target, const struct state *state, const struct check_record *record)
+{
+    const struct monitor_hooks *hooks = &target->monitor->options.hooks;
+    struct state before = target->state;
+    remember(target, record, check_outcome_passed(record->outcome));
+    target->state = *state;
+    target->state.begun_ns = before.begun_ns;
+    target->state.healthy_since_ns = before.healthy_since_ns;
+    target->state.monitored = before.monitored;
+    target->state.reason = before.reason;
+    struct state_change change = state_judge(&target->state, &target->rules, monitor_now_ns());
+    announce(target, &change);
+    if (hooks->result != NULL) {
+        hooks->result(hooks->arg, target);
     }
 }
 

@@ -49,6 +49,14 @@ struct target {
     bool maintenance_told; // what was told of it last; see maintenance.c
     bool planned;          // the scheduler has it
     bool has_last;
+    // Of several monitors (cluster.h); fields without meaning of one that is alone.
+    const char *checked_by; // the monitor that does, "" nobody; NULL: there is only this one
+    uint64_t last_ns;       // when the newest result came, on the clock of states; 0: none has
+    uint64_t adopted;       // tells the newest result that was taken over from others that came
+    unsigned share;
+    bool lent;                 // another monitor checks it
+    bool own_result;           // has been checked since it was taken
+    bool unsent;               // its newest result is to be told to the others
     bool selected;             // of a single round
     enum target_change change; // during a reload
 };
@@ -62,6 +70,8 @@ struct monitor_hooks {
     void (*changed)(void *arg, struct target *target, const struct state_change *change);
     void (*life)(void *arg, struct target *target, enum target_life life);
     void (*round_done)(void *arg); // of monitor_check_round
+    // Whether this monitor may check the target right now; what it found is given up if not.
+    bool (*holds)(void *arg, const struct target *target);
     void *arg;
 };
 
@@ -72,6 +82,7 @@ struct monitor_options {
     bool compat_rollup;
     bool single; // one round, asked for by monitor_check_round: nothing is scheduled, and one
                  // failure is unhealthy
+    bool shared; // targets begin as lent, and are checked from monitor_take on
 };
 
 // What a reload did.
@@ -98,6 +109,7 @@ struct monitor {
         uint64_t last_wall_ms;
     } outcomes[CHECK_OUTCOME_COUNT]; // of all results so far
     size_t round_left;               // checks of a round that have not ended
+    uint64_t fenced;                 // checks and results given up because hooks.holds said so
 };
 
 // Takes the registry over, also on failure.
@@ -125,6 +137,17 @@ void monitor_set_maintenance(
 // newest result (wall_ms 0: none). Nobody is told; the next result is compared with it.
 void monitor_restore(
     struct target *target, const struct state *state, const struct check_record *last);
+
+// ---- Several monitors
+
+// From now on this monitor checks the target, in the phase of the newest result that it knows.
+void monitor_take(struct target *target);
+// Another one does: a check under way is given up. The state stays, and gets stale if nobody looks.
+void monitor_lend(struct target *target);
+// A result of another monitor: the state there after it, on this one's clock, and the record.
+// Everybody is told as of an own result.
+void monitor_adopt(
+    struct target *target, const struct state *state, const struct check_record *record);
 
 // ---- What is known
 

@@ -3,7 +3,10 @@
 //    both the pause is over and the stream has gone.
 // 2. unanswered counts commands whose replies have not come; while there are any, the timer is
 // armed.
-// 3. A reply is at most REPLY_MAX long, and what waits to be sent OUT_MAX.
+// 3. A reply is at most reply_max long, and what waits to be sent OUT_MAX.
+// 4. Every command has a tag, and every tag is told to `replied` once, or is gone with `lost`;
+// those
+//    of the greeting are the link's own.
 #include "health/redis_link.h"
 
 #include <hiredis/hiredis.h>
@@ -15,12 +18,10 @@
 #include "conf/url.h"
 #include "stream/tls_context.h"
 
-#define OUT_MAX (1024 * 1024)
-#define REPLY_MAX 65536
-#define WORDS_MAX 8
+#define OUT_MAX (4 * 1024 * 1024)
 #define DEADLINE_NS (5 * NS_PER_S)
-#define BACKOFF_MIN_NS NS_PER_S
-#define BACKOFF_MAX_NS (30 * NS_PER_S)
+#define BACKOFF_MIN_NS (NS_PER_S / 2)
+#define BACKOFF_MAX_NS (4 * NS_PER_S)
 #define READS_PER_TURN 8
 
 // ---- The URL
@@ -139,11 +140,15 @@ static void fail(struct redis_link *link, const char *doing, const char *why)
 {
     snprintf(link->problem, sizeof link->problem, "%s: %.*s", doing, (int)sizeof link->problem - 32,
         why);
+    bool stood = link->state == REDIS_READY;
     let_go(link);
     enter(link, REDIS_WAITING, link->backoff_ns);
     link->backoff_ns *= 2;
     if (link->backoff_ns > BACKOFF_MAX_NS) {
         link->backoff_ns = BACKOFF_MAX_NS;
+    }
+    if (stood) {
+        link->lost(link->arg);
     }
 }
 
@@ -173,12 +178,16 @@ static void on_timer(struct timer *timer)
 // ---- Commands
 
 // False: what waits is too much, or memory ran out.
-static bool put_command(struct redis_link *link, const struct slice *words, size_t count)
+static bool put_command(
+    struct redis_link *link, unsigned tag, const struct slice *words, size_t count)
 {
-    const char *texts[WORDS_MAX];
-    size_t lens[WORDS_MAX];
+    const char *texts[REDIS_WORDS_MAX];
+    size_t lens[REDIS_WORDS_MAX];
     char *command = NULL;
-    weir_assert(count <= WORDS_MAX);
+    weir_assert(count <= REDIS_WORDS_MAX);
+    if (link->unanswered == REDIS_PENDING_MAX) {
+        return false;
+    }
     for (size_t i = 0; i < count; i++) {
         texts[i] = words[i].at;
         lens[i] = words[i].len;
@@ -186,6 +195,7 @@ static bool put_command(struct redis_link *link, const struct slice *words, size
     int len = redisFormatCommandArgv(&command, (int)count, texts, lens);
     bool ok = len > 0 && buf_append(&link->out, command, (size_t)len) == WEIR_OK;
     redisFreeCommand(command);
+    link->tags[(link->tag_first + link->unanswered) % REDIS_PENDING_MAX] = (uint8_t)tag;
     link->unanswered += ok;
     return ok;
 }
@@ -212,10 +222,10 @@ static bool write_out(struct redis_link *link)
     return true;
 }
 
-bool redis_link_send(struct redis_link *link, const struct slice *words, size_t count)
+bool redis_link_send(struct redis_link *link, unsigned tag, const struct slice *words, size_t count)
 {
     bool first = link->unanswered == 0;
-    if (link->state != REDIS_READY || !put_command(link, words, count)) {
+    if (link->state != REDIS_READY || !put_command(link, tag, words, count)) {
         link->dropped++;
         return false;
     }
@@ -237,12 +247,12 @@ static void greet(struct redis_link *link)
     link->reader = redisReaderCreate();
     enter(link, REDIS_GREETING, DEADLINE_NS);
     if (password.len > 0 && user.len > 0) {
-        ok = put_command(link, (struct slice[]){SLICE("AUTH"), user, password}, 3);
+        ok = put_command(link, 0, (struct slice[]){SLICE("AUTH"), user, password}, 3);
     } else if (password.len > 0) {
-        ok = put_command(link, (struct slice[]){SLICE("AUTH"), password}, 2);
+        ok = put_command(link, 0, (struct slice[]){SLICE("AUTH"), password}, 2);
     }
-    ok = ok &&
-         put_command(link, (struct slice[]){SLICE("SELECT"), slice_of(database, (size_t)len)}, 2);
+    ok = ok && put_command(
+                   link, 0, (struct slice[]){SLICE("SELECT"), slice_of(database, (size_t)len)}, 2);
     if (!ok || link->reader == NULL) {
         fail(link, doing_of(link), weir_result_text(WEIR_MEMORY));
         return;
@@ -259,8 +269,10 @@ static bool take_reply(struct redis_link *link, const redisReply *reply)
         fail(link, doing_of(link), "an answer that nobody asked for");
         return false;
     }
+    unsigned tag = link->tags[link->tag_first];
+    link->tag_first = (link->tag_first + 1) % REDIS_PENDING_MAX;
     link->unanswered--;
-    if (reply->type == REDIS_REPLY_ERROR) {
+    if (link->state == REDIS_GREETING && reply->type == REDIS_REPLY_ERROR) {
         char why[REDIS_PROBLEM_SIZE];
         snprintf(why, sizeof why, "%.*s", reply->len > 100 ? 100 : (int)reply->len, reply->str);
         fail(link, doing_of(link), why);
@@ -268,16 +280,18 @@ static bool take_reply(struct redis_link *link, const redisReply *reply)
     }
     if (link->unanswered > 0) {
         worker_arm_in(link->worker, &link->timer, DEADLINE_NS);
-        return true;
+    } else {
+        timer_cancel(&link->timer);
     }
-    timer_cancel(&link->timer);
-    if (link->state == REDIS_GREETING) {
+    if (link->state == REDIS_READY) {
+        link->replied(link->arg, tag, reply);
+    } else if (link->unanswered == 0) {
         link->state = REDIS_READY;
         link->backoff_ns = BACKOFF_MIN_NS;
         link->problem[0] = '\0';
         link->ready(link->arg);
     }
-    return link->state == REDIS_READY;
+    return link->state == REDIS_READY || link->state == REDIS_GREETING;
 }
 
 static bool take_replies(struct redis_link *link)
@@ -309,7 +323,7 @@ static void read_in(struct redis_link *link)
         if (result == WEIR_AGAIN) {
             return;
         }
-        if (result == WEIR_OK && (link->reader->len > REPLY_MAX ||
+        if (result == WEIR_OK && (link->reader->len > link->reply_max ||
                                      redisReaderFeed(link->reader, chunk, len) != REDIS_OK)) {
             result = WEIR_TOO_LARGE;
         }

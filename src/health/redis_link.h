@@ -5,8 +5,7 @@
 //
 //   WAITING ──► RESOLVING ──► CONNECTING ──► TLS ──► GREETING ──► READY
 //      ▲            │             │           │          │          │
-//      └────────────┴─────────────┴───────────┴──────────┴──────────┘  failed: 1 s, doubling to 30
-//      s
+//      └────────────┴─────────────┴───────────┴──────────┴──────────┘  failed: 0.5 s, doubling to 4
 #ifndef WEIR_HEALTH_REDIS_LINK_H
 #define WEIR_HEALTH_REDIS_LINK_H
 
@@ -39,6 +38,8 @@ struct redis_place {
 enum weir_result redis_place_parse(struct slice url, struct redis_place *ret_place) WEIR_MUST_CHECK;
 
 struct redisReader;
+struct redisReply;
+#define REDIS_PENDING_MAX 4096
 
 struct redis_link {
     struct worker *worker; // NULL: not opened
@@ -54,20 +55,29 @@ struct redis_link {
     struct buf out;
     uint64_t backoff_ns;
     unsigned unanswered;
+    uint8_t tags[REDIS_PENDING_MAX]; // of the commands that are not answered yet, a ring
+    unsigned tag_first;
     uint64_t sent;
     uint64_t dropped;
     char problem[REDIS_PROBLEM_SIZE]; // "" while READY and fine
-    // The connection stands: what was missed can be sent again.
+    size_t reply_max;                 // bytes of a reply
+    // All may send. The connection stands.
     void (*ready)(void *arg);
+    // The answer to a command, in their order; an error (REDIS_REPLY_ERROR) as well.
+    void (*replied)(void *arg, unsigned tag, const struct redisReply *reply);
+    // It stood, and does no longer: what was sent and not answered may have been done or not.
+    void (*lost)(void *arg);
     void *arg;
 };
 
-// link is zeroed before, but for ready and arg. WEIR_CRYPTO: no TLS.
+// link is zeroed before, but for reply_max, the functions and arg. WEIR_CRYPTO: no TLS.
 enum weir_result redis_link_open(struct redis_link *link, struct worker *worker,
     const struct redis_place *place) WEIR_MUST_CHECK;
 // Ends it; the memory may go when the worker has settled. Fine for a zeroed link, and twice.
 void redis_link_close(struct redis_link *link);
-// False: it was dropped.
-bool redis_link_send(struct redis_link *link, const struct slice *words, size_t count);
+// At most REDIS_WORDS_MAX words. False: it was dropped.
+#define REDIS_WORDS_MAX 96
+bool redis_link_send(
+    struct redis_link *link, unsigned tag, const struct slice *words, size_t count);
 
 #endif

@@ -161,6 +161,7 @@ static void fill_service(struct view *view, struct view_service *row, const stru
     if (row->status == HEALTH_HEALTHY && !target->monitor->options.single) {
         row->uptime_s = (double)(monitor_now_ns() - state->healthy_since_ns) / (double)NS_PER_S;
     }
+    row->checked_by = target->checked_by;
     row->maintenance_reason =
         target->maintenance_set ? target->maintenance.reason : target->service->maintenance.reason;
     fill_recent(row, state);

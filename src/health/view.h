@@ -44,6 +44,7 @@ struct view_service {
     int code;
     bool maintenance;
     const char *maintenance_reason; // NULL: none given
+    const char *checked_by;         // of several monitors; "": none of them; NULL: there is one
     bool stale;
     bool disabled;
     const struct target *target; // NULL: from elsewhere

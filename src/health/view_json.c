@@ -99,6 +99,9 @@ static void write_members(struct json_writer *writer, const struct view_service 
     jsonw_text(writer, "color", row->color);
     jsonw_bool(writer, "maintenance", row->maintenance);
     write_text(writer, "maintenance_reason", row->maintenance ? row->maintenance_reason : NULL);
+    if (row->checked_by != NULL) {
+        write_text(writer, "checked_by", row->checked_by[0] == '\0' ? NULL : row->checked_by);
+    }
     jsonw_bool(writer, "stale", row->stale);
     jsonw_bool(writer, "disabled", row->disabled);
     write_check(writer, row);

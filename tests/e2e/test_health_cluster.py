@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Monitors that share the checks of one registry through a real Redis: one is killed, one is
+stopped and goes on, the Redis goes, comes back empty, refuses to write, and is slow. What reaches
+the target is counted by the target.
+
+How much is checked is compared with what one monitor would check; a machine that is busy makes
+checks late, never more."""
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+from lib import health, targets
+from lib.counted import Counted
+from lib.wait import eventually
+
+INTERVAL = 3
+SERVICES = 24
+SLACK = 2  # seconds that a busy machine may be late
+
+
+class Team:
+    """Monitors with a directory each, one Redis, one target."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.target = Counted()
+        self.redis_port = targets.free_port()
+        self.redis = None
+        self.monitors = []
+        self.stopped = []
+
+    def start_redis(self):
+        self.redis = targets.Program(
+            ["redis-server", "--port", self.redis_port, "--bind", "127.0.0.1", "--save", "",
+             "--enable-debug-command", "local", "--dir", self.directory], self.redis_port)
+
+    def cli(self, *words):
+        done = subprocess.run(["redis-cli", "-p", str(self.redis_port), *words],
+                              capture_output=True, text=True, timeout=20)
+        return done.stdout.strip()
+
+    def registry(self, name, checks=None):
+        place = self.directory / name
+        place.mkdir(exist_ok=True)
+        path = place / "registry.yml"
+        checks = self.target.checks(SERVICES, INTERVAL) if checks is None else checks
+        path.write_text(json.dumps({
+            "hosts": {"here": {"ip": "127.0.0.1"}},
+            "services": {n: {"current_host": "here", "health_check": c}
+                         for n, c in checks.items()}}))
+        return path
+
+    def start(self, name, checks=None, *args):
+        env = {"HOME": str(self.directory), "XDG_RUNTIME_DIR": str(self.directory),
+               "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}"}
+        monitor = health.Monitor(self.registry(name, checks), *args, env=env)
+        self.monitors.append(monitor)
+        return monitor
+
+    def kill(self, monitor):
+        monitor.signal(signal.SIGKILL)
+        monitor.process.wait(10)
+        monitor.reader.join(5)
+        self.monitors.remove(monitor)
+
+    def retire(self, monitor):
+        self.monitors.remove(monitor)
+        monitor.stop()
+
+    def close(self):
+        for monitor in self.monitors:
+            monitor.signal(signal.SIGCONT)
+            monitor.stop()
+        if self.redis is not None:
+            self.redis.stop()
+        self.target.close()
+
+
+@pytest.fixture
+def team(tmp_path):
+    made = Team(tmp_path)
+    made.start_redis()
+    yield made
+    made.close()
+
+
+def cluster(monitor):
+    return monitor.get("/api/health/dashboard")["cluster"]
+
+
+def rows(monitor):
+    return {row["service"]: row for row in monitor.get("/api/health/dashboard")["services"]}
+
+
+def held(*monitors):
+    return [cluster(monitor)["shares_held"] for monitor in monitors]
+
+
+def shared_evenly(*monitors):
+    """Every share is held by exactly one, and nobody has much more than the others."""
+    seen = [cluster(monitor) for monitor in monitors]
+    counts = [one["shares_held"] for one in seen]
+    return (all(one["mode"] == "shared" and len(one["monitors"]) == len(monitors) for one in seen)
+            and sum(counts) == seen[0]["shares"] and min(counts) > 0
+            and max(counts) - min(counts) <= seen[0]["shares"] / 2 and counts)
+
+
+def wait_even(*monitors):
+    return eventually(lambda: shared_evenly(*monitors), "the work is divided", 30)
+
+
+def wait_all_seen(team, since=0.0):
+    eventually(lambda: len([n for n in team.target.names() if team.target.at(n, since)])
+               >= SERVICES, "everything was checked", 30)
+
+
+def assert_no_more_than_one_monitor(team, since, seconds):
+    """In any time one monitor sends one check of each service per interval, and one at its ends."""
+    for name in team.target.names():
+        count = len([t for t in team.target.at(name, since) if t < since + seconds])
+        assert count <= seconds / INTERVAL + 1, (name, count, seconds)
+
+
+def assert_no_gap(team, since, until=None):
+    for name, gap in team.target.gaps(since, until).items():
+        assert gap <= 2 * INTERVAL + SLACK, (name, gap)
+
+
+def watch(team, seconds):
+    """Lets time pass, which is what is tested; ends when every service was checked after it."""
+    since = time.monotonic()
+    eventually(lambda: time.monotonic() >= since + seconds, "time passes", seconds + 10)
+    return since
+
+
+def test_two_share_and_one_is_killed(team):
+    one = team.start("one")
+    two = team.start("two")
+    wait_even(one, two)
+    wait_all_seen(team)
+    since = watch(team, 2 * INTERVAL)
+    assert_no_more_than_one_monitor(team, since, time.monotonic() - since)
+
+    # Both say the same of everything, and who checks it.
+    eventually(lambda: [r["checked_by"] for r in rows(one).values()]
+               == [r["checked_by"] for r in rows(two).values()], "they agree")
+    names = {r["checked_by"] for r in rows(one).values()}
+    assert names == set(cluster(one)["monitors"]) == set(cluster(two)["monitors"])
+    eventually(lambda: all(r["status"] == "healthy" for m in (one, two) for r in rows(m).values()),
+               "all healthy on both")
+    assert one.metrics()["portoser_cluster_monitors"] == 2
+
+    killed = time.monotonic()
+    mine = [n for n, r in rows(one).items() if r["checked_by"] == cluster(one)["monitor"]]
+    assert mine and two.metrics()["portoser_cluster_takeovers_total"] == 0
+    team.kill(one)
+    eventually(lambda: cluster(two)["shares_held"] == cluster(two)["shares"], "taken over", 20)
+    eventually(lambda: all(team.target.at(n, killed + 0.2) for n in mine), "checked by the other",
+               20)
+    assert_no_gap(team, killed - INTERVAL)
+    metrics = two.metrics()
+    assert metrics["portoser_cluster_takeovers_total"] > 0
+    assert metrics["portoser_cluster_monitors"] == 1
+    assert all(r["status"] == "healthy" for r in rows(two).values())
+    # Nobody was told of anything but the first state.
+    assert {e["event_type"] for e in two.events()} == {"status_change"}
+    assert len(two.events()) == SERVICES
+
+
+def test_states_events_and_metrics_follow_the_owner(team):
+    one = team.start("one")
+    two = team.start("two")
+    wait_even(one, two)
+    pair = {name: row["checked_by"] for name, row in rows(one).items()}
+    here = cluster(one)["monitor"]
+    for name in (next(n for n, who in pair.items() if who == here),
+                 next(n for n, who in pair.items() if who != here)):
+        for monitor in (one, two):
+            monitor.wait_status(name, "healthy")
+        team.target.sick.add(name)
+        # Asked of both: the one that does not check it passes that on.
+        for _ in range(3):
+            before = len(team.target.at(name))
+            assert two.ask("POST", f"/api/health/check/{name}").json()["started"] in (True, False)
+            eventually(lambda: len(team.target.at(name)) > before, "it was checked")
+        for monitor in (one, two):
+            seen = monitor.wait_status(name, "unhealthy", 20)
+            assert seen["consecutive_failures"] >= 3
+            assert seen["issues"][0] == "HTTP 503, expected 200"
+            key = f'portoser_service_status{{service="{name}",machine="here"}}'
+            assert monitor.metrics()[key] == 1
+        team.target.sick.remove(name)
+        for monitor in (one, two):
+            monitor.wait_status(name, "healthy", 20)
+            changes = [(e["previous_status"], e["new_status"])
+                       for e in reversed(monitor.events(service=name))]
+            assert changes == [(None, "healthy"), ("healthy", "degraded"),
+                               ("degraded", "unhealthy"), ("unhealthy", "healthy")]
+
+
+def test_one_is_stopped_and_goes_on(team):
+    one = team.start("one")
+    two = team.start("two")
+    wait_even(one, two)
+    wait_all_seen(team)
+    since = time.monotonic()
+    one.signal(signal.SIGSTOP)
+    eventually(lambda: cluster(two)["shares_held"] == cluster(two)["shares"], "taken over", 20)
+    wait_all_seen(team, time.monotonic())
+    assert_no_gap(team, since - INTERVAL)
+    woken = time.monotonic()
+    one.signal(signal.SIGCONT)
+    wait_even(one, two)
+    wait_all_seen(team, time.monotonic())
+    assert_no_more_than_one_monitor(team, woken, time.monotonic() - woken)
+    assert not [line for line in one.log.all("health_cluster_mode")
+                if line["details"]["mode"] == "alone"]
+    assert one.metrics()["portoser_cluster_lease_losses_total"] > 0
+
+
+def comprehensive(monitor):
+    return monitor.ask("GET", "/api/health/comprehensive").json()["checks"]["cluster"]
+
+
+def test_redis_is_killed_and_comes_back_empty(team):
+    one = team.start("one")
+    two = team.start("two")
+    wait_even(one, two)
+    wait_all_seen(team)
+    since = time.monotonic()
+    team.redis.process.kill()
+    team.redis.process.wait()
+    for monitor in (one, two):
+        eventually(lambda m=monitor: cluster(m)["mode"] == "alone", "it knows", 20)
+        said = comprehensive(monitor)
+        assert said["status"] == "unhealthy" and said["message"].startswith("alone: "), said
+        assert monitor.metrics()["portoser_cluster_alone"] == 1
+        assert monitor.log.wait("health_cluster_mode", mode="alone")
+        eventually(lambda m=monitor: {r["checked_by"] for r in rows(m).values()}
+                   == {cluster(m)["monitor"]}, "everything is checked here")
+    wait_all_seen(team, time.monotonic())
+    team.start_redis()
+    wait_even(one, two)
+    back = watch(team, 2 * INTERVAL)
+    assert_no_more_than_one_monitor(team, back, time.monotonic() - back)
+    assert_no_gap(team, since - INTERVAL)
+    for monitor in (one, two):
+        assert comprehensive(monitor)["status"] == "healthy"
+        assert all(r["status"] == "healthy" for r in rows(monitor).values())
+        assert len(monitor.events()) == SERVICES
+
+
+def test_redis_that_only_reads(team):
+    one = team.start("one")
+    wait_even(one)
+    team.cli("REPLICAOF", "127.0.0.1", "1")
+    eventually(lambda: cluster(one)["mode"] == "alone", "alone", 20)
+    assert "READONLY" in comprehensive(one)["message"]
+    assert one.metrics()["portoser_cluster_lease_errors_total"] > 0
+    since = time.monotonic()
+    wait_all_seen(team, since)
+    team.cli("REPLICAOF", "NO", "ONE")
+    eventually(lambda: cluster(one)["mode"] == "shared", "not any more", 20)
+    wait_even(one)
+
+
+def test_redis_that_sleeps(team):
+    one = team.start("one")
+    two = team.start("two")
+    wait_even(one, two)
+    wait_all_seen(team)
+    since = time.monotonic()
+    team.cli("DEBUG", "SLEEP", "4")
+    wait_even(one, two)
+    back = watch(team, 2 * INTERVAL)
+    assert_no_gap(team, since - INTERVAL)
+    assert_no_more_than_one_monitor(team, back, time.monotonic() - back)
+    for monitor in (one, two):
+        assert all(r["status"] == "healthy" for r in rows(monitor).values())
+
+
+def test_three_and_one_leaves(team):
+    three = [team.start(name) for name in ("one", "two", "three")]
+    wait_even(*three)
+    wait_all_seen(team)
+    leaver, *rest = three
+    since = time.monotonic()
+    team.retire(leaver)
+    wait_even(*rest)
+    wait_all_seen(team, time.monotonic())
+    assert_no_gap(team, since - INTERVAL)
+    assert_no_more_than_one_monitor(team, since, time.monotonic() - since)
+    # What was given back was not taken from the dead.
+    assert sum(m.metrics()["portoser_cluster_takeovers_total"] for m in rest) == 0
+    assert int(team.cli("HLEN", "portoser:health::monitors")) == 2
+
+
+def test_registries_that_differ(team):
+    """What is the same is shared; what is not is checked by each, and said."""
+    checks = team.target.checks(SERVICES, INTERVAL)
+    more = {**checks, "extra": {**checks["s0"], "url": checks["s0"]["url"].replace("s0", "extra")}}
+    one = team.start("one", checks)
+    two = team.start("two", more)
+    eventually(lambda: len(cluster(one)["monitors"]) == 2 and cluster(one)["shares_differing"] == 1,
+               "they know", 20)
+    eventually(lambda: set(rows(two)) == set(more) and
+               all(r["status"] == "healthy" for m in (one, two) for r in rows(m).values()),
+               "everything is checked", 20)
+    assert 0 < held(one)[0] < cluster(one)["shares"]
+    assert "its registry differs" in comprehensive(one)["message"]
+    assert rows(two)["extra"]["checked_by"] == cluster(two)["monitor"]
+    # The same registry again: shared again.
+    team.registry("one", more)
+    wait_even(one, two)
+    eventually(lambda: rows(one).get("extra", {}).get("status") == "healthy", "known on both", 20)
+
+
+def test_a_foreign_hand_in_the_redis(team):
+    """What others write there is judged; it can neither end a monitor nor pass for a result."""
+    one = team.start("one")
+    wait_even(one)
+    wait_all_seen(team)
+    good = json.loads(team.cli("HGET", team.cli("KEYS", "portoser:health::states:*").split()[0],
+                               "2:s0@here").partition(" ")[2] or "null")
+    for text in ("", "{", "[]", '{"kind":"result"}', '{"kind":7}', '{"kind":"check"}',
+                 '{"kind":"result","service":"s0","machine":"here","failures":-1}',
+                 json.dumps({"kind": "result", "service": "s0" * 9999, "machine": "here"}),
+                 json.dumps({**(good or {}), "failures": 3, "passes": 3, "mark": "x 1"})):
+        team.cli("XADD", "portoser:health::results", "*", "m", text)
+    team.cli("XADD", "portoser:health::results", "*", "other", "x", "more", "y")
+    team.cli("HSET", "portoser:health::monitors", "nobody", "soon", "nothing", "99999999999999 7")
+    team.cli("DEL", "portoser:health::results")
+    team.cli("SET", "portoser:health::results", "a string")
+    wait_all_seen(team, time.monotonic())
+    team.cli("DEL", "portoser:health::results")
+    assert all(r["status"] == "healthy" for r in rows(one).values())
+    assert cluster(one)["monitors"] == [cluster(one)["monitor"]]
+
+
+def test_maintenance_is_everybodys(team):
+    one = team.start("one")
+    two = team.start("two")
+    wait_even(one, two)
+    body = {"for_seconds": 600, "reason": "new disk"}
+    assert two.ask("POST", "/api/health/maintenance/s1", body).status == 200
+    for monitor in (one, two):
+        seen = eventually(lambda m=monitor: rows(m)["s1"]["maintenance"] and rows(m)["s1"], "heard")
+        assert seen["maintenance_reason"] == "new disk"
+    # One that comes later knows as well.
+    three = team.start("three")
+    eventually(lambda: rows(three)["s1"]["maintenance"], "heard later")
+    assert one.ask("DELETE", "/api/health/maintenance/s1").status == 200
+    for monitor in (one, two, three):
+        eventually(lambda m=monitor: not rows(m)["s1"]["maintenance"], "over")
+    for monitor in (one, two):
+        types = [e["event_type"] for e in reversed(monitor.events(service="s1"))
+                 if e["event_type"].startswith("maintenance")]
+        assert types == ["maintenance_started", "maintenance_ended"]
