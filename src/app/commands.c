@@ -28,6 +28,9 @@ static const struct command *const commands[] = {
     &command_engine,
     &command_health,
     &command_forward,
+    &command_run,
+    &command_dial,
+    &command_nc,
     &command_tunnels,
     &command_clients,
     &command_events,
@@ -51,6 +54,9 @@ const struct command command_weir = {
 
 static const struct command *const agent_commands[] = {
     &command_forward,
+    &command_run,
+    &command_dial,
+    &command_nc,
     &command_tunnels,
     &command_clients,
     &command_events,

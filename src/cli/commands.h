@@ -11,6 +11,9 @@ extern const struct command command_clients;
 extern const struct command command_events;
 extern const struct command command_doctor;
 extern const struct command command_context;
+extern const struct command command_run;
+extern const struct command command_dial;
+extern const struct command command_nc;
 extern const struct command command_completion;
 extern const struct command command_help;
 

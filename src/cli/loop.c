@@ -11,7 +11,7 @@
 
 #define QUEUED_BYTES_MAX (1024 * 1024) // of websockets, in both directions
 
-static const int numbers[CLI_LOOP_SIGNALS] = {SIGINT, SIGTERM, SIGWINCH, SIGCONT};
+static const int numbers[CLI_LOOP_SIGNALS] = {SIGINT, SIGTERM, SIGWINCH, SIGCONT, SIGHUP};
 
 void cli_loop_end(struct cli_loop *loop, int exit_code)
 {
@@ -25,8 +25,13 @@ void cli_loop_end(struct cli_loop *loop, int exit_code)
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct cli_loop *loop = handle->data;
-    if (number == SIGINT || number == SIGTERM) {
+    bool asks_for_end = number == SIGINT || number == SIGTERM;
+    if (asks_for_end && loop->interrupt != NULL) {
+        loop->interrupt(loop);
+    } else if (asks_for_end) {
         cli_loop_end(loop, EXIT_FINE);
+    } else if (number == SIGHUP) {
+        loop->hangup(loop);
     } else if (loop->screen != NULL && !loop->ended) {
         loop->screen(loop);
     }
@@ -39,6 +44,9 @@ static enum weir_result start_worker(struct worker *worker, void *arg)
     for (size_t i = 0; i < CLI_LOOP_SIGNALS; i++) {
         uv_signal_t *handle = &loop->signals[i];
         handle->data = loop;
+        if (numbers[i] == SIGHUP && loop->hangup == NULL) {
+            continue;
+        }
         if (uv_signal_init(&worker->loop, handle) != 0 ||
             uv_signal_start(handle, on_signal, numbers[i]) != 0) {
             return WEIR_DESCRIPTORS;

@@ -7,7 +7,7 @@
 
 #include "loop/worker.h"
 
-#define CLI_LOOP_SIGNALS 4
+#define CLI_LOOP_SIGNALS 5
 
 // The fields up to `arg` are set by the caller; the rest is zero.
 struct cli_loop {
@@ -15,6 +15,9 @@ struct cli_loop {
     void (*stop)(struct cli_loop *loop);  // it has ended: close everything; NULL: nothing
     void (*screen)(
         struct cli_loop *loop); // the terminal changed its size, or is ours again; or NULL
+    // SIGINT or SIGTERM, each time, instead of the end; NULL: the end.
+    void (*interrupt)(struct cli_loop *loop);
+    void (*hangup)(struct cli_loop *loop); // SIGHUP; NULL: it ends the process, as ever
     void *arg;
     struct crew crew;
     struct worker *worker;

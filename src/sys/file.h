@@ -56,6 +56,10 @@ enum weir_result sys_write_some(
     int fd, const void *bytes, size_t len, size_t *ret_len) WEIR_MUST_CHECK;
 // One read; WEIR_CLOSED at the end.
 enum weir_result sys_read_some(int fd, void *bytes, size_t len, size_t *ret_len) WEIR_MUST_CHECK;
+// Its status flags, for who makes an open file non-blocking that others share; -1 when it is none.
+int sys_descriptor_flags(int fd);
+// Gives them back.
+void sys_descriptor_set_flags(int fd, int flags);
 // True when fd took to being writable, or readable, within the time.
 bool sys_wait_writable(int fd, uint64_t timeout_ns);
 bool sys_wait_readable(int fd, uint64_t timeout_ns);

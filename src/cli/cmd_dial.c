@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+// weir dial, and nc under which scripts of the reference know it (spec engine, section 11.4).
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "cli/commands.h"
+#include "cli/dialer.h"
+#include "cli/runner.h"
+#include "conf/conf.h"
+#include "sys/clock.h"
+
+#define OPEN_TIMEOUT_MS 10000
+
+// ---- dial
+
+enum { DIAL_LISTEN = PROFILE_OPTION_COUNT, DIAL_COUNT };
+
+static const struct option_row dial_options[] = {
+    PROFILE_OPTION_ROWS,
+    [DIAL_LISTEN] = {"--listen", "[ADDR:]PORT",
+        "a stream for each connection to this port, instead of standard input and output; "
+        "127.0.0.1 without ADDR",
+        .alias = "-L"},
+    [DIAL_COUNT] = {NULL},
+};
+
+static int dial(const struct command *command, const char *const *values, const char *target,
+    const char *listen)
+{
+    struct sys_address address;
+    struct profile profile;
+    if (listen != NULL && !dialer_parse_listen(listen, &address)) {
+        command_complain(
+            command, "\"%s\" is no place to listen; allowed: PORT, ADDRESS:PORT", listen);
+        return EXIT_USAGE;
+    }
+    if (!profile_of_options(command, values, PROFILE_WANTS_ALL, &profile)) {
+        return EXIT_CONFIG;
+    }
+    int exit_code = dialer_run(&(struct dialer_options){
+        .profile = &profile,
+        .target = target,
+        .listen = listen == NULL ? NULL : &address,
+        .timeout_ms = OPEN_TIMEOUT_MS,
+    });
+    profile_fini(&profile);
+    return exit_code;
+}
+
+static int run_dial(const struct command *command, int argc, char **argv)
+{
+    const char *values[DIAL_COUNT] = {NULL};
+    int count;
+    int exit_code;
+    if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
+        return exit_code;
+    }
+    if (count != 1) {
+        command_complain(command, "it wants one name or id of a tunnel");
+        return EXIT_USAGE;
+    }
+    const char *name = dialer_endpoint_name(argv[0]);
+    return dial(command, values, name == NULL ? argv[0] : name, values[DIAL_LISTEN]);
+}
+
+static const struct command_example dial_examples[] = {
+    {"dial db --listen 15432", "connections to port 15432 reach the private tunnel db"},
+    {"dial echo", "standard input and output are joined to it"},
+    {NULL},
+};
+
+const struct command command_dial = {
+    .name = "dial",
+    .summary = "Reach a tunnel by its name, also a private one",
+    .usage = "NAME",
+    .options = dial_options,
+    .run = run_dial,
+    .examples = dial_examples,
+};
+
+// ---- nc
+
+enum { NC_LISTEN = PROFILE_OPTION_COUNT, NC_REMOTE, NC_EXEC, NC_COMMAND, NC_COUNT };
+
+static const struct option_row nc_options[] = {
+    PROFILE_OPTION_ROWS,
+    [NC_LISTEN] = {"--listen", "ENDPOINT", "rstrm://NAME: publish it privately; [ADDR:]PORT",
+        .alias = "-L"},
+    [NC_REMOTE] = {"--remote", "ENDPOINT", "where it leads: rstrm://NAME, HOST:PORT, unix:/PATH",
+        .alias = "-R"},
+    [NC_EXEC] = {"--exec", "PROGRAM", "not there: give -R the port of a service", .alias = "-e"},
+    [NC_COMMAND] = {"--sh-exec", "LINE", "not there: give -R the port of a service"},
+    [NC_COUNT] = {NULL},
+};
+
+// A file of one private tunnel, as run has it.
+static int publish(const char *const *values, const char *name, const char *forward)
+{
+    const struct profile_ask ask = {
+        .config = values[PROFILE_CONFIG],
+        .context = values[PROFILE_CONTEXT],
+        .engine = values[PROFILE_ENGINE],
+        .token = values[PROFILE_TOKEN],
+        .ca_file = values[PROFILE_CA_FILE],
+        .server_name = values[PROFILE_SERVER_NAME],
+        .insecure = values[PROFILE_INSECURE],
+        .transport = values[PROFILE_TRANSPORT],
+    };
+    const struct runner_options runner = {
+        .path = "nc", .ask = &ask, .variables = &conf_environment};
+    struct run_plan plan;
+    struct conf_problems problems;
+    conf_problems_init(&problems);
+    bool good =
+        run_plan_private(name, forward, &ask, runner.variables, sys_wall_ms(), &plan, &problems);
+    good = command_print_problems(&problems) && good;
+    conf_problems_fini(&problems);
+    int exit_code = good ? runner_run(&runner, &plan) : EXIT_CONFIG;
+    run_plan_close(&plan);
+    return exit_code;
+}
+
+static int serve(const struct command *command, const char *const *values)
+{
+    const char *listen = values[NC_LISTEN];
+    const char *remote = values[NC_REMOTE];
+    const char *name = dialer_endpoint_name(listen);
+    if (remote == NULL) {
+        command_complain(command, "-L wants -R: where its connections lead");
+        return EXIT_USAGE;
+    }
+    const char *target = dialer_endpoint_name(remote);
+    if (name != NULL && target == NULL) {
+        return publish(values, name, remote);
+    }
+    if (name == NULL && target != NULL) {
+        return dial(command, values, target, listen);
+    }
+    command_complain(command, "one end is a tunnel, rstrm://NAME, and the other is not");
+    return EXIT_USAGE;
+}
+
+static int run_nc(const struct command *command, int argc, char **argv)
+{
+    const char *values[NC_COUNT] = {NULL};
+    int count;
+    int exit_code;
+    if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
+        return exit_code;
+    }
+    if (values[NC_EXEC] != NULL || values[NC_COMMAND] != NULL) {
+        command_complain(command, "programs are not run: let one listen, and give its port to -R");
+        return EXIT_USAGE;
+    }
+    if (values[NC_LISTEN] != NULL && count == 0) {
+        return serve(command, values);
+    }
+    const char *name = count == 1 ? dialer_endpoint_name(argv[0]) : NULL;
+    if (name == NULL || values[NC_LISTEN] != NULL || values[NC_REMOTE] != NULL) {
+        command_complain(command, "it wants rstrm://NAME, or -L ENDPOINT -R ENDPOINT");
+        return EXIT_USAGE;
+    }
+    return dial(command, values, name, NULL);
+}
+
+static const struct command_example nc_examples[] = {
+    {"nc rstrm://db", "standard input and output are joined to the tunnel db"},
+    {"nc -L 127.0.0.1:15432 -R rstrm://db", "a local port for it"},
+    {"nc -L rstrm://db -R 127.0.0.1:5432", "publish a local service privately"},
+    {NULL},
+};
+
+const struct command command_nc = {
+    .name = "nc",
+    .summary = "Join endpoints, one of which is a tunnel",
+    .usage = "rstrm://NAME | -L ENDPOINT -R ENDPOINT",
+    .options = nc_options,
+    .run = run_nc,
+    .other_names = "netcat|ncat",
+    .examples = nc_examples,
+};

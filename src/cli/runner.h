@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// `weir run`: keeps open what a file declares, each tunnel over a control channel of its own (spec
+// engine, section 11.6).
+#ifndef WEIR_CLI_RUNNER_H
+#define WEIR_CLI_RUNNER_H
+
+#include "base/list.h"
+#include "cli/inspector.h"
+#include "cli/loop.h"
+#include "cli/run_plan.h"
+#include "loop/file_watch.h"
+
+struct runner_options {
+    const char *path;
+    const struct profile_ask *ask;
+    const struct conf_source *variables;
+    const char *inspect; // where the inspector listens; NULL: there is none
+    bool inspect_secrets;
+    bool inspect_anywhere; // on other addresses than loopback, too
+    bool watch;            // the file, for changes
+    bool json;
+};
+
+// Runs the plan, which is taken over, until it is interrupted; returns the exit code.
+int runner_run(const struct runner_options *options, struct run_plan *plan);
+
+#endif
