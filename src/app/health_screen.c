@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-#include "base/utf8.h"
+#include "cli/paint.h"
 
 #define TEXT_MAX (64 * 1024 * 1024)
 #define HEAD_LINES 3 // cluster, blank, names of the columns
@@ -145,27 +145,6 @@ static void arrange(struct screen *screen, struct view *view)
 
 // ---- Painting
 
-// At most so many characters; escape sequences take no room, and are always kept.
-static void put_line(struct buf *out, struct slice line, size_t columns, bool reverse)
-{
-    size_t used = 0;
-    buf_append_str(out, reverse ? "\033[7m" : ""); // out->failed is looked at in the end
-    while (line.len > 0) {
-        size_t len = utf8_sequence_len(line);
-        len = len == 0 ? 1 : len;
-        if (line.at[0] == '\033') {
-            ptrdiff_t end = slice_find(line, 'm');
-            len = end < 0 ? line.len : (size_t)end + 1;
-            buf_append(out, line.at, reverse ? 0 : len);
-        } else if (used < columns) {
-            buf_append(out, line.at, len);
-            used++;
-        }
-        line = slice_skip(line, len);
-    }
-    buf_append_str(out, "\033[0m\033[K");
-}
-
 static void put_foot(const struct screen *screen, const char *problem, struct buf *out)
 {
     char text[512];
@@ -180,7 +159,7 @@ static void put_foot(const struct screen *screen, const char *problem, struct bu
             screen->by_status ? "registry order" : "worst first",
             screen->only_bad ? "all" : "only unhealthy", screen->paused ? "go on" : "pause");
     }
-    put_line(out, slice_str(text), screen->columns, false);
+    paint_line(out, slice_str(text), screen->columns, false);
 }
 
 static void put_lines(const struct screen *screen, struct slice text, struct buf *out)
@@ -198,7 +177,7 @@ static void put_lines(const struct screen *screen, struct slice text, struct buf
         if (!head && row < screen->top) {
             continue;
         }
-        put_line(out, line, screen->columns, !head && row == screen->selected);
+        paint_line(out, line, screen->columns, !head && row == screen->selected);
         buf_append_str(out, "\r\n");
         shown++;
     }

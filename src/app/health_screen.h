@@ -31,7 +31,5 @@ enum screen_act screen_key(struct screen *screen, unsigned char key);
 void screen_paint(struct screen *screen, struct view *view, const struct health_ask *ask,
     const char *problem, struct buf *out);
 
-#define SCREEN_ENTER "\033[?1049h\033[?25l"
-#define SCREEN_LEAVE "\033[?25h\033[?1049l"
 
 #endif

@@ -14,6 +14,7 @@
 #include "app/health_screen.h"
 #include "base/siphash.h"
 #include "base/time.h"
+#include "cli/paint.h"
 #include "loop/resolver.h"
 #include "loop/watch.h"
 #include "sys/file.h"
@@ -232,8 +233,9 @@ static void on_keys(struct watch *watch, unsigned events)
 static void enter_terminal(struct watching *watching)
 {
     if (sys_terminal_enter(&watching->terminal, STDIN_FILENO)) {
+        sys_terminal_guard(&watching->terminal, PAINT_LEAVE);
         struct buf out = BUF_INIT(64);
-        buf_append_str(&out, SCREEN_ENTER); // it fits
+        buf_append_str(&out, PAINT_ENTER); // it fits
         (void)print(watching, &out);
         buf_reset(&out);
     }
@@ -310,7 +312,7 @@ static void stop(struct worker *worker, void *arg)
     struct watching *watching = arg;
     if (watching->terminal.raw) {
         struct buf out = BUF_INIT(64);
-        buf_append_str(&out, SCREEN_LEAVE); // it fits
+        buf_append_str(&out, PAINT_LEAVE); // it fits
         (void)print(watching, &out);
         buf_reset(&out);
         sys_terminal_leave(&watching->terminal);

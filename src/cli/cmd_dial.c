@@ -18,9 +18,9 @@ enum { DIAL_LISTEN = PROFILE_OPTION_COUNT, DIAL_COUNT };
 
 static const struct option_row dial_options[] = {
     PROFILE_OPTION_ROWS,
-    [DIAL_LISTEN] = {"--listen", "[ADDR:]PORT",
+    [DIAL_LISTEN] = {"--listen", "ADDR:PORT",
         "a stream for each connection to this port, instead of standard input and output; "
-        "127.0.0.1 without ADDR",
+        "a PORT alone is at 127.0.0.1",
         .alias = "-L"},
     [DIAL_COUNT] = {NULL},
 };

@@ -10,6 +10,7 @@
 #include "cli/event_feed.h"
 #include "cli/inventory.h"
 #include "cli/loop.h"
+#include "cli/paint.h"
 #include "cli/plain.h"
 #include "cli/print.h"
 #include "cli/say.h"
@@ -18,8 +19,6 @@
 #define OUTPUT_BYTES_MAX ((size_t)64 << 20)
 #define PROBLEM_SIZE 512
 #define PAINT_NS (100 * NS_PER_MS) // at most so often
-#define SCREEN_ENTER "\033[?1049h\033[?25l"
-#define SCREEN_LEAVE "\033[?25h\033[?1049l"
 #define STATUS_SIZE 256
 
 enum {
@@ -287,7 +286,7 @@ static void start(struct cli_loop *loop)
                                                      .hooks = {on_event, on_notice, asking},
                                                  });
     if (asking->on_terminal) {
-        buf_append_str(&out, SCREEN_ENTER); // it fits
+        buf_append_str(&out, PAINT_ENTER); // it fits
         (void)print_buf(&out);              // paint finds out
         buf_reset(&out);
         paint_soon(asking);
@@ -308,7 +307,7 @@ static void stop(struct cli_loop *loop)
     timer_cancel(&asking->paint);
     event_feed_close(asking->feed);
     if (asking->on_terminal) {
-        buf_append_str(&out, SCREEN_LEAVE); // it fits
+        buf_append_str(&out, PAINT_LEAVE); // it fits
         (void)print_buf(&out);              // nothing more can be done
         buf_reset(&out);
     }

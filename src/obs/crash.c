@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "obs/log_internal.h"
+#include "sys/terminal.h"
 
 #define DEPTH_MAX 64
 #define STACK_SIZE ((size_t)64 * 1024)
@@ -78,6 +79,7 @@ static void on_fatal(int number)
     if (!reporting_here) {
         reporting_here = 1;
         void *frames[DEPTH_MAX];
+        sys_terminal_rescue(); // so that the report can be read, and the shell used
         say("weir " WEIR_VERSION " crashed: ");
         say(name_of(number));
         say("; please report these lines\n");

@@ -2,7 +2,30 @@
 #include "sys/terminal.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
+
+static const struct sys_terminal *_Atomic guarded;
+static const char *_Atomic guarded_text;
+
+void sys_terminal_guard(const struct sys_terminal *terminal, const char *text)
+{
+    guarded_text = text;
+    guarded = terminal;
+}
+
+void sys_terminal_rescue(void)
+{
+    const struct sys_terminal *terminal = guarded;
+    const char *text = guarded_text;
+    if (terminal != NULL && terminal->raw && text != NULL) {
+        // Nothing can be done about an error here.
+        (void)!write(terminal->fd, text, strlen(text));
+        tcsetattr(terminal->fd, TCSANOW, &terminal->before);
+    }
+}
 
 bool sys_terminal_enter(struct sys_terminal *terminal, int fd)
 {
@@ -24,6 +47,9 @@ bool sys_terminal_enter(struct sys_terminal *terminal, int fd)
 
 void sys_terminal_leave(struct sys_terminal *terminal)
 {
+    if (guarded == terminal) {
+        guarded = NULL;
+    }
     if (terminal->raw) {
         terminal->raw = false;
         tcsetattr(terminal->fd, TCSANOW, &terminal->before);

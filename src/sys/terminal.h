@@ -17,6 +17,11 @@ struct sys_terminal {
 bool sys_terminal_enter(struct sys_terminal *terminal, int fd);
 // As it was. Fine when it was not entered, and twice.
 void sys_terminal_leave(struct sys_terminal *terminal);
+// Should the process crash meanwhile, sys_terminal_rescue gives the terminal back: text (static
+// storage) is written to it, and it is as it was. One terminal at a time; leaving ends it.
+void sys_terminal_guard(const struct sys_terminal *terminal, const char *text);
+// From a signal handler, too.
+void sys_terminal_rescue(void);
 // Rows and columns; 24 x 80 when they cannot be told.
 void sys_terminal_size(int fd, unsigned *ret_rows, unsigned *ret_columns);
 

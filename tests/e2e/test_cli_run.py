@@ -1,0 +1,554 @@
+# SPDX-License-Identifier: Apache-2.0
+"""weir run and its inspector, weir dial and nc, against a real engine (engine spec, section 11)."""
+import contextlib
+import http.client
+import http.server
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from lib import weir
+from lib.wait import eventually
+
+
+class Service(http.server.BaseHTTPRequestHandler):
+    """Says what it was asked; counts how often."""
+
+    protocol_version = "HTTP/1.1"
+    name = "one"
+    asked = 0
+
+    def answer(self):
+        type(self).asked += 1
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        text = f"{self.name} {self.command} {self.path} ".encode() + body
+        self.send_response(418 if self.path == "/teapot" else 200)
+        self.send_header("Content-Type", "text/plain")
+        self.send_header("Set-Cookie", "session=geheim")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    do_GET = do_POST = answer
+
+    def log_message(self, *_):
+        pass
+
+
+def serve(name):
+    handler = type("Handler", (Service,), {"name": name})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server.handler = handler
+    return server
+
+
+@pytest.fixture
+def service():
+    server = serve("one")
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+class Running:
+    """weir COMMAND in the background; its lines."""
+
+    def __init__(self, engine, *args, **options):
+        self.lines = []
+        self.errors = []
+        self.process = subprocess.Popen(
+            [weir.binary(), *args, *access(engine)],
+            env=environment(engine),
+            stdin=options.pop("stdin", subprocess.DEVNULL),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+        for stream, lines in ((self.process.stdout, self.lines), (self.process.stderr, self.errors)):
+            threading.Thread(target=self._read, args=(stream, lines), daemon=True).start()
+
+    @staticmethod
+    def _read(stream, lines):
+        for line in stream:
+            lines.append(line.rstrip("\n"))
+
+    def wait_line(self, text, since=0):
+        eventually(
+            lambda: any(text in line for line in (self.lines + self.errors)[since:])
+            or self.process.poll() is not None,
+            f"a line with {text!r}",
+        )
+        found = [line for line in (self.lines + self.errors)[since:] if text in line]
+        assert found, (text, self.lines, self.errors)
+        return found[-1]
+
+    def count(self, text):
+        return sum(text in line for line in self.lines + self.errors)
+
+    def stop(self, code=0):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        found = self.process.wait(30)
+        assert "Sanitizer" not in "\n".join(self.errors), self.errors
+        assert found == code, (found, self.lines, self.errors)
+
+
+def access(engine):
+    return [
+        "--engine",
+        f"127.0.0.1:{engine.port}",
+        "--engine-tls-ca-file",
+        engine.ca,
+        "--engine-tls-server-name",
+        engine.host,
+    ]
+
+
+def environment(engine, **more):
+    return {
+        **weir.base_environment(),
+        "RSTREAM_CONFIG": "/nowhere/config.yaml",
+        "RSTREAM_AUTHENTICATION_TOKEN": engine.token(),
+        **more,
+    }
+
+
+@pytest.fixture
+def start(engine):
+    started = []
+
+    def starter(*args, **options):
+        running = Running(engine, *args, **options)
+        started.append(running)
+        return running
+
+    yield starter
+    for running in started:
+        if running.process.poll() is None:
+            running.process.kill()
+        running.process.wait(10)
+
+
+def tunnels(path, *items):
+    text = "version: 1\ntunnels:\n" + "".join(f"  - {json.dumps(item)}\n" for item in items)
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    os.replace(fresh, path)
+    return path
+
+
+def web(name, port, **more):
+    return {"name": name, "forward": f"127.0.0.1:{port}", "tunnel": {"host": name, **more}}
+
+
+def body(engine, label, path="/"):
+    status, _, answer = engine.get(label, path)
+    return status, answer.decode()
+
+
+# ---- The file
+
+
+def check(tmp_path, text):
+    path = tmp_path / "t.yml"
+    path.write_text(text)
+    env = {"RSTREAM_CONFIG": "/nowhere/config.yaml", "RSTREAM_AUTHENTICATION_TOKEN": "t"}
+    return weir.run("run", "-c", str(path), "--check", "--engine", "edge.test", env=env)
+
+
+def test_check(tmp_path):
+    good = check(tmp_path, "version: 1\ntunnels: [{name: a, forward: 80}]\n")
+    assert (good.returncode, good.stderr) == (0, "")
+    assert good.stdout.endswith("t.yml: fine, 1 tunnel\n")
+    bad = check(tmp_path, "version: 1\ntunnels:\n  - {name: a, foward: 80}\n  - {name: ${NO}}\n")
+    assert bad.returncode == 78
+    bad = check(tmp_path, "version: 2\ntunnels:\n  - {name: a, foward: 80}\n")
+    assert bad.returncode == 78
+    lines = bad.stderr.splitlines()
+    assert len(lines) == 3, "all mistakes at once"
+    assert "t.yml:1:10: version" in lines[0]
+    assert "t.yml:3:15: tunnels[0].foward: there is no such key; did you mean forward?" in bad.stderr
+
+
+def test_usage(tmp_path):
+    assert weir.run("run").returncode == 64
+    docker = weir.run("run", "--docker")
+    assert docker.returncode == 64 and "--docker is not there" in docker.stderr
+    missing = weir.run("run", "-c", str(tmp_path / "none.yml"))
+    assert missing.returncode == 78 and "none.yml" in missing.stderr
+
+
+# ---- Running
+
+
+def test_several_tunnels_and_changes(engine, start, service, tmp_path):
+    other = serve("two")
+    port, other_port = service.server_port, other.server_port
+    path = tunnels(tmp_path / "t.yml", web("run-a", port), web("run-b", port))
+    running = start("run", "--apply", str(path), "--watch")
+    for name in ("run-a", "run-b"):
+        running.wait_line(f"{name}: online: https://{name}.t.{engine.host}")
+        assert body(engine, name) == (200, "one GET / ")
+
+    # Only what differs is closed or opened.
+    tunnels(path, web("run-a", port), web("run-b", other_port), web("run-c", other_port))
+    running.wait_line("run-c: online")
+    eventually(lambda: running.count("run-b: online") == 2, "run-b is open again")
+    assert body(engine, "run-b") == (200, "two GET / ")
+    assert running.count("run-a:") == 2, "connecting, online"
+
+    # A broken file changes nothing and says so.
+    path.write_text("version: 1\ntunnels: [{name: run-a, forward: zzz}]\n")
+    running.wait_line("is not used; everything stays as it is")
+    assert "t.yml:2:" in running.wait_line("is no place")
+    assert body(engine, "run-c") == (200, "two GET / ")
+
+    tunnels(path, web("run-a", port))
+    running.wait_line("run-c: closed")
+    eventually(lambda: body(engine, "run-b")[0] == 404, "run-b has gone")
+    assert running.count("run-a:") == 2
+    running.stop()
+    eventually(lambda: body(engine, "run-a")[0] == 404, "run-a has gone")
+    other.shutdown()
+    other.server_close()
+
+
+def test_hangup_and_json(engine, start, service, tmp_path):
+    path = tunnels(tmp_path / "t.yml", web("run-j", service.server_port))
+    running = start("run", "-c", str(path), "--json")
+    line = json.loads(running.wait_line('"status":"online"'))
+    assert line["tunnel"] == "run-j"
+    assert line["forwarding"] == f"https://run-j.t.{engine.host}:{engine.port}"
+    assert line["forwarded"] == f"127.0.0.1:{service.server_port}"
+    tunnels(path, web("run-k", service.server_port))
+    running.process.send_signal(signal.SIGHUP)
+    eventually(
+        lambda: any(json.loads(l)["tunnel"] == "run-k" and json.loads(l)["status"] == "online"
+                    for l in running.lines),
+        "the file was read again",
+    )
+    running.stop()
+
+
+def test_what_is_refused_stops_that_tunnel_only(engine, start, service, tmp_path):
+    path = tunnels(
+        tmp_path / "t.yml",
+        web("run-x", service.server_port, http={"auth": {"token": True}}),
+        web("run-y", service.server_port),
+    )
+    running = start("run", "-c", str(path))
+    assert "token_auth" in running.wait_line("run-x: stopped")
+    running.wait_line("run-y: online")
+    running.stop()
+
+    path = tunnels(
+        tmp_path / "t.yml", web("run-x", service.server_port, http={"auth": {"token": True}})
+    )
+    alone = start("run", "-c", str(path))
+    alone.wait_line("run-x: stopped")
+    assert alone.process.wait(20) == 1, "nothing is left to run"
+
+
+def test_a_local_service_that_is_down(engine, start, tmp_path):
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        path = tunnels(tmp_path / "t.yml", web("run-d", nobody.getsockname()[1]))
+        running = start("run", "-c", str(path))
+        running.wait_line("run-d: online")
+        assert engine.get("run-d")[0] == 502
+        running.wait_line("run-d: a visitor got no stream")
+        running.stop()
+
+
+# ---- The inspector
+
+
+class Page:
+    """The API behind the page."""
+
+    def __init__(self, url):
+        self.url = url
+        self.host = url.removeprefix("http://").rstrip("/")
+
+    def ask(self, method, path, **headers):
+        conn = http.client.HTTPConnection(self.host, timeout=40)
+        conn.request(method, path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        answer = conn.getresponse()
+        data = answer.read()
+        conn.close()
+        return answer, data
+
+    def get(self, path):
+        answer, data = self.ask("GET", path)
+        assert answer.status == 200, (answer.status, data)
+        return json.loads(data)
+
+    def post(self, path):
+        answer, data = self.ask("POST", path, X_Weir_Inspect="1")
+        return answer.status, json.loads(data)
+
+    def done(self, count):
+        def all_done():
+            found = self.get("/api/exchanges")["exchanges"]
+            return len(found) == count and all(one["state"] == "done" for one in found) and found
+
+        return eventually(all_done, f"{count} exchanges")
+
+
+@pytest.fixture
+def inspected(start, service, tmp_path):
+    def starter(name, *more):
+        path = tunnels(tmp_path / "t.yml", web(name, service.server_port))
+        running = start("run", "-c", str(path), "--inspect=0", *more)
+        url = running.wait_line("inspector at ").split()[-1]
+        running.wait_line(f"{name}: online")
+        return running, Page(url)
+
+    return starter
+
+
+def test_what_passes_is_seen(engine, inspected):
+    running, page = inspected("see")
+    host = engine.name("see")
+    sent = engine.curl(host, "/a?x=1&token=geheim", "-d", "hello", "-H", "Cookie: id=geheim")
+    assert sent.stdout == b"one POST /a?x=1&token=geheim hello", "the traffic is what it was"
+    assert engine.get("see", "/teapot")[0] == 418
+    found = page.done(2)
+    first, second = found
+    assert (first["method"], first["target"], first["status"]) == (
+        "POST",
+        "/a?x=1&token=[hidden]",
+        200,
+    )
+    assert first["source_ip"] == "127.0.0.1" and first["tunnel"] == "see"
+    assert first["total_ms"] >= 0
+    assert second["status"] == 418
+    one = page.get(f"/api/exchange?id={first['id']}")
+    assert one["request"]["body"] == "hello"
+    assert one["answer"]["body"] == "one POST /a?x=1&token=geheim hello"
+    fields = {f["name"].lower(): f["value"] for f in one["request"]["fields"]}
+    assert fields["cookie"] == "[hidden]"
+    assert fields["host"].startswith(host)
+    archive = page.get("/api/har")["log"]
+    assert [e["response"]["status"] for e in archive["entries"]] == [200, 418]
+    assert "geheim" not in json.dumps(archive["entries"][0]["request"])
+    running.stop()
+
+
+def test_secrets_when_asked_for(engine, inspected):
+    running, page = inspected("sec", "--inspect-secrets")
+    engine.curl(engine.name("sec"), "/?token=geheim", "-H", "Authorization: Bearer geheim")
+    (one,) = page.done(1)
+    assert one["target"] == "/?token=geheim"
+    text = json.dumps(page.get(f"/api/exchange?id={one['id']}"))
+    assert "Bearer geheim" in text and "[hidden]" not in text
+    running.stop()
+
+
+def test_replay_and_news(engine, inspected, service):
+    running, page = inspected("again")
+    engine.curl(engine.name("again"), "/r", "-d", "hello")
+    (one,) = page.done(1)
+    revision = page.get("/api/exchanges")["revision"]
+    news = []
+    waiting = threading.Thread(
+        target=lambda: news.append(page.get(f"/api/exchanges?after={revision}&wait=25"))
+    )
+    waiting.start()
+    status, answer = page.post(f"/api/replay?id={one['id']}")
+    assert status == 200
+    waiting.join(20)
+    assert news[0]["exchanges"][0]["id"] == answer["id"], "told without asking again"
+    found = page.done(2)
+    assert found[1]["replay_of"] == one["id"]
+    assert service.handler.asked == 2
+    again = page.get(f"/api/exchange?id={found[1]['id']}")
+    assert again["answer"]["body"] == "one POST /r hello"
+    assert page.post("/api/clear") == (200, {})
+    assert page.get("/api/exchanges")["exchanges"] == []
+    assert page.post(f"/api/replay?id={one['id']}")[0] == 404
+    running.stop()
+
+
+def test_who_may_ask(engine, inspected):
+    running, page = inspected("who")
+    answer, _ = page.ask("GET", "/")
+    policy = answer.headers["Content-Security-Policy"]
+    assert answer.status == 200 and "default-src 'none'" in policy and "unsafe" not in policy
+    for host in ("evil.example", f"evil.example:{page.host.split(':')[1]}", "127.0.0.1:1"):
+        for path in ("/", "/api/exchanges", "/api/har", "/none"):
+            answer, data = page.ask("GET", path, Host=host)
+            assert answer.status == 421, (host, path, data)
+    assert page.ask("POST", "/api/clear")[0].status == 403, "another site's form"
+    assert page.ask("POST", "/api/replay?id=1", Origin="http://evil.example")[0].status == 403
+    assert page.ask("GET", "/api/exchange?id=99")[0].status == 404
+    assert page.ask("GET", "/api/exchange")[0].status == 400
+    running.stop()
+
+
+def test_upgrades_are_counted_only(engine, start, tmp_path):
+    """A WebSocket handshake, then bytes both ways."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def upgrade():
+            conn, _ = server.accept()
+            with conn:
+                conn.recv(65536)
+                conn.sendall(
+                    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
+                    b"Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+                )
+                conn.sendall(conn.recv(65536))
+                with contextlib.suppress(ConnectionResetError):
+                    while conn.recv(65536):
+                        pass
+
+        threading.Thread(target=upgrade, daemon=True).start()
+        path = tunnels(tmp_path / "t.yml", web("up", server.getsockname()[1]))
+        running = start("run", "-c", str(path), "--inspect=0")
+        page = Page(running.wait_line("inspector at ").split()[-1])
+        running.wait_line("up: online")
+        visitor = engine.visit(engine.name("up"), alpn=["http/1.1"])
+        visitor.send(
+            f"GET /ws HTTP/1.1\r\nHost: {engine.name('up')}:{engine.port}\r\nConnection: Upgrade\r\n"
+            "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        visitor.recv_until(b"\r\n\r\n", 20)
+        visitor.send(b"12345")
+        assert visitor.recv_exact(5, 20) == b"12345"
+        (one,) = page.get("/api/exchanges")["exchanges"]
+        assert (one["kind"], one["state"], one["status"]) == ("upgraded", "open", 101)
+        assert "not shown" in one["note"]
+        assert page.post(f"/api/replay?id={one['id']}")[0] == 409
+        visitor.close()
+        eventually(
+            lambda: page.get("/api/exchanges")["exchanges"][0]["state"] == "done", "it is over"
+        )
+        running.stop()
+
+
+def test_other_addresses_are_refused(start, service, tmp_path):
+    path = tunnels(tmp_path / "t.yml", web("addr", service.server_port))
+    running = start("run", "-c", str(path), "--inspect=0.0.0.0:0")
+    assert "other machines would see everything" in running.wait_line("--inspect")
+    assert running.process.wait(20) == 1
+
+
+# ---- dial and nc
+
+
+def echo_service():
+    """Every byte back, in capitals, after the end of the input."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def one(conn):
+        with conn:
+            data = b""
+            while piece := conn.recv(65536):
+                data += piece
+            conn.sendall(data.upper())
+
+    def loop():
+        while True:
+            try:
+                conn, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=one, args=(conn,), daemon=True).start()
+
+    threading.Thread(target=loop, daemon=True).start()
+    return server
+
+
+@pytest.fixture
+def private(start):
+    """A service published privately by nc; the name."""
+    server = echo_service()
+    name = f"capital-{server.getsockname()[1]}"
+    running = start("nc", "-L", f"rstrm://{name}", "-R", f"127.0.0.1:{server.getsockname()[1]}")
+    running.wait_line("online")
+    yield name
+    running.stop()
+    server.close()
+
+
+def dial(engine, *args, data=b"", code=0):
+    done = subprocess.run(
+        [weir.binary(), *args, *access(engine)],
+        env=environment(engine),
+        input=data,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def test_standard_input_and_output(engine, private):
+    data = b"hello " * 200_000
+    assert dial(engine, "dial", private, data=data).stdout == data.upper(), "both ends, half-closed"
+    assert dial(engine, "nc", f"rstrm://{private}", data=b"x").stdout == b"X"
+    assert dial(engine, "dial", private).stdout == b""
+
+
+def test_a_file_as_input(engine, private, tmp_path):
+    path = tmp_path / "input"
+    path.write_bytes(b"abc" * 100_000)
+    with open(path, "rb") as file:
+        done = subprocess.run(
+            [weir.binary(), "dial", private, *access(engine)],
+            env=environment(engine),
+            stdin=file,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (0, b"ABC" * 100_000)
+
+
+def test_a_local_port(engine, start, private):
+    running = start("dial", private, "-L", "0")
+    port = int(running.wait_line("listening at 127.0.0.1 port").split("port ")[1].split(",")[0])
+
+    def ask(data):
+        with socket.create_connection(("127.0.0.1", port), 20) as conn:
+            conn.sendall(data)
+            conn.shutdown(socket.SHUT_WR)
+            answer = b""
+            while piece := conn.recv(65536):
+                answer += piece
+            return answer
+
+    answers = {}
+    threads = [
+        threading.Thread(target=lambda i=i: answers.update({i: ask(b"a%d" % i)})) for i in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert answers == {i: b"A%d" % i for i in range(8)}
+    running.stop()
+
+
+def test_nobody_has_that_name(engine):
+    done = dial(engine, "dial", "nobody", data=b"x", code=1)
+    assert b"nobody" in done.stderr and done.stdout == b""
+
+
+def test_endpoints_that_do_not_fit(engine):
+    assert dial(engine, "nc", "127.0.0.1:80", code=64).stderr
+    assert dial(engine, "nc", "-L", "1", "-R", "127.0.0.1:2", code=64).stderr
+    assert dial(engine, "nc", "-L", "rstrm://a", "-R", "rstrm://b", code=64).stderr
+    assert dial(engine, "nc", "-L", "1", "-e", "cat", code=64).stderr
+    assert dial(engine, "dial", code=64).stderr
