@@ -76,7 +76,8 @@ endif()
 if(CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo")
   target_compile_options(weir_flags INTERFACE
     -D_FORTIFY_SOURCE=3 -fstack-clash-protection -fcf-protection=full)
-  target_link_options(weir_flags INTERFACE -pie -Wl,-z,relro,-z,now)
+  target_link_options(weir_flags INTERFACE
+    $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:-pie> -Wl,-z,relro,-z,now)
 endif()
 if(WEIR_SANITIZE)
   target_compile_options(weir_flags INTERFACE -fsanitize=${WEIR_SANITIZE} -fno-omit-frame-pointer -O1)

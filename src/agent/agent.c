@@ -431,7 +431,8 @@ struct weir_agent *weir_agent_new(struct weir_agent_loop *loop,
     const struct weir_agent_options *options, const struct weir_agent_events *events, void *arg,
     char *problem, size_t size)
 {
-    struct weir_agent *agent = mem_zalloc(sizeof *agent);
+    // A loop that could not be made is an agent that cannot be made.
+    struct weir_agent *agent = loop == NULL ? NULL : mem_zalloc(sizeof *agent);
     if (agent == NULL) {
         snprintf(problem, size, "out of memory");
         return NULL;

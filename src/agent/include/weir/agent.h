@@ -160,7 +160,7 @@ struct weir_agent_events {
     void (*latency)(void *arg, struct weir_agent *agent, uint32_t microseconds);
 };
 
-// Does nothing yet. NULL: problem (size bytes) says why in English.
+// Does nothing yet. loop NULL counts as no memory. NULL: problem (size bytes) says why in English.
 struct weir_agent *weir_agent_new(struct weir_agent_loop *loop,
     const struct weir_agent_options *options, const struct weir_agent_events *events, void *arg,
     char *problem, size_t size);
