@@ -49,6 +49,9 @@ static int run_end(struct run *run, bool ok)
     while (slice_split(&rest, '\n', &line) && line.len > 0) {
         command_complain(run->command, "%.*s", SLICE_ARG(line));
     }
+    if (!ok && run->problems.errors.len == 0) {
+        command_complain(run->command, "out of memory");
+    }
     conf_problems_fini(&run->problems);
     return ok ? EXIT_FINE : EXIT_CONFIG;
 }

@@ -243,6 +243,9 @@ static int run(const struct command *command, int argc, char **argv)
     bool json = values[OPTION_JSON] != NULL ||
                 (values[OPTION_OUTPUT] != NULL && strcmp(values[OPTION_OUTPUT], "json") == 0);
     bool printed = print_report(&examination, json);
+    if (!printed) {
+        command_complain(command, "the report cannot be written, or memory ran out");
+    }
     bool fine = doctor_count(&examination.report, DOCTOR_FAIL) == 0;
     doctor_fini(&examination.report);
     buf_reset(&examination.head);

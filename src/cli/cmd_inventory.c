@@ -128,6 +128,14 @@ static bool print_table(const struct asking *asking, const json_t *list)
     return ok;
 }
 
+static int say_written(const struct asking *asking, bool ok)
+{
+    if (!ok) {
+        command_complain(asking->command, "the output cannot be written, or memory ran out");
+    }
+    return ok ? EXIT_FINE : EXIT_FAILED;
+}
+
 static int list_once(struct asking *asking)
 {
     int exit_code;
@@ -137,11 +145,12 @@ static int list_once(struct asking *asking)
     }
     json_t *list = inventory_sort(answered);
     json_decref(answered);
-    bool ok = asking->values[OPTION_QUIET] != NULL ? print_ids(list)
-              : asking->json                       ? print_json(list, true)
-                                                   : print_table(asking, list);
+    bool ok = list == NULL                           ? false
+              : asking->values[OPTION_QUIET] != NULL ? print_ids(list)
+              : asking->json                         ? print_json(list, true)
+                                                     : print_table(asking, list);
     json_decref(list);
-    return ok ? EXIT_FINE : EXIT_FAILED;
+    return say_written(asking, ok);
 }
 
 // ---- For as long as somebody looks
@@ -398,13 +407,13 @@ static const struct option_row inspect_options[] = {
     [INSPECT_COUNT] = {NULL},
 };
 
-static int print_object(const json_t *object, bool json)
+static int print_object(const struct asking *asking, const json_t *object, bool json)
 {
     struct buf out = BUF_INIT(OUTPUT_BYTES_MAX);
     bool ok = json ? print_json(object, true)
                    : inventory_write_object(object, &out) == WEIR_OK && print_buf(&out);
     buf_reset(&out);
-    return ok ? EXIT_FINE : EXIT_FAILED;
+    return say_written(asking, ok);
 }
 
 // By its id, then, of a tunnel, by its name.
@@ -418,7 +427,7 @@ static int inspect(struct asking *asking, const char *word, bool json)
         json_t *list = fetch(asking, filters, &exit_code);
         bool found = json_array_size(list) > 0;
         if (found) {
-            exit_code = print_object(json_array_get(list, 0), json);
+            exit_code = print_object(asking, json_array_get(list, 0), json);
         }
         bool failed = list == NULL;
         json_decref(list);

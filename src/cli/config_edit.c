@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/time.h"
+#include "cli/faults.h"
 #include "proto/json_write.h"
 #include "sys/file.h"
 #include "sys/socket.h"
@@ -234,6 +235,7 @@ bool config_change(
     char lock_path[CONFIG_PATH_SIZE];
     int lock_fd;
     int len = snprintf(lock_path, sizeof lock_path, "%s.lock", path);
+    faults_arm();
     enum weir_result result =
         len > 0 && (size_t)len < sizeof lock_path ? make_directory(path) : WEIR_TOO_LARGE;
     if (result == WEIR_OK) {
@@ -250,6 +252,7 @@ bool config_change(
     }
     bool ok = change_locked(path, change, arg, problems);
     sys_close(lock_fd);
+    faults_report();
     return ok;
 }
 

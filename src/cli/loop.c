@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "cli/command.h"
+#include "cli/faults.h"
 #include "http/client.h"
 #include "loop/resolver.h"
 #include "stream/websocket.h"
@@ -76,6 +77,7 @@ int cli_loop_run(struct cli_loop *loop)
 {
     struct crew_hooks hooks = {start_worker, stop_worker, loop};
     signal(SIGPIPE, SIG_IGN);
+    faults_arm();
     enum weir_result result = http_client_global_init();
     if (result == WEIR_OK) {
         result = crew_init(&loop->crew, 1);
@@ -85,6 +87,7 @@ int cli_loop_run(struct cli_loop *loop)
         crew_fini(&loop->crew);
         http_client_global_fini();
     }
+    faults_report();
     if (result != WEIR_OK) {
         fprintf(stderr, "%s: %s\n", command_program(), weir_result_text(result));
         return EXIT_FAILED;

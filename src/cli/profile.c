@@ -460,6 +460,9 @@ bool profile_of_options(const struct command *command, const char *const *values
     while (slice_split(&rest, '\n', &line) && line.len > 0) {
         command_complain(command, "%.*s", SLICE_ARG(line));
     }
+    if (!ok && problems.errors.len == 0) {
+        command_complain(command, "out of memory");
+    }
     conf_problems_fini(&problems);
     if (!ok) {
         profile_fini(ret_profile);
