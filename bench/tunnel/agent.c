@@ -26,7 +26,15 @@
 #include "util.h"
 #include "wire.h"
 
-enum { CHUNK = 64 * 1024, EVENTS_MAX = 256, ID_MAX = 64, SECRET_MAX = 128 };
+enum {
+    RECORD_MAX = 16 * 1024,
+    RECORDS_MAX = 8, // that leave by one call
+    CHUNK = RECORDS_MAX * 16 * 1024,
+    WIRE_MAX = RECORDS_MAX * (16 * 1024 + 256),
+    EVENTS_MAX = 256,
+    ID_MAX = 64,
+    SECRET_MAX = 128,
+};
 
 // One direction of a stream: what was read and not yet written.
 struct flow {
@@ -48,6 +56,10 @@ struct stream {
     uint8_t greeting[1024];
     struct flow up;   // from the engine to the origin
     struct flow down; // from the origin to the engine
+    bool gathers;     // records go to wire, not to the socket
+    size_t wire_start;
+    size_t wire_end;
+    uint8_t wire[WIRE_MAX]; // records that the socket has not taken
 };
 
 static struct {
@@ -61,6 +73,7 @@ static struct {
     int epoll;
     SSL_CTX *context;
     SSL_SESSION *session; // of the last connection, for the next
+    BIO_METHOD *socket;
     SSL *control;
     size_t control_len;
     uint8_t control_bytes[WIRE_FRAME_MAX];
@@ -110,6 +123,66 @@ static SSL *tls_new(int fd)
     return tls;
 }
 
+// Records of bulk gather and leave by one call; all others go out as they are made.
+static int socket_write(BIO *bio, const char *bytes, int len)
+{
+    struct stream *stream = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    if (stream->gathers && WIRE_MAX - stream->wire_end >= (size_t)len) {
+        memcpy(stream->wire + stream->wire_end, bytes, (size_t)len);
+        stream->wire_end += (size_t)len;
+        return len;
+    }
+    // What has gathered goes first.
+    ssize_t sent =
+        stream->wire_end > 0 ? -1 : send(stream->engine_fd, bytes, (size_t)len, MSG_NOSIGNAL);
+    if (sent < 0 && (stream->wire_end > 0 || errno == EAGAIN))
+        BIO_set_retry_write(bio);
+    return (int)sent;
+}
+
+static int socket_read(BIO *bio, char *bytes, int size)
+{
+    struct stream *stream = BIO_get_data(bio);
+    ssize_t len = recv(stream->engine_fd, bytes, (size_t)size, 0);
+    BIO_clear_retry_flags(bio);
+    if (len < 0 && errno == EAGAIN)
+        BIO_set_retry_read(bio);
+    else if (len == 0)
+        BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+    return (int)len;
+}
+
+static long socket_control(BIO *bio, int command, long number, void *pointer)
+{
+    (void)number, (void)pointer;
+    return command == BIO_CTRL_FLUSH ||
+           (command == BIO_CTRL_EOF && BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0);
+}
+
+static BIO_METHOD *socket_method(void)
+{
+    BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "a socket");
+    if (method == NULL)
+        util_die("no memory");
+    BIO_meth_set_write(method, socket_write);
+    BIO_meth_set_read(method, socket_read);
+    BIO_meth_set_ctrl(method, socket_control);
+    return method;
+}
+
+static SSL *tls_of(struct stream *stream)
+{
+    SSL *tls = tls_new(stream->engine_fd);
+    BIO *bio = BIO_new(agent.socket);
+    if (bio == NULL)
+        util_die("no memory");
+    BIO_set_data(bio, stream);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(tls, bio, bio);
+    return tls;
+}
+
 static int on_new_session(SSL *tls, SSL_SESSION *session)
 {
     (void)tls;
@@ -129,6 +202,8 @@ static struct stream *stream_new(void)
     stream->greeted = false;
     stream->dead = false;
     stream->up.start = stream->up.end = stream->down.start = stream->down.end = 0;
+    stream->gathers = false;
+    stream->wire_start = stream->wire_end = 0;
     stream->up.ended = stream->up.closed = stream->down.ended = stream->down.closed = false;
     return stream;
 }
@@ -163,6 +238,22 @@ static int tls_in(struct stream *stream, void *out, size_t size)
     return error == SSL_ERROR_ZERO_RETURN ? -1 : -2;
 }
 
+// False when some of what has gathered is left, or the socket is broken.
+static bool wire_flush(struct stream *stream, bool *broken)
+{
+    while (stream->wire_start < stream->wire_end) {
+        ssize_t sent = send(stream->engine_fd, stream->wire + stream->wire_start,
+            stream->wire_end - stream->wire_start, MSG_NOSIGNAL);
+        if (sent < 0) {
+            *broken = errno != EAGAIN;
+            return false;
+        }
+        stream->wire_start += (size_t)sent;
+    }
+    stream->wire_start = stream->wire_end = 0;
+    return true;
+}
+
 static int tls_out(struct stream *stream, const void *bytes, size_t size)
 {
     size_t len;
@@ -172,6 +263,24 @@ static int tls_out(struct stream *stream, const void *bytes, size_t size)
         return (int)len;
     int error = SSL_get_error(stream->tls, done);
     return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? 0 : -2;
+}
+
+// As many records as there is room for. What has gathered is as good as written: the stream lives
+// until it has gone.
+static int tls_out_bulk(struct stream *stream, const uint8_t *bytes, size_t size)
+{
+    int total = 0;
+    stream->gathers = true;
+    while ((size_t)total < size) {
+        int done = tls_out(stream, bytes + total, size - (size_t)total);
+        if (done <= 0)
+            break;
+        total += done;
+    }
+    stream->gathers = false;
+    bool broken = false;
+    (void)wire_flush(stream, &broken);
+    return broken ? -2 : total;
 }
 
 static int plain_in(int fd, void *out, size_t size)
@@ -191,16 +300,23 @@ static int plain_out(int fd, const void *bytes, size_t size)
 // Moves one direction until a side has had enough; false when the stream is broken.
 static bool flow_move(struct stream *stream, struct flow *flow, bool up)
 {
+    bool broken = false;
+    if (!up && !wire_flush(stream, &broken))
+        return !broken;
     for (;;) {
         while (flow->start < flow->end) {
             const uint8_t *at = flow->bytes + flow->start;
             size_t len = flow->end - flow->start;
-            int done = up ? plain_out(stream->origin_fd, at, len) : tls_out(stream, at, len);
+            int done = up                 ? plain_out(stream->origin_fd, at, len)
+                       : len > RECORD_MAX ? tls_out_bulk(stream, at, len)
+                                          : tls_out(stream, at, len);
             if (done < 0)
                 return false;
             if (done == 0)
                 return true;
             flow->start += (size_t)done;
+            if (stream->wire_end > 0)
+                return true;
         }
         flow->start = flow->end = 0;
         if (flow->ended) {
@@ -256,7 +372,7 @@ static void stream_begin(struct wire_text stream_id, struct wire_text secret)
     stream->greeting_len = wire_proxy(stream->greeting, stream_id, secret);
     stream->origin_fd = connect_to(agent.origin_port);
     stream->engine_fd = connect_to(agent.engine_port);
-    stream->tls = tls_new(stream->engine_fd);
+    stream->tls = tls_of(stream);
     watch(stream->engine_fd, stream, false);
     watch(stream->origin_fd, stream, true);
     stream_go_on(stream);
@@ -306,8 +422,8 @@ static void take_frame(struct wire_text frame)
         uint8_t request[2048];
         if (wire_field(body, 1).at == NULL)
             util_die("the engine refuses the control channel");
-        control_write(request,
-            wire_open_tunnel(request, agent.protocol, agent.label, agent.passthrough));
+        control_write(
+            request, wire_open_tunnel(request, agent.protocol, agent.label, agent.passthrough));
         return;
     }
     body = wire_field(frame, WIRE_OPEN_TUNNEL_RSP);
@@ -450,6 +566,7 @@ int main(int argc, char **argv)
     if (agent.epoll < 0)
         util_die_errno("epoll_create1");
     agent.context = context_new();
+    agent.socket = socket_method();
     control_open();
     run();
     return 0;
