@@ -40,6 +40,7 @@ enum {
 struct flow {
     size_t start;
     size_t end;
+    bool drains; // the source has ended, which only a read behind its last byte shows
     bool ended;  // nothing more will be read
     bool closed; // and the other side was told
     uint8_t bytes[CHUNK];
@@ -204,6 +205,7 @@ static struct stream *stream_new(void)
     stream->up.start = stream->up.end = stream->down.start = stream->down.end = 0;
     stream->gathers = false;
     stream->wire_start = stream->wire_end = 0;
+    stream->up.drains = stream->down.drains = false;
     stream->up.ended = stream->up.closed = stream->down.ended = stream->down.closed = false;
     return stream;
 }
@@ -297,9 +299,16 @@ static int plain_out(int fd, const void *bytes, size_t size)
     return len >= 0 ? (int)len : errno == EAGAIN ? 0 : -2;
 }
 
+// Whether a read of so many bytes has emptied the socket.
+static bool was_last(struct stream *stream, bool up, int len)
+{
+    return up ? SSL_has_pending(stream->tls) == 0 : len < CHUNK;
+}
+
 // Moves one direction until a side has had enough; false when the stream is broken.
 static bool flow_move(struct stream *stream, struct flow *flow, bool up)
 {
+    bool last = false;
     bool broken = false;
     if (!up && !wire_flush(stream, &broken))
         return !broken;
@@ -327,6 +336,8 @@ static bool flow_move(struct stream *stream, struct flow *flow, bool up)
             flow->closed = true;
             return true;
         }
+        if (last)
+            return true;
         int done = up ? tls_in(stream, flow->bytes, CHUNK)
                       : plain_in(stream->origin_fd, flow->bytes, CHUNK);
         if (done == 0)
@@ -337,6 +348,7 @@ static bool flow_move(struct stream *stream, struct flow *flow, bool up)
             flow->ended = true;
         else
             flow->end = (size_t)done;
+        last = done > 0 && !flow->drains && was_last(stream, up, done);
     }
 }
 
@@ -355,13 +367,28 @@ static bool stream_greet(struct stream *stream)
     return true;
 }
 
-static void stream_go_on(struct stream *stream)
+static bool flow_waits(const struct flow *flow)
 {
+    return flow->start < flow->end || (flow->ended && !flow->closed);
+}
+
+// Something is ready at the engine's end, or at the origin's.
+static void stream_go_on(struct stream *stream, uint32_t events, bool origin)
+{
+    bool in = (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+    struct flow *source = origin ? &stream->down : &stream->up;
     if (stream->dead)
         return;
-    bool fine = stream->greeted || stream_greet(stream);
-    if (fine && stream->greeted)
-        fine = flow_move(stream, &stream->up, true) && flow_move(stream, &stream->down, false);
+    if ((events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        source->drains = true;
+    bool begins = !stream->greeted;
+    bool fine = !begins || stream_greet(stream);
+    if (fine && stream->greeted) {
+        bool up = begins || (origin ? flow_waits(&stream->up) : in);
+        bool down = begins || (origin ? in : flow_waits(&stream->down) || stream->wire_end > 0);
+        fine = (!up || flow_move(stream, &stream->up, true)) &&
+               (!down || flow_move(stream, &stream->down, false));
+    }
     if (!fine || (stream->up.closed && stream->down.closed))
         stream_end(stream);
 }
@@ -375,7 +402,7 @@ static void stream_begin(struct wire_text stream_id, struct wire_text secret)
     stream->tls = tls_of(stream);
     watch(stream->engine_fd, stream, false);
     watch(stream->origin_fd, stream, true);
-    stream_go_on(stream);
+    stream_go_on(stream, 0, false);
 }
 
 // ---- The control channel
@@ -491,6 +518,7 @@ static SSL_CTX *context_new(void)
         util_die("no TLS context");
     SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                   SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_read_ahead(context, 1);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(context, on_new_session);
     return context;
@@ -523,7 +551,7 @@ static void run(void)
             if (who == 0)
                 control_go_on();
             else
-                stream_go_on((struct stream *)who);
+                stream_go_on((struct stream *)who, events[i].events, (events[i].data.u64 & 1) != 0);
         }
         recycle();
     }
