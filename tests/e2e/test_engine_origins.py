@@ -170,3 +170,30 @@ def test_h2load(engine, nginx, publish, root, alpn, kind):
     finally:
         if server:
             server.stop()
+
+
+# ---- Other visitors
+
+
+def test_nghttp(engine, nginx, publish):
+    """Several requests on one connection, and a head that asks for an answer in other terms."""
+    site = publish(nginx.port)
+    url = f"https://127.0.0.1:{engine.port}"
+    done = subprocess.run(
+        ["nghttp", "-y", "-H", f":authority: {site.host}:{engine.port}", f"{url}/page", f"{url}/host"],
+        capture_output=True, text=True, timeout=30, check=True)
+    assert PAGE.decode() in done.stdout
+    assert f"{site.host}:{engine.port} http https /host" in done.stdout
+
+
+def test_s_client(engine, nginx, publish):
+    site = publish(nginx.port)
+    request = f"GET /page HTTP/1.1\r\nHost: {site.host}\r\nConnection: close\r\n\r\n"
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{engine.port}", "-servername", site.host,
+         "-CAfile", engine.ca, "-verify_return_error", "-verify_hostname", site.host, "-ign_eof",
+         "-alpn", "http/1.1"],
+        input=request.encode(), capture_output=True, timeout=30, check=True)
+    assert b"ALPN protocol: http/1.1" in done.stdout
+    assert b"Verify return code: 0 (ok)" in done.stdout
+    assert b"HTTP/1.1 200 OK\r\n" in done.stdout and PAGE in done.stdout
