@@ -10,117 +10,27 @@
 #include <string.h>
 #include <weir/agent.h>
 
+#include "agent/embed.h"
 #include "base/mem.h"
-#include "base/number.h"
 #include "base/time.h"
 #include "cli/commands.h"
 #include "cli/faults.h"
+#include "cli/forward_options.h"
 #include "cli/print.h"
 #include "cli/profile.h"
+#include "cli/tunnel_screen.h"
+#include "cli/say.h"
+#include "cli/inspector.h"
 #include "sys/clock.h"
 #include "sys/process.h"
 
 #define TUNNELS_MAX 64
-#define ENTRIES_MAX 64
 #define TARGET_DEFAULT "localhost:8080"
 #define STATUS_SIZE 320
 #define DRAIN_MS 1000
 #define COMPLAIN_NS NS_PER_S // at most so often about local services
 
-enum {
-    OPTION_NAME = PROFILE_OPTION_COUNT,
-    OPTION_HOST,
-    OPTION_LABEL,
-    OPTION_PUBLISH,
-    OPTION_HTTP,
-    OPTION_TLS,
-    OPTION_TCP,
-    OPTION_DTLS,
-    OPTION_QUIC,
-    OPTION_BYTESTREAM,
-    OPTION_DATAGRAM,
-    OPTION_TCP_PORT,
-    OPTION_HTTP_VERSION,
-    OPTION_UPSTREAM_TLS,
-    OPTION_TLS_MODE,
-    OPTION_TLS_ALPN,
-    OPTION_TLS_MIN_VERSION,
-    OPTION_TLS_CIPHERS,
-    OPTION_MTLS,
-    OPTION_GEOIP,
-    OPTION_TRUSTED_IPS,
-    OPTION_TOKEN_AUTH,
-    OPTION_RSTREAM_AUTH,
-    OPTION_CHALLENGE_MODE,
-    OPTION_DATAGRAM_DELIVERY,
-    OPTION_CROSS_REGION,
-    OPTION_RETRY,
-    OPTION_RETRY_INTERVAL,
-    OPTION_OUTPUT,
-    OPTION_JSON,
-    OPTION_COUNT
-};
-
-#define GROUP_SERVICE "the published service"
-#define GROUP_ACCESS "who may use it (where the engine offers it)"
-
-static const struct option_row options[] = {
-    PROFILE_OPTION_ROWS,
-    [OPTION_NAME] = {"--name", "NAME", "what the tunnel is called", .group = GROUP_SERVICE},
-    [OPTION_HOST] = {"--host", "LABEL", "its host name: a label, or all of it",
-        .group = GROUP_SERVICE},
-    [OPTION_LABEL] = {"--label", "KEY=VALUE", "shown with the tunnel", .group = GROUP_SERVICE,
-        .flags = OPTION_REPEATABLE},
-    [OPTION_PUBLISH] = {"--publish", NULL, "for everybody (default), or only for weir dial",
-        .group = GROUP_SERVICE, .flags = OPTION_NEGATABLE},
-    [OPTION_HTTP] = {"--http", NULL, "an HTTP service (default)", .group = GROUP_SERVICE},
-    [OPTION_TLS] = {"--tls", NULL, "any service, with TLS to visitors", .group = GROUP_SERVICE},
-    [OPTION_TCP] = {"--tcp", NULL, "any service, on a TCP port", .group = GROUP_SERVICE},
-    [OPTION_DTLS] = {"--dtls", NULL, "not offered by this kind of engine", .group = GROUP_SERVICE},
-    [OPTION_QUIC] = {"--quic", NULL, "not offered by this kind of engine", .group = GROUP_SERVICE},
-    [OPTION_BYTESTREAM] = {"--bytestream", NULL, "streams of bytes (default)",
-        .group = GROUP_SERVICE},
-    [OPTION_DATAGRAM] = {"--datagram", NULL, "not offered by this kind of engine",
-        .group = GROUP_SERVICE},
-    [OPTION_TCP_PORT] = {"--tcp-port", "PORT", "the public port of --tcp", .group = GROUP_SERVICE},
-    [OPTION_HTTP_VERSION] = {"--http-version", "VERSION", "of the service: http/1.1 or h2c",
-        .group = GROUP_SERVICE},
-    [OPTION_UPSTREAM_TLS] = {"--upstream-tls", NULL, "the service speaks TLS",
-        .group = GROUP_SERVICE, .flags = OPTION_NEGATABLE},
-    [OPTION_TLS_MODE] = {"--tls-mode", "MODE", "of --tls: who has the certificate",
-        .group = GROUP_SERVICE, .choices = "terminated|passthrough"},
-    [OPTION_TLS_ALPN] = {"--tls-alpn", "PROTOCOL", "of --tls: that visitors may ask for",
-        .group = GROUP_SERVICE, .flags = OPTION_REPEATABLE},
-    [OPTION_TLS_MIN_VERSION] = {"--tls-min-version", "VERSION", "of visitors",
-        .group = GROUP_SERVICE, .choices = "tls1.2|tls1.3"},
-    [OPTION_TLS_CIPHERS] = {"--tls-ciphers", "NAME", "of visitors' TLS 1.2", .group = GROUP_SERVICE,
-        .flags = OPTION_REPEATABLE},
-    [OPTION_MTLS] = {"--mtls", NULL, "visitors show a certificate", .group = GROUP_ACCESS,
-        .flags = OPTION_NEGATABLE},
-    [OPTION_GEOIP] = {"--geoip", "COUNTRY", "visitors from there", .group = GROUP_ACCESS,
-        .flags = OPTION_REPEATABLE},
-    [OPTION_TRUSTED_IPS] = {"--trusted-ips", "ADDRESS[/BITS]", "visitors from there",
-        .group = GROUP_ACCESS, .flags = OPTION_REPEATABLE},
-    [OPTION_TOKEN_AUTH] = {"--token-auth", NULL, "visitors show a token", .group = GROUP_ACCESS,
-        .flags = OPTION_NEGATABLE},
-    [OPTION_RSTREAM_AUTH] = {"--rstream-auth", NULL, "visitors log in", .group = GROUP_ACCESS,
-        .flags = OPTION_NEGATABLE},
-    [OPTION_CHALLENGE_MODE] = {"--challenge-mode", NULL, "visitors pass a challenge",
-        .group = GROUP_ACCESS, .flags = OPTION_NEGATABLE},
-    [OPTION_DATAGRAM_DELIVERY] = {"--datagram-guaranteed-delivery", NULL, "of --datagram",
-        .group = GROUP_SERVICE, .flags = OPTION_NEGATABLE},
-    [OPTION_CROSS_REGION] = {"--allow-cross-region-routing", NULL, "of engines with regions",
-        .group = GROUP_SERVICE, .flags = OPTION_NEGATABLE},
-    [OPTION_RETRY] = {"--retry", NULL, "come back after a loss (default)",
-        .flags = OPTION_NEGATABLE},
-    [OPTION_RETRY_INTERVAL] = {"--retry-interval", "MS", "wait at most so long between attempts"},
-    [OPTION_OUTPUT] = {"--output", "FORM", "how changes are told", .alias = "-o",
-        .choices = "text|json|none"},
-    [OPTION_JSON] = {"--json", NULL, "the same as -o json"},
-    [OPTION_COUNT] = {NULL},
-};
-
-enum output { OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_NONE };
+enum output { OUTPUT_XTERM, OUTPUT_TEXT, OUTPUT_JSON, OUTPUT_NONE };
 
 struct forwarding;
 
@@ -130,6 +40,7 @@ struct forwarded {
     const char *target;
     char id[64];
     char address[512];
+    char status[STATUS_SIZE];
     uint64_t connections;
     uint64_t complained_ns;
 };
@@ -138,6 +49,7 @@ struct forwarding {
     const struct command *command;
     const char *const *values;
     struct option_repeats repeats;
+    struct forward_line line; // of these
     enum output output;
     struct profile profile;
     struct weir_agent_loop *loop;
@@ -151,7 +63,20 @@ struct forwarding {
     char region[128];
     struct forwarded tunnels[TUNNELS_MAX];
     size_t tunnel_count;
+    char problem[TUNNEL_VIEW_TEXT_SIZE]; // that ended it, for when the screen has gone
     int exit_code;
+    // of OUTPUT_XTERM
+    struct tunnel_view view;
+    struct tunnel_view_tunnel view_tunnels[TUNNELS_MAX];
+    struct tunnel_screen screen;
+    struct inspector inspector;
+    bool inspecting;
+};
+
+// A stream under way.
+struct live {
+    uint64_t number; // among the tunnel's connections, or in the view
+    struct inspector_tap *tap;
 };
 
 // ---- Telling
@@ -185,9 +110,11 @@ static void say_text_status(const struct forwarded *forwarded, const char *statu
     fflush(stdout);
 }
 
-static void say_status(const struct forwarded *forwarded, const char *status)
+static void say_status(struct forwarded *forwarded, const char *status)
 {
-    const struct forwarding *all = forwarded->all;
+    struct forwarding *all = forwarded->all;
+    snprintf(forwarded->status, sizeof forwarded->status, "%s", status);
+    tunnel_screen_touch(&all->screen);
     if (all->output == OUTPUT_TEXT) {
         say_text_status(forwarded, status);
     } else if (all->output == OUTPUT_JSON) {
@@ -198,16 +125,28 @@ static void say_status(const struct forwarded *forwarded, const char *status)
     }
 }
 
-static void say_status_of_all(const struct forwarding *all, const char *status)
+static void say_status_of_all(struct forwarding *all, const char *status)
 {
     for (size_t i = 0; i < all->tunnel_count; i++) {
         say_status(&all->tunnels[i], status);
     }
 }
 
+// What somebody has to do something about.
+static void tell(struct forwarding *all, const char *text)
+{
+    if (all->output == OUTPUT_XTERM) {
+        tunnel_view_problem(&all->view, text, sys_wall_ms());
+        tunnel_screen_touch(&all->screen);
+    } else {
+        command_complain(all->command, "%s", text);
+    }
+}
+
 static void fail(struct forwarding *all, const char *text)
 {
-    command_complain(all->command, "%s", text);
+    tell(all, text);
+    snprintf(all->problem, sizeof all->problem, "%s", text);
     all->exit_code = EXIT_FAILED;
     if (!all->closing && all->agent != NULL) {
         all->closing = true;
@@ -261,6 +200,8 @@ static void on_agent_state(
         break;
     case WEIR_AGENT_CLOSED:
         all->agent = NULL;
+        tunnel_screen_close(&all->screen);
+        inspector_close(&all->inspector);
         weir_agent_loop_stop(all->loop);
         break;
     case WEIR_AGENT_IDLE:
@@ -271,9 +212,18 @@ static void on_agent_state(
 
 static void on_message(void *arg, struct weir_agent *agent, const char *text)
 {
-    const struct forwarding *all = arg;
+    char line[TUNNEL_VIEW_TEXT_SIZE];
     (void)agent;
-    command_complain(all->command, "the engine says: %s", text);
+    snprintf(line, sizeof line, "the engine says: %s", text);
+    tell(arg, line);
+}
+
+static void on_latency(void *arg, struct weir_agent *agent, uint32_t microseconds)
+{
+    struct forwarding *all = arg;
+    (void)agent;
+    all->view.latency_us = microseconds;
+    tunnel_screen_touch(&all->screen);
 }
 
 // ---- Tunnels
@@ -303,12 +253,30 @@ static void on_tunnel_state(
     }
 }
 
+// NULL: memory ran out, and the stream goes on unseen.
+static struct live *live_new(struct forwarded *forwarded, const struct weir_stream_info *stream)
+{
+    struct forwarding *all = forwarded->all;
+    struct live *live = mem_zalloc(sizeof *live);
+    uint64_t index = forwarded->connections++;
+    uint64_t number = tunnel_view_opened(
+        &all->view, forwarded->target, stream->id, stream->source_ip, stream->opened_ms);
+    tunnel_screen_touch(&all->screen);
+    if (live != NULL) {
+        live->number = all->output == OUTPUT_XTERM ? number : index;
+        live->tap = !all->inspecting ? NULL
+                                     : inspector_tap_open(&all->inspector, forwarded->address,
+                                           forwarded->target, stream->id, stream->source_ip);
+    }
+    return live;
+}
+
 static void on_stream_opened(void *arg, struct weir_tunnel *tunnel, struct weir_stream_info *stream)
 {
     struct forwarded *forwarded = arg;
     char date[TIME_ISO_SIZE];
     (void)tunnel;
-    stream->user = (void *)(uintptr_t)forwarded->connections++; // its number
+    stream->user = live_new(forwarded, stream);
     time_to_iso(stream->opened_ms, date);
     if (forwarded->all->output == OUTPUT_TEXT) {
         printf("incoming connection: date=%s stream_id=%s source_ip=%s active=true\n", date,
@@ -324,12 +292,36 @@ static void on_stream_closed(void *arg, struct weir_tunnel *tunnel, struct weir_
     const struct weir_stream_totals *totals, const struct weir_agent_problem *problem)
 {
     struct forwarded *forwarded = arg;
+    struct forwarding *all = forwarded->all;
+    struct live *live = stream->user;
     (void)tunnel;
-    (void)totals;
     (void)problem;
-    if (forwarded->all->output == OUTPUT_JSON) {
-        print_value(json_pack(
-            "{s:s,s:I}", "event", "connection_closed", "idx", (json_int_t)(uintptr_t)stream->user));
+    if (live == NULL) {
+        return;
+    }
+    if (all->output == OUTPUT_JSON) {
+        print_value(
+            json_pack("{s:s,s:I}", "event", "connection_closed", "idx", (json_int_t)live->number));
+    } else if (all->output == OUTPUT_XTERM) {
+        tunnel_view_closed(
+            &all->view, live->number, totals->bytes_in, totals->bytes_out, totals->duration_ms);
+        tunnel_screen_touch(&all->screen);
+    }
+    if (all->inspector.open) { // it ends taps itself when it is closed
+        inspector_tap_close(&all->inspector, live->tap);
+    }
+    mem_free(live);
+}
+
+static void on_tap(void *arg, struct weir_tunnel *tunnel, struct weir_stream_info *stream,
+    enum weir_stream_direction direction, const void *bytes, size_t len)
+{
+    struct forwarded *forwarded = arg;
+    struct live *live = stream->user;
+    (void)tunnel;
+    if (live != NULL && forwarded->all->inspector.open) {
+        inspector_tap_feed(&forwarded->all->inspector, live->tap,
+            direction == WEIR_STREAM_IN ? CAPTURE_REQUEST : CAPTURE_ANSWER, slice_of(bytes, len));
     }
 }
 
@@ -340,135 +332,24 @@ static void on_stream_refused(void *arg, struct weir_tunnel *tunnel,
     uint64_t now_ns = sys_now_ns();
     (void)tunnel;
     if (forwarded->complained_ns == 0 || now_ns - forwarded->complained_ns > COMPLAIN_NS) {
+        char line[TUNNEL_VIEW_TEXT_SIZE];
         forwarded->complained_ns = now_ns;
-        command_complain(forwarded->all->command, "a visitor from %s was turned away: %s",
+        snprintf(line, sizeof line, "a visitor from %s was turned away: %s",
             stream->source_ip[0] == '\0' ? "somewhere" : stream->source_ip, problem->text);
+        tell(forwarded->all, line);
     }
 }
 
-// ---- From the command line
+// ---- Opening
 
-static enum weir_tunnel_switch switch_of(const char *value)
+static bool open_tunnels(struct forwarding *all, struct forward_wishes *wishes)
 {
-    return value == NULL ? WEIR_TUNNEL_UNSET : value[0] == '0' ? WEIR_TUNNEL_NO : WEIR_TUNNEL_YES;
-}
-
-struct wishes {
-    struct weir_tunnel_options options;
-    struct weir_tunnel_label labels[ENTRIES_MAX];
-    char keys[ENTRIES_MAX][160];
-    const char *alpns[ENTRIES_MAX];
-    const char *ciphers[ENTRIES_MAX];
-    const char *geoip[ENTRIES_MAX];
-    const char *trusted_ips[ENTRIES_MAX];
-};
-
-static bool add(const char **list, size_t *count, const char *value)
-{
-    if (*count == ENTRIES_MAX) {
-        return false;
-    }
-    list[(*count)++] = value;
-    return true;
-}
-
-static bool add_label(struct wishes *wishes, const char *text)
-{
-    const char *equals = strchr(text, '=');
-    size_t count = wishes->options.label_count;
-    if (equals == NULL || equals == text || count == ENTRIES_MAX ||
-        (size_t)(equals - text) >= sizeof wishes->keys[0]) {
-        return false;
-    }
-    memcpy(wishes->keys[count], text, (size_t)(equals - text));
-    wishes->labels[count] = (struct weir_tunnel_label){wishes->keys[count], equals + 1};
-    wishes->options.label_count++;
-    return true;
-}
-
-static bool read_repeats(const struct forwarding *all, struct wishes *wishes)
-{
-    struct weir_tunnel_options *to = &wishes->options;
-    for (size_t i = 0; i < all->repeats.count; i++) {
-        const char *value = all->repeats.items[i].value;
-        int option = all->repeats.items[i].option;
-        bool ok = option == OPTION_LABEL      ? add_label(wishes, value)
-                  : option == OPTION_TLS_ALPN ? add(wishes->alpns, &to->tls_alpn_count, value)
-                  : option == OPTION_TLS_CIPHERS
-                      ? add(wishes->ciphers, &to->tls_cipher_count, value)
-                  : option == OPTION_GEOIP ? add(wishes->geoip, &to->geoip_count, value)
-                                           : add(wishes->trusted_ips, &to->trusted_ip_count, value);
-        if (!ok) {
-            command_complain(all->command, "%s \"%s\" is not usable%s", options[option].name, value,
-                option == OPTION_LABEL ? "; allowed: KEY=VALUE, 64 of them"
-                                       : ": there are too many");
-            return false;
-        }
-    }
-    to->labels = wishes->labels;
-    to->tls_alpns = wishes->alpns;
-    to->tls_ciphers = wishes->ciphers;
-    to->geoip = wishes->geoip;
-    to->trusted_ips = wishes->trusted_ips;
-    return true;
-}
-
-static bool read_number(
-    const struct forwarding *all, int option, uint64_t max, uint32_t *ret_number)
-{
-    uint64_t number = 0;
-    const char *text = all->values[option];
-    if (text != NULL &&
-        (number_parse_u64(slice_str(text), max, &number) != WEIR_OK || number == 0)) {
-        command_complain(all->command, "%s \"%s\" is not usable; allowed: 1 to %llu",
-            options[option].name, text, (unsigned long long)max);
-        return false;
-    }
-    *ret_number = (uint32_t)number;
-    return true;
-}
-
-static const char *protocol_of(const char *const *values)
-{
-    return values[OPTION_TLS] != NULL    ? "tls"
-           : values[OPTION_TCP] != NULL  ? "tcp"
-           : values[OPTION_DTLS] != NULL ? "dtls"
-           : values[OPTION_QUIC] != NULL ? "quic"
-                                         : "http";
-}
-
-static bool read_wishes(const struct forwarding *all, struct wishes *wishes)
-{
-    const char *const *values = all->values;
-    struct weir_tunnel_options *to = &wishes->options;
-    bool private = switch_of(values[OPTION_PUBLISH]) == WEIR_TUNNEL_NO;
-    to->size = sizeof *to;
-    to->no_retry = switch_of(values[OPTION_RETRY]) == WEIR_TUNNEL_NO;
-    to->name = values[OPTION_NAME];
-    to->type = values[OPTION_DATAGRAM] != NULL ? "datagram" : "bytestream";
-    to->protocol = private ? NULL : protocol_of(values);
-    to->publish = private ? WEIR_TUNNEL_NO : WEIR_TUNNEL_YES;
-    to->hostname = values[OPTION_HOST];
-    to->tls_mode = values[OPTION_TLS_MODE];
-    to->tls_min_version = values[OPTION_TLS_MIN_VERSION];
-    to->http_version = values[OPTION_HTTP_VERSION];
-    to->upstream_tls = switch_of(values[OPTION_UPSTREAM_TLS]);
-    to->mtls_auth = switch_of(values[OPTION_MTLS]);
-    to->token_auth = switch_of(values[OPTION_TOKEN_AUTH]);
-    to->rstream_auth = switch_of(values[OPTION_RSTREAM_AUTH]);
-    to->challenge_mode = switch_of(values[OPTION_CHALLENGE_MODE]);
-    to->datagram_guaranteed_delivery = switch_of(values[OPTION_DATAGRAM_DELIVERY]);
-    to->allow_cross_region_routing = switch_of(values[OPTION_CROSS_REGION]);
-    return read_repeats(all, wishes) && read_number(all, OPTION_TCP_PORT, 65535, &to->port);
-}
-
-static bool open_tunnels(struct forwarding *all, struct wishes *wishes)
-{
-    static const struct weir_tunnel_events events = {
+    const struct weir_tunnel_events events = {
         .state = on_tunnel_state,
         .stream_opened = on_stream_opened,
         .stream_closed = on_stream_closed,
         .stream_refused = on_stream_refused,
+        .tap = all->inspecting ? on_tap : NULL,
     };
     char problem[256];
     for (size_t i = 0; i < all->tunnel_count; i++) {
@@ -487,12 +368,13 @@ static bool open_tunnels(struct forwarding *all, struct wishes *wishes)
 
 static bool make_agent(struct forwarding *all)
 {
-    static const struct weir_agent_events events = {.state = on_agent_state, .message = on_message};
+    static const struct weir_agent_events events = {
+        .state = on_agent_state, .message = on_message, .latency = on_latency};
     const struct profile *profile = &all->profile;
     char engine[PROFILE_HOST_SIZE + 16];
     char problem[256];
     uint32_t interval_ms;
-    if (!read_number(all, OPTION_RETRY_INTERVAL, 3600000, &interval_ms)) {
+    if (!forward_read_number(&all->line, OPTION_RETRY_INTERVAL, 3600000, &interval_ms)) {
         return false;
     }
     snprintf(engine, sizeof engine, strchr(profile->host, ':') == NULL ? "%s:%u" : "[%s]:%u",
@@ -505,7 +387,7 @@ static bool make_agent(struct forwarding *all)
             .ca_file = profile->ca_file,
             .server_name = profile->server_name,
             .insecure = profile->insecure_skip_verify,
-            .no_reconnect = switch_of(all->values[OPTION_RETRY]) == WEIR_TUNNEL_NO,
+            .no_reconnect = forward_switch(all->values[OPTION_RETRY]) == WEIR_TUNNEL_NO,
             .retry_max_ms = interval_ms,
             .agent_name = "weir",
             .agent_channel = "cli",
@@ -536,15 +418,66 @@ static void on_hangup(void *arg)
     }
 }
 
-static int run_loop(struct forwarding *all, struct wishes *wishes)
+static void fill_view(struct forwarding *all)
+{
+    struct tunnel_view *view = &all->view;
+    view->version = all->version;
+    view->update = all->update;
+    view->plan = all->plan;
+    view->region = all->region;
+    view->inspector = all->inspecting ? all->inspector.url : NULL;
+    view->tunnels = all->view_tunnels;
+    view->tunnel_count = all->tunnel_count;
+    for (size_t i = 0; i < all->tunnel_count; i++) {
+        const struct forwarded *forwarded = &all->tunnels[i];
+        all->view_tunnels[i] = (struct tunnel_view_tunnel){
+            forwarded->id, forwarded->address, forwarded->target, forwarded->status};
+    }
+}
+
+// On the loop.
+static void open_screen(void *arg)
+{
+    struct forwarding *all = arg;
+    fill_view(all);
+    if (all->output == OUTPUT_XTERM && !all->closing &&
+        tunnel_screen_open(&all->screen, weir_agent_loop_worker(all->loop), &all->view,
+            on_interrupt, all) != WEIR_OK) {
+        all->output = OUTPUT_TEXT; // no terminal after all
+    }
+}
+
+static bool open_inspector(struct forwarding *all)
+{
+    char problem[256];
+    if (all->values[OPTION_INSPECT] == NULL) {
+        return true;
+    }
+    all->inspecting = inspector_open(&all->inspector, weir_agent_loop_worker(all->loop),
+        &(struct inspector_options){
+            .address = all->values[OPTION_INSPECT],
+            .secrets = all->values[OPTION_INSPECT_SECRETS] != NULL,
+            .anywhere = all->values[OPTION_INSPECT_ANYWHERE] != NULL,
+        },
+        problem, sizeof problem);
+    if (!all->inspecting) {
+        command_complain(all->command, "%s", problem);
+    } else if (all->output != OUTPUT_XTERM) {
+        command_complain(all->command, "inspector at %s", all->inspector.url);
+    }
+    return all->inspecting;
+}
+
+static int run_loop(struct forwarding *all, struct forward_wishes *wishes)
 {
     all->exit_code = EXIT_FINE;
-    if (!make_agent(all) || !open_tunnels(all, wishes)) {
+    if (!make_agent(all) || !open_inspector(all) || !open_tunnels(all, wishes)) {
         return EXIT_USAGE;
     }
     if (!weir_agent_loop_catch(all->loop, SIGINT, on_interrupt, all) ||
         !weir_agent_loop_catch(all->loop, SIGTERM, on_interrupt, all) ||
-        !weir_agent_loop_catch(all->loop, SIGHUP, on_hangup, all)) {
+        !weir_agent_loop_catch(all->loop, SIGHUP, on_hangup, all) ||
+        !weir_agent_loop_post(all->loop, open_screen, all)) {
         command_complain(all->command, "out of memory");
         return EXIT_FAILED;
     }
@@ -553,20 +486,25 @@ static int run_loop(struct forwarding *all, struct wishes *wishes)
         command_complain(all->command, "it could not be started");
         return EXIT_FAILED;
     }
+    if (all->output == OUTPUT_XTERM && all->problem[0] != '\0') {
+        command_complain(all->command, "%s", all->problem); // the screen has taken it along
+    }
     return all->exit_code;
 }
 
 static int run_forwarding(struct forwarding *all)
 {
-    struct wishes *wishes = mem_zalloc(sizeof *wishes);
+    struct forward_wishes *wishes = mem_zalloc(sizeof *wishes);
     int exit_code = EXIT_FAILED;
     faults_arm();
     all->loop = weir_agent_loop_new();
     if (wishes == NULL || all->loop == NULL) {
         command_complain(all->command, "out of memory or descriptors");
     } else {
-        exit_code = read_wishes(all, wishes) ? run_loop(all, wishes) : EXIT_USAGE;
+        exit_code = forward_read_wishes(&all->line, wishes) ? run_loop(all, wishes) : EXIT_USAGE;
     }
+    tunnel_screen_close(&all->screen);
+    inspector_close(&all->inspector);
     weir_agent_loop_free(all->loop);
     faults_report();
     mem_free(wishes);
@@ -594,6 +532,19 @@ static bool take_targets(struct forwarding *all, int argc, char **argv)
     return true;
 }
 
+static enum output output_of(const char *const *values)
+{
+    const char *output = values[OPTION_JSON] != NULL ? "json" : values[OPTION_OUTPUT];
+    bool screen = tunnel_screen_possible();
+    if (output == NULL) {
+        return screen && !say_is_verbose() ? OUTPUT_XTERM : OUTPUT_TEXT;
+    }
+    return output[0] == 'x' && screen ? OUTPUT_XTERM
+           : output[0] == 'j'         ? OUTPUT_JSON
+           : output[0] == 'n'         ? OUTPUT_NONE
+                                      : OUTPUT_TEXT;
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
     const char *values[OPTION_COUNT] = {NULL};
@@ -606,14 +557,12 @@ static int run(const struct command *command, int argc, char **argv)
     }
     all->command = command;
     all->values = values;
+    all->line = (struct forward_line){command, values, &all->repeats};
     if (!command_parse_repeats(command, argc, argv, values, &all->repeats, &count, &exit_code)) {
         mem_free(all);
         return exit_code;
     }
-    const char *output = values[OPTION_JSON] != NULL ? "json" : values[OPTION_OUTPUT];
-    all->output = output == NULL || output[0] == 't' ? OUTPUT_TEXT
-                  : output[0] == 'j'                 ? OUTPUT_JSON
-                                                     : OUTPUT_NONE;
+    all->output = output_of(values);
     exit_code = EXIT_USAGE;
     if (take_targets(all, count, argv)) {
         exit_code = EXIT_CONFIG;
@@ -638,7 +587,7 @@ const struct command command_forward = {
     .name = "forward",
     .summary = "Publish local services through an engine",
     .usage = "[[HOST:]PORT|unix:PATH]...",
-    .options = options,
+    .options = forward_options,
     .run = run,
     .examples = examples,
 };

@@ -24,12 +24,7 @@ static const struct option_row options[] = {
     [OPTION_CHECK] = {"--check", NULL, "only say whether the file can be used"},
     [OPTION_WATCH] = {"--watch", NULL, "follow changes of the file (SIGHUP does it once)"},
     [OPTION_JSON] = {"--json", NULL, "a JSON object for each change"},
-    [OPTION_INSPECT] = {"--inspect", "[=[ADDR:]PORT]",
-        "show live requests on a page; 127.0.0.1:4040", .group = "inspector"},
-    [OPTION_INSPECT_SECRETS] = {"--inspect-secrets", NULL,
-        "and in it tokens and cookies as they are", .group = "inspector"},
-    [OPTION_INSPECT_ANYWHERE] = {"--inspect-anywhere", NULL,
-        "allow addresses that other machines reach: they see everything", .group = "inspector"},
+    INSPECT_OPTION_ROWS(OPTION_INSPECT, OPTION_INSPECT_SECRETS, OPTION_INSPECT_ANYWHERE),
     [OPTION_DOCKER] = {"--docker", NULL, "tunnels by labels of containers: not there yet"},
     [OPTION_COUNT] = {NULL},
 };

@@ -20,6 +20,15 @@
 #define INSPECTOR_PORT 4040
 #define INSPECTOR_URL_SIZE 80
 
+// The options of a command that has an inspector; the arguments are indexes of its table.
+#define INSPECT_OPTION_ROWS(inspect, secrets, anywhere)                                            \
+    [inspect] = {"--inspect", "[=[ADDR:]PORT]", "show live requests on a page; 127.0.0.1:4040",    \
+        .group = "inspector"},                                                                     \
+    [secrets] = {"--inspect-secrets", NULL, "and in it tokens and cookies as they are",            \
+        .group = "inspector"},                                                                     \
+    [anywhere] = {"--inspect-anywhere", NULL,                                                      \
+        "allow addresses that other machines reach: they see everything", .group = "inspector"}
+
 struct inspector_options {
     const char
         *address;  // "", "PORT", "ADDR:PORT"; port 0: any; without one the first free from 4040

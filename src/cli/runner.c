@@ -235,7 +235,9 @@ static void on_stream_closed(void *arg, struct weir_tunnel *tunnel, struct weir_
     (void)tunnel;
     (void)totals;
     (void)problem;
-    inspector_tap_close(&publication->runner->inspector, stream->user);
+    if (publication->runner->inspecting) {
+        inspector_tap_close(&publication->runner->inspector, stream->user);
+    }
 }
 
 static void on_tap(void *arg, struct weir_tunnel *tunnel, struct weir_stream_info *stream,

@@ -6,4 +6,4 @@ set(SOURCES
   profile.c say.c sse.c table.c webhook.c)
 list(APPEND SOURCES capture.c capture_har.c capture_show.c cmd_dial.c cmd_run.c dialer.c inspector.c paint.c replay.c
   run_file.c run_file_values.c run_plan.c runner.c tap.c tunnel_screen.c tunnel_view.c)
-list(APPEND SOURCES cmd_forward.c faults.c)
+list(APPEND SOURCES cmd_forward.c faults.c forward_options.c)

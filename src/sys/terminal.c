@@ -24,6 +24,7 @@ void sys_terminal_rescue(void)
         // Nothing can be done about an error here.
         (void)!write(terminal->fd, text, strlen(text));
         tcsetattr(terminal->fd, TCSANOW, &terminal->before);
+        fcntl(terminal->fd, F_SETFL, terminal->flags);
     }
 }
 

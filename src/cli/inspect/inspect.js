@@ -4,7 +4,7 @@
 
 const byId = (id) => document.getElementById(id);
 const exchanges = new Map();
-let revision = 0;
+let revision = -1; // nothing is known yet
 let selected = null;
 let paused = false;
 
@@ -185,7 +185,7 @@ async function show() {
 // ---- News
 
 async function poll(wait) {
-  const answer = await fetch(`/api/exchanges?after=${revision}&wait=${wait}`);
+  const answer = await fetch(`/api/exchanges?after=${Math.max(revision, 0)}&wait=${revision < 0 ? 0 : wait}`);
   const news = await answer.json();
   if (news.revision < revision) exchanges.clear(); // another process
   revision = news.revision;
@@ -202,7 +202,8 @@ async function follow() {
       await poll(25);
     } catch {
       byId("state").textContent = "no connection to weir; trying again";
-      revision = 0;
+      revision = -1;
+      exchanges.clear();
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
   }
