@@ -5,6 +5,7 @@ import http.client
 import http.server
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -552,3 +553,44 @@ def test_endpoints_that_do_not_fit(engine):
     assert dial(engine, "nc", "-L", "rstrm://a", "-R", "rstrm://b", code=64).stderr
     assert dial(engine, "nc", "-L", "1", "-e", "cat", code=64).stderr
     assert dial(engine, "dial", code=64).stderr
+
+
+# ---- The guide
+
+
+def guide():
+    """The lines of docs/agent.md that run, dial or nc are."""
+    text = (weir.ROOT / "docs/agent.md").read_text()
+    blocks = re.findall(r"^```\n(.*?)^```$", text, re.M | re.S)
+    words = ("weir run ", "weir dial ", "weir nc ")
+    return [line for block in blocks for line in block.splitlines() if line.startswith(words)]
+
+
+def with_ports(words, port):
+    """The ports of the guide may be taken here."""
+    return [
+        word.replace("127.0.0.1:15433", "0").replace("15432", "0").replace(":5432", f":{port}")
+        for word in words
+    ]
+
+
+def test_every_line_of_the_guide_works(engine, start, service, tmp_path):
+    tunnels(tmp_path / "tunnels.yml", web("guide", service.server_port))
+    server = echo_service()
+    lines = guide()
+    assert len(lines) >= 9
+    publisher = None
+    for line in lines:
+        words = with_ports(line.split()[1:], server.getsockname()[1])
+        words = ["--inspect=0" if word == "--inspect" else word for word in words]
+        running = start(*words, cwd=tmp_path)
+        if "--check" in words or words[1] in ("db", "rstrm://db") and "--listen" not in words:
+            assert running.process.wait(20) == 0, (line, running.errors)
+        elif words[:3] == ["nc", "-L", "rstrm://db"]:
+            running.wait_line("online")
+            publisher = running
+        else:
+            running.wait_line("listening" if words[0] != "run" else "online")
+            running.stop()
+    publisher.stop()
+    server.close()
