@@ -598,8 +598,13 @@ static void read_text(struct reader *reader)
     }
     // Set, so that nothing is guessed from the first bytes.
     yaml_parser_set_encoding(&reader->parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(
-        &reader->parser, (const unsigned char *)reader->text.at, reader->text.len);
+    // libyaml passes over a byte order mark, but then counts it as a column: what follows in the
+    // first line would be indented deeper than its brothers.
+    struct slice text = reader->text;
+    if (slice_starts_with(text, SLICE("\xef\xbb\xbf"))) {
+        text = slice_skip(text, 3);
+    }
+    yaml_parser_set_input_string(&reader->parser, (const unsigned char *)text.at, text.len);
     read_events(reader);
     yaml_parser_delete(&reader->parser);
 }

@@ -73,7 +73,7 @@ enum weir_result dotenv_open(struct dotenv *dotenv)
         return WEIR_MEMORY;
     }
     struct buf text = BUF_INIT(DOTENV_LEN_MAX);
-    enum weir_result result = sys_file_read(".env", DOTENV_LEN_MAX, &text);
+    enum weir_result result = sys_file_read_plain(".env", DOTENV_LEN_MAX, &text);
     struct slice rest = result == WEIR_OK ? buf_slice(&text) : SLICE_EMPTY;
     struct slice line;
     bool ok = result != WEIR_MEMORY;

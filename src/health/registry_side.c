@@ -34,13 +34,21 @@ static bool open_side(struct reader *reader, const struct service *service, cons
 {
     char path[PATH_SIZE];
     struct conf_problems problems;
+    struct buf text = BUF_INIT(yml_limits_default.bytes_max);
     if (value == NULL || !find_file(reader, service, value, path)) {
         return false;
     }
     const char *name = reader_copy(reader, slice_str(path));
     conf_problems_init(&problems);
-    enum weir_result result =
-        yml_load(name == NULL ? path : name, &yml_limits_default, ret_document, &problems);
+    *ret_document = (struct yml_document){0};
+    enum weir_result result = sys_file_read_plain(path, yml_limits_default.bytes_max, &text);
+    if (result == WEIR_OK) {
+        result = yml_parse(buf_slice(&text), name == NULL ? path : name, &yml_limits_default,
+            ret_document, &problems);
+    } else {
+        conf_error(&problems, "%s: cannot be read: %s", path, weir_result_text(result));
+    }
+    buf_reset(&text);
     reader_take_problems(reader, NOTE_WARNING, name, &problems.errors);
     conf_problems_fini(&problems);
     reader->out_of_memory |= result == WEIR_MEMORY;

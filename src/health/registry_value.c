@@ -259,6 +259,26 @@ const char *const *value_words(
     return words;
 }
 
+// The name is a token (RFC 9110 section 5.6.2), the value has one line and no NUL.
+static bool is_header(struct slice name, struct slice value)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        char byte = name.at[i];
+        bool letter = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+                      (byte >= '0' && byte <= '9');
+        if (!letter && (byte == '\0' || strchr("!#$%&'*+-.^_`|~", byte) == NULL)) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < value.len; i++) {
+        unsigned char byte = (unsigned char)value.at[i];
+        if ((byte < ' ' && byte != '\t') || byte == 0x7f) {
+            return false;
+        }
+    }
+    return name.len > 0;
+}
+
 static bool value_pairs(struct reader *reader, const struct yml_node *node, const char *between,
     const char *const **ret_pairs)
 {
@@ -275,8 +295,9 @@ static bool value_pairs(struct reader *reader, const struct yml_node *node, cons
         if (!ok || !value_text(reader, child, &value)) {
             return false;
         }
-        if (child->key.len == 0 || strpbrk(child->key.at, header ? ":\r\n" : "=") != NULL ||
-            (header && strpbrk(value, "\r\n") != NULL)) {
+        bool good = header ? is_header(child->key, slice_str(value))
+                           : child->key.len > 0 && strpbrk(child->key.at, "=") == NULL;
+        if (!good) {
             reader_error(reader, child, "is not the name of a %s with a value on one line",
                 header ? "header" : "variable");
             return false;

@@ -75,7 +75,7 @@ enum weir_result token_list_load(
     struct token_list loaded = {.tokens = mem_zalloc(TOKENS_MAX * sizeof *loaded.tokens)};
     buf_init(&loaded.text, FILE_LEN_MAX);
     enum weir_result result =
-        loaded.tokens == NULL ? WEIR_MEMORY : sys_file_read(path, FILE_LEN_MAX, &loaded.text);
+        loaded.tokens == NULL ? WEIR_MEMORY : sys_file_read_plain(path, FILE_LEN_MAX, &loaded.text);
     if (result != WEIR_OK) {
         snprintf(problem, size, "cannot be read: %s", weir_result_text(result));
     } else {

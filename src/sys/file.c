@@ -59,12 +59,12 @@ static enum weir_result read_file(
     if (sys_fault_now()) {
         return WEIR_IO;
     }
-    int fd = open(path, O_RDONLY | O_CLOEXEC | (reading == READ_PLAIN ? O_NONBLOCK : 0));
+    int fd = open(path, O_RDONLY | O_CLOEXEC | (reading == READ_ANY ? 0 : O_NONBLOCK));
     if (fd < 0) {
         return sys_result_of_errno(errno);
     }
-    enum weir_result result = reading != READ_PLAIN || is_plain(fd) ? WEIR_OK : WEIR_INVALID;
-    if (reading == READ_SHARED && flock(fd, LOCK_SH | LOCK_NB) != 0) {
+    enum weir_result result = reading == READ_ANY || is_plain(fd) ? WEIR_OK : WEIR_INVALID;
+    if (result == WEIR_OK && reading == READ_SHARED && flock(fd, LOCK_SH | LOCK_NB) != 0) {
         result = sys_result_of_errno(errno);
     }
     if (result == WEIR_OK) {

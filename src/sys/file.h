@@ -12,7 +12,7 @@
 enum weir_result sys_file_read(const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
 // The same of a plain file: WEIR_INVALID when it is a pipe or a device, which would be waited for.
 enum weir_result sys_file_read_plain(const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
-// The same under a shared flock, so that a writer that locks the file is not read in the middle.
+// The same of a plain file under a shared flock, so that a writer that locks the file is not read in the middle.
 // WEIR_AGAIN: somebody holds it exclusively right now.
 enum weir_result sys_file_read_shared(
     const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
