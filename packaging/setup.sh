@@ -1,7 +1,7 @@
 # Sourced by ./run and ./check: names the Debian packages each of them needs and installs those that
 # are missing. When everything is in place it asks no network.
 
-weir_packages_build="gcc libc6-dev cmake ninja-build pkg-config libuv1-dev libssl-dev node-llhttp
+weir_packages_build="gcc libc6-dev cmake ninja-build pkg-config libssl-dev node-llhttp
   libcurl4-openssl-dev libjansson-dev libprotobuf-c-dev libprotobuf-dev protobuf-c-compiler
   libnghttp2-dev libyaml-dev libsqlite3-dev libhiredis-dev"
 weir_packages_test="libcmocka-dev libasan8 libubsan1 libtsan2 prometheus openssl curl python3

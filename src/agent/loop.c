@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Invariant: what callers hand over (posts, delayed calls, caught signals) is freed by the loop,
 // and none of it is called once `closing` is set.
-#include <signal.h>
-
 #include "agent/embed.h"
 #include "agent/internal.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "loop/resolver.h"
+#include "loop/signal_watch.h"
 #include "sys/process.h"
 
 #define SETTLE_TURNS_MAX 1000 // an end takes a handful
@@ -164,47 +163,48 @@ static void free_calls(struct weir_agent_loop *loop)
 
 struct caught {
     struct list node; // in loop->catches
-    uv_signal_t handle;
+    struct signal_watch watch;
     weir_agent_call_fn *fn;
     void *arg;
 };
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_signal(struct signal_watch *watch, int number)
 {
-    struct caught *caught = container_of(handle, struct caught, handle);
+    struct caught *caught = container_of(watch, struct caught, watch);
     (void)number;
     caught->fn(caught->arg);
-}
-
-static void on_signal_closed(uv_handle_t *handle)
-{
-    mem_free(container_of((uv_signal_t *)handle, struct caught, handle));
 }
 
 bool weir_agent_loop_catch(
     struct weir_agent_loop *loop, int signal_number, weir_agent_call_fn *fn, void *arg)
 {
     struct caught *caught = mem_zalloc(sizeof *caught);
-    if (caught == NULL || uv_signal_init(&loop->worker->loop, &caught->handle) != 0) {
+    if (caught == NULL) {
+        return false;
+    }
+    if (signal_watch_open(&caught->watch, loop->worker, &signal_number, 1, on_signal) != WEIR_OK) {
         mem_free(caught);
         return false;
     }
     caught->fn = fn;
     caught->arg = arg;
-    if (uv_signal_start(&caught->handle, on_signal, signal_number) != 0) {
-        uv_close((uv_handle_t *)&caught->handle, on_signal_closed);
-        return false;
-    }
     list_push_back(&loop->catches, &caught->node);
     return true;
 }
 
 static void close_catches(struct weir_agent_loop *loop)
 {
+    list_for_each (node, &loop->catches) {
+        signal_watch_close(&container_of(node, struct caught, node)->watch);
+    }
+}
+
+// After a turn behind close_catches.
+static void free_catches(struct weir_agent_loop *loop)
+{
     for (struct list *node = list_pop_front(&loop->catches); node != NULL;
          node = list_pop_front(&loop->catches)) {
-        struct caught *caught = container_of(node, struct caught, node);
-        uv_close((uv_handle_t *)&caught->handle, on_signal_closed);
+        mem_free(container_of(node, struct caught, node));
     }
 }
 
@@ -227,6 +227,7 @@ void weir_agent_loop_free(struct weir_agent_loop *loop)
         worker_settle(loop->worker);
     }
     worker_settle(loop->worker);
+    free_catches(loop);
     agent_tls_free_trusts(&loop->trusts);
     if (loop->own) {
         resolver_fini(loop->worker);

@@ -10,6 +10,7 @@
 #include "health/diagnoses.h"
 #include "http/client.h"
 #include "loop/resolver.h"
+#include "loop/signal_watch.h"
 
 static const int signal_numbers[] = {SIGINT, SIGTERM};
 #define SIGNAL_COUNT (sizeof signal_numbers / sizeof signal_numbers[0])
@@ -23,14 +24,14 @@ struct direct {
     const struct view_filter *filter;
     void (*present)(void *arg, struct monitor *monitor);
     void *arg;
-    uv_signal_t signals[SIGNAL_COUNT];
+    struct signal_watch signals;
     int signal; // the one that came; 0: none
     bool done;
 };
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_signal(struct signal_watch *signals, int number)
 {
-    struct direct *direct = handle->data;
+    struct direct *direct = container_of(signals, struct direct, signals);
     direct->signal = number;
     crew_stop(&direct->crew);
 }
@@ -60,16 +61,14 @@ static enum weir_result start(struct worker *worker, void *arg)
 {
     struct direct *direct = arg;
     struct monitor *monitor = &direct->monitor;
-    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
-        direct->signals[i].data = direct;
-        if (uv_signal_init(&worker->loop, &direct->signals[i]) != 0 ||
-            uv_signal_start(&direct->signals[i], on_signal, signal_numbers[i]) != 0) {
-            return WEIR_DESCRIPTORS;
-        }
+    enum weir_result result =
+        signal_watch_open(&direct->signals, worker, signal_numbers, SIGNAL_COUNT, on_signal);
+    if (result != WEIR_OK) {
+        return result;
     }
     struct registry *registry = direct->registry;
     direct->registry = NULL;
-    enum weir_result result = monitor_open(monitor, worker,
+    result = monitor_open(monitor, worker,
         &(struct monitor_options){
             .ssh_dir = direct->ssh_dir,
             .single = true,
@@ -95,6 +94,7 @@ static void stop(struct worker *worker, void *arg)
     if (direct->done && direct->signal == 0) {
         direct->present(direct->arg, &direct->monitor);
     }
+    signal_watch_close(&direct->signals);
     monitor_close(&direct->monitor);
     resolver_fini(worker);
     http_client_fini(worker);

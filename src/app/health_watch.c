@@ -16,7 +16,7 @@
 #include "base/time.h"
 #include "cli/paint.h"
 #include "loop/resolver.h"
-#include "loop/watch.h"
+#include "loop/signal_watch.h"
 #include "sys/file.h"
 #include "sys/terminal.h"
 
@@ -38,7 +38,7 @@ struct watching {
     struct screen screen;
     struct sys_terminal terminal;
     struct watch keys;
-    uv_signal_t signals[SIGNAL_COUNT];
+    struct signal_watch signals;
     uint64_t shown; // what the last JSON document said
     int exit_code;
     bool on_terminal;
@@ -241,9 +241,9 @@ static void enter_terminal(struct watching *watching)
     }
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_signal(struct signal_watch *signals, int number)
 {
-    struct watching *watching = handle->data;
+    struct watching *watching = container_of(signals, struct watching, signals);
     if (number == SIGINT || number == SIGTERM) {
         end(watching, 128 + number);
     } else if (watching->on_terminal) {
@@ -256,25 +256,13 @@ static void on_signal(uv_signal_t *handle, int number)
 
 // ---- Life
 
-static enum weir_result watch_signals(struct watching *watching)
-{
-    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
-        uv_signal_t *handle = &watching->signals[i];
-        handle->data = watching;
-        if (uv_signal_init(&watching->worker->loop, handle) != 0 ||
-            uv_signal_start(handle, on_signal, signal_numbers[i]) != 0) {
-            return WEIR_DESCRIPTORS;
-        }
-    }
-    return WEIR_OK;
-}
-
 static enum weir_result start(struct worker *worker, void *arg)
 {
     struct watching *watching = arg;
     const struct health_watch_options *options = watching->options;
     watching->worker = worker;
-    enum weir_result result = watch_signals(watching);
+    enum weir_result result =
+        signal_watch_open(&watching->signals, worker, signal_numbers, SIGNAL_COUNT, on_signal);
     if (result == WEIR_OK && options->server == NULL) {
         registry_ref(options->registry);
         result = monitor_open(&watching->monitor, worker,
@@ -318,6 +306,7 @@ static void stop(struct worker *worker, void *arg)
         sys_terminal_leave(&watching->terminal);
     }
     timer_cancel(&watching->tick);
+    signal_watch_close(&watching->signals);
     if (watching->keys_open) {
         watch_close(&watching->keys, on_keys_closed);
     }

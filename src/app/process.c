@@ -3,6 +3,9 @@
 // 1. Signals are handled on worker 0 only, which runs on the main thread.
 // 2. The crew ends by itself in two ways: the last part is drained, or a worker could not start.
 // 3. Draining has a deadline: the longest that any part allows itself.
+// 4. Signals are held from the first line on, before there is any other thread: one that comes
+// while
+//    the parts open is handled when the loop begins.
 #include "app/process.h"
 
 #include <signal.h>
@@ -15,6 +18,7 @@
 #include "base/time.h"
 #include "cli/faults.h"
 #include "http/client.h"
+#include "loop/signal_watch.h"
 #include "stream/listener.h"
 #include "stream/websocket.h"
 #include "sys/process.h"
@@ -28,7 +32,7 @@ static const int signal_numbers[] = {SIGTERM, SIGINT, SIGHUP};
 struct process {
     const struct process_options *options;
     struct crew crew;
-    uv_signal_t signals[SIGNAL_COUNT];
+    struct signal_watch signals;
     struct timer drain_deadline; // on worker 0
     atomic_uint undrained;       // parts
     bool draining;
@@ -108,9 +112,9 @@ static void reload(struct process *process)
     log_end(&line);
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_signal(struct signal_watch *signals, int number)
 {
-    struct process *process = handle->data;
+    struct process *process = container_of(signals, struct process, signals);
     if (number == SIGHUP) {
         reload(process);
     } else if (process->draining) {
@@ -118,19 +122,6 @@ static void on_signal(uv_signal_t *handle, int number)
     } else {
         drain(process, number);
     }
-}
-
-static enum weir_result watch_signals(struct process *process)
-{
-    for (size_t i = 0; i < SIGNAL_COUNT; i++) {
-        uv_signal_t *handle = &process->signals[i];
-        handle->data = process;
-        if (uv_signal_init(&process->crew.workers[0].loop, handle) != 0 ||
-            uv_signal_start(handle, on_signal, signal_numbers[i]) != 0) {
-            return WEIR_DESCRIPTORS;
-        }
-    }
-    return WEIR_OK;
 }
 
 // ---- Workers
@@ -218,7 +209,8 @@ static int run_crew(struct process *process)
     unsigned count = (unsigned)process->options->workers;
     enum weir_result result = crew_init(&process->crew, count == 0 ? sys_cpu_count() : count);
     if (result == WEIR_OK) {
-        result = watch_signals(process);
+        result = signal_watch_open(
+            &process->signals, &process->crew.workers[0], signal_numbers, SIGNAL_COUNT, on_signal);
     }
     if (result != WEIR_OK) {
         fprintf(stderr, "weir: %s\n", weir_result_text(result));
@@ -233,6 +225,7 @@ static int run_crew(struct process *process)
     }
     faults_report();
     close_parts(process->options);
+    signal_watch_close(&process->signals);
     crew_fini(&process->crew);
     return result == WEIR_OK ? EXIT_FINE : EXIT_FAILED;
 }

@@ -65,6 +65,18 @@ static inline struct list *list_pop_front(struct list *list)
     return node;
 }
 
+// Moves all nodes to ret_list, which is made new.
+static inline void list_take_all(struct list *from, struct list *ret_list)
+{
+    if (list_empty(from)) {
+        list_init(ret_list);
+        return;
+    }
+    *ret_list = *from;
+    ret_list->next->prev = ret_list->prev->next = ret_list;
+    list_init(from);
+}
+
 #define list_for_each(node, head)                                                                  \
     for (struct list *node = (head)->next; node != (head); node = node->next)
 // The body may remove node.

@@ -12,7 +12,9 @@
 
 #define QUEUED_BYTES_MAX (1024 * 1024) // of websockets, in both directions
 
-static const int numbers[CLI_LOOP_SIGNALS] = {SIGINT, SIGTERM, SIGWINCH, SIGCONT, SIGHUP};
+static const int signal_numbers[] = {SIGINT, SIGTERM, SIGWINCH, SIGCONT, SIGHUP};
+// without a hangup callback the last one keeps its meaning
+#define SIGNAL_COUNT (sizeof signal_numbers / sizeof signal_numbers[0])
 
 void cli_loop_end(struct cli_loop *loop, int exit_code)
 {
@@ -23,9 +25,9 @@ void cli_loop_end(struct cli_loop *loop, int exit_code)
     }
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_signal(struct signal_watch *signals, int number)
 {
-    struct cli_loop *loop = handle->data;
+    struct cli_loop *loop = container_of(signals, struct cli_loop, signals);
     bool asks_for_end = number == SIGINT || number == SIGTERM;
     if (asks_for_end && loop->interrupt != NULL) {
         loop->interrupt(loop);
@@ -42,18 +44,12 @@ static enum weir_result start_worker(struct worker *worker, void *arg)
 {
     struct cli_loop *loop = arg;
     loop->worker = worker;
-    for (size_t i = 0; i < CLI_LOOP_SIGNALS; i++) {
-        uv_signal_t *handle = &loop->signals[i];
-        handle->data = loop;
-        if (numbers[i] == SIGHUP && loop->hangup == NULL) {
-            continue;
-        }
-        if (uv_signal_init(&worker->loop, handle) != 0 ||
-            uv_signal_start(handle, on_signal, numbers[i]) != 0) {
-            return WEIR_DESCRIPTORS;
-        }
+    size_t count = loop->hangup == NULL ? SIGNAL_COUNT - 1 : SIGNAL_COUNT;
+    enum weir_result result =
+        signal_watch_open(&loop->signals, worker, signal_numbers, count, on_signal);
+    if (result == WEIR_OK) {
+        result = ws_worker_init(worker, QUEUED_BYTES_MAX);
     }
-    enum weir_result result = ws_worker_init(worker, QUEUED_BYTES_MAX);
     if (result == WEIR_OK) {
         loop->start(loop);
     }
@@ -63,6 +59,7 @@ static enum weir_result start_worker(struct worker *worker, void *arg)
 static void stop_worker(struct worker *worker, void *arg)
 {
     struct cli_loop *loop = arg;
+    signal_watch_close(&loop->signals);
     if (loop->stop != NULL && loop->worker != NULL) {
         loop->stop(loop);
     }

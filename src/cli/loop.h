@@ -3,11 +3,7 @@
 #ifndef WEIR_CLI_LOOP_H
 #define WEIR_CLI_LOOP_H
 
-#include <uv.h>
-
-#include "loop/worker.h"
-
-#define CLI_LOOP_SIGNALS 5
+#include "loop/signal_watch.h"
 
 // The fields up to `arg` are set by the caller; the rest is zero.
 struct cli_loop {
@@ -21,7 +17,7 @@ struct cli_loop {
     void *arg;
     struct crew crew;
     struct worker *worker;
-    uv_signal_t signals[CLI_LOOP_SIGNALS];
+    struct signal_watch signals;
     int exit_code;
     bool ended;
 };

@@ -12,7 +12,8 @@
 #define PAINT_NS (100 * NS_PER_MS) // at most so often
 #define OUTPUT_MAX (256 * 1024)
 
-static const int numbers[TUNNEL_SCREEN_SIGNALS] = {SIGWINCH, SIGCONT, SIGTSTP};
+static const int signal_numbers[] = {SIGWINCH, SIGCONT, SIGTSTP};
+#define SIGNAL_COUNT (sizeof signal_numbers / sizeof signal_numbers[0])
 
 bool tunnel_screen_possible(void)
 {
@@ -86,9 +87,9 @@ static void on_keys(struct watch *watch, unsigned events)
     }
 }
 
-static void on_signal(uv_signal_t *handle, int number)
+static void on_signal(struct signal_watch *signals, int number)
 {
-    struct tunnel_screen *screen = handle->data;
+    struct tunnel_screen *screen = container_of(signals, struct tunnel_screen, signals);
     if (!screen->open) {
         return;
     }
@@ -118,15 +119,9 @@ enum weir_result tunnel_screen_open(struct tunnel_screen *screen, struct worker 
     screen->open = true;
     enum weir_result result = watch_open(worker, &screen->keys, STDIN_FILENO, on_keys);
     screen->keys_open = result == WEIR_OK;
-    for (size_t i = 0; result == WEIR_OK && i < TUNNEL_SCREEN_SIGNALS; i++) {
-        uv_signal_t *handle = &screen->signals[i];
-        if (uv_signal_init(&worker->loop, handle) != 0) {
-            result = WEIR_DESCRIPTORS;
-            break;
-        }
-        handle->data = screen;
-        screen->signal_count++;
-        result = uv_signal_start(handle, on_signal, numbers[i]) == 0 ? WEIR_OK : WEIR_DESCRIPTORS;
+    if (result == WEIR_OK) {
+        result =
+            signal_watch_open(&screen->signals, worker, signal_numbers, SIGNAL_COUNT, on_signal);
     }
     if (result != WEIR_OK) {
         tunnel_screen_close(screen);
@@ -147,8 +142,6 @@ void tunnel_screen_close(struct tunnel_screen *screen)
     if (screen->keys_open) {
         watch_close(&screen->keys, on_keys_closed);
     }
-    for (size_t i = 0; i < screen->signal_count; i++) {
-        uv_close((uv_handle_t *)&screen->signals[i], NULL);
-    }
+    signal_watch_close(&screen->signals);
     leave(screen);
 }

@@ -4,13 +4,9 @@
 #ifndef WEIR_CLI_TUNNEL_SCREEN_H
 #define WEIR_CLI_TUNNEL_SCREEN_H
 
-#include <uv.h>
-
 #include "cli/tunnel_view.h"
-#include "loop/watch.h"
+#include "loop/signal_watch.h"
 #include "sys/terminal.h"
-
-#define TUNNEL_SCREEN_SIGNALS 3
 
 struct tunnel_screen {
     struct worker *worker;
@@ -20,8 +16,7 @@ struct tunnel_screen {
     struct sys_terminal terminal;
     struct watch keys;
     struct timer paint;
-    uv_signal_t signals[TUNNEL_SCREEN_SIGNALS];
-    size_t signal_count;
+    struct signal_watch signals;
     bool keys_open;
     bool open;
 };

@@ -6,6 +6,8 @@
 
 #include "base/time.h"
 #include "sys/file.h"
+#include "sys/notices.h"
+#include "sys/socket.h"
 
 #define SETTLE_NS (250 * NS_PER_MS)
 #define LOOK_NS (5 * NS_PER_S)
@@ -32,12 +34,26 @@ static void on_look(struct timer *timer)
     look(watch);
 }
 
-static void on_event(uv_fs_event_t *handle, const char *name, int events, int status)
+static void on_event(struct watch *events, unsigned ready)
 {
-    struct file_watch *watch = handle->data;
-    (void)events;
-    if (status == 0 && name != NULL && strcmp(name, watch->name) == 0) {
+    struct file_watch *watch = container_of(events, struct file_watch, events);
+    (void)ready;
+    if (sys_directory_take(watch->fd, watch->name)) {
         worker_arm_in(watch->worker, &watch->settle, SETTLE_NS);
+    }
+}
+
+// It fails without inotify, or past its limits: then the looks are all there is.
+static void open_events(struct file_watch *watch, const char *directory)
+{
+    if (sys_directory_open(directory, &watch->fd) != WEIR_OK) {
+        return;
+    }
+    watch->events_open = watch_open(watch->worker, &watch->events, watch->fd, on_event) == WEIR_OK;
+    if (watch->events_open) {
+        watch_want(&watch->events, WATCH_READ);
+    } else {
+        sys_close(watch->fd);
     }
 }
 
@@ -58,18 +74,18 @@ void file_watch_open(
     worker_arm_in(worker, &watch->look, LOOK_NS);
     int len = slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path);
     snprintf(directory, sizeof directory, "%.*s", len, slash == NULL ? "." : path);
-    watch->open = uv_fs_event_init(&worker->loop, &watch->events) == 0;
-    watch->events.data = watch;
-    if (watch->open) {
-        // It fails without inotify, or past its limits: then the looks are all there is.
-        (void)uv_fs_event_start(&watch->events, on_event, directory, 0);
-    }
+    open_events(watch, directory);
 }
 
 void file_watch_again(struct file_watch *watch)
 {
     watch->stamp = ~watch->stamp;
     worker_arm_in(watch->worker, &watch->settle, SETTLE_NS);
+}
+
+static void on_closed(struct watch *events)
+{
+    (void)events; // the memory is the owner's
 }
 
 void file_watch_close(struct file_watch *watch)
@@ -80,8 +96,9 @@ void file_watch_close(struct file_watch *watch)
     timer_cancel(&watch->settle);
     timer_cancel(&watch->look);
     watch->worker = NULL;
-    if (watch->open) {
-        watch->open = false;
-        uv_close((uv_handle_t *)&watch->events, NULL);
+    if (watch->events_open) {
+        watch->events_open = false;
+        watch_close(&watch->events, on_closed);
+        sys_close(watch->fd);
     }
 }

@@ -5,14 +5,14 @@
 #ifndef WEIR_LOOP_FILE_WATCH_H
 #define WEIR_LOOP_FILE_WATCH_H
 
-#include "loop/worker.h"
+#include "loop/watch.h"
 
 struct file_watch;
 // The file is another one than at the last call, or at the start.
 typedef void file_watch_fn(struct file_watch *watch);
 
 struct file_watch {
-    uv_fs_event_t events;
+    struct watch events; // of the directory
     struct worker *worker;
     const char *path;
     const char *name; // its last part
@@ -20,7 +20,8 @@ struct file_watch {
     struct timer settle; // after an event: until writing has paused
     struct timer look;   // now and then
     uint64_t stamp;
-    bool open; // events is a handle of the loop
+    int fd; // owned while events_open
+    bool events_open;
 };
 
 // path outlives the watch. Without inotify only the looks remain.

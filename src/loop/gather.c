@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each part travels to its worker and back as a job. The gather is freed when the last part is home,
-// whatever became of the question meanwhile.
+// Each part travels to its worker and back as a job. The gather is freed when the last part is
+// home, whatever became of the question meanwhile.
 #include "loop/gather.h"
 
 #include "base/mem.h"
@@ -79,8 +79,12 @@ struct gather *gather_start(struct worker *worker, size_t piece_max, uint64_t ti
     if (gather == NULL) {
         return NULL;
     }
-    *gather = (struct gather){.asking = worker, .render = render, .done = done, .arg = arg,
-        .count = crew->count, .away = crew->count};
+    *gather = (struct gather){.asking = worker,
+        .render = render,
+        .done = done,
+        .arg = arg,
+        .count = crew->count,
+        .away = crew->count};
     timer_init(&gather->deadline, on_deadline);
     gather->pieces = mem_zalloc(crew->count * sizeof *gather->pieces);
     gather->parts = mem_zalloc(crew->count * sizeof *gather->parts);

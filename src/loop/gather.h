@@ -8,8 +8,8 @@
 
 // On each worker: appends its piece.
 typedef void gather_render_fn(struct worker *worker, struct buf *out);
-// On the asking worker, once: the pieces in the workers' order; or, when the time passed first, none
-// (count 0, complete false).
+// On the asking worker, once: the pieces in the workers' order; or, when the time passed first,
+// none (count 0, complete false).
 typedef void gather_done_fn(void *arg, const struct buf *pieces, unsigned count, bool complete);
 
 struct gather;

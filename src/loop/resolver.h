@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Names to addresses for a worker. Each lookup has a thread of its own for as long as it lasts, so
-// that a silent name server delays nobody else, not even the end of the process; libuv's pool would
-// let two such names block all others. Those who ask for one name at once share one lookup; answers
+// that a silent name server delays nobody else, not even the end of the process; in a pool two such
+// names would block all others. Those who ask for one name at once share one lookup; answers
 // are kept for 30 s.
 #ifndef WEIR_LOOP_RESOLVER_H
 #define WEIR_LOOP_RESOLVER_H

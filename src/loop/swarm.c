@@ -23,7 +23,7 @@ static void on_ready(struct watch *watch, unsigned events)
 {
     struct swarm *swarm = container_of(watch, struct swarm, watch);
     (void)events;
-    swarm->batch_count = sys_epoll_take(swarm->fd, swarm->batch, SYS_READY_MAX);
+    swarm->batch_count = sys_epoll_wait(swarm->fd, swarm->batch, 0);
     swarm->batch_next = 0;
     while (swarm->batch_next < swarm->batch_count) {
         const struct sys_ready *ready = &swarm->batch[swarm->batch_next++];
@@ -79,7 +79,7 @@ void swarm_open(struct swarm *swarm, struct swarm_socket *socket, int fd, swarm_
 
 enum weir_result swarm_watch(struct swarm_socket *socket, unsigned events)
 {
-    enum weir_result result = sys_epoll_add(socket->swarm->fd, socket->fd, events, socket);
+    enum weir_result result = sys_epoll_add_edges(socket->swarm->fd, socket->fd, events, socket);
     socket->watched = result == WEIR_OK;
     return result;
 }

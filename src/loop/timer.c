@@ -55,8 +55,8 @@ void wheel_arm(struct wheel *wheel, struct timer *timer, uint64_t deadline_ns)
     if (deadline_ns == TIME_NEVER) {
         return;
     }
-    uint64_t tick = (deadline_ns >> TICK_SHIFT) +
-                    ((deadline_ns & ((UINT64_C(1) << TICK_SHIFT) - 1)) != 0);
+    uint64_t tick =
+        (deadline_ns >> TICK_SHIFT) + ((deadline_ns & ((UINT64_C(1) << TICK_SHIFT) - 1)) != 0);
     timer->tick = tick > wheel->tick ? tick : wheel->tick + 1;
     place(wheel, timer);
 }

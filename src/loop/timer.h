@@ -23,7 +23,7 @@ struct timer {
 };
 
 struct wheel {
-    uint64_t tick; // everything at or before it has fired
+    uint64_t tick;                   // everything at or before it has fired
     uint64_t occupied[WHEEL_LEVELS]; // a set bit may be stale, a clear one never is
     struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];
 };

@@ -1,49 +1,78 @@
 // SPDX-License-Identifier: Apache-2.0
+// A watch is in its worker's epoll set from watch_open to watch_close, by state and not by edge, so
+// that nobody has to read until nothing is left. That costs two system calls for a watch that waits
+// to read all its life; wishes that change cost one each at most.
+//
+// Invariants:
+// 1. While a watch is open, told holds every bit of wanted, or the watch is on the list of changes.
+// 2. What is ready and not wanted is taken back from the kernel at the end of that turn: it does
+// not
+//    come again and again.
+// 3. From watch_close on wanted is WATCH_NONE, so that what the kernel has already reported in this
+//    turn finds nobody. The memory stays until then.
 #include "loop/watch.h"
-
-static void on_poll(uv_poll_t *poll, int status, int events)
-{
-    struct watch *watch = container_of(poll, struct watch, poll);
-    if (status < 0) {
-        // EPOLLERR: libuv has stopped the handle. Reading or writing tells what it is, but bytes
-        // that came before a reset are read first, so the watch goes on until somebody closes it.
-        (void)uv_poll_start(poll, (int)watch->events, on_poll);
-        watch->ready(watch, watch->events);
-        return;
-    }
-    watch->ready(watch, (unsigned)events);
-}
 
 enum weir_result watch_open(struct worker *worker, struct watch *watch, int fd, watch_fn *ready)
 {
-    watch->ready = ready;
-    watch->events = WATCH_NONE;
-    return uv_poll_init(&worker->loop, &watch->poll, fd) == 0 ? WEIR_OK : WEIR_DESCRIPTORS;
+    *watch = (struct watch){.worker = worker, .ready = ready, .fd = fd, .told = WATCH_READ};
+    list_init(&watch->node);
+    return sys_epoll_add(worker->epoll_fd, fd, watch->told, watch);
+}
+
+static void note_change(struct watch *watch)
+{
+    if (!list_linked(&watch->node)) {
+        list_push_back(&watch->worker->changed, &watch->node);
+    }
 }
 
 void watch_want(struct watch *watch, unsigned events)
 {
-    if (watch->events == events) {
-        return;
-    }
-    watch->events = events;
-    // Both only fail on a closing handle, which watch_close has taken out of our hands.
-    if (events == WATCH_NONE) {
-        (void)uv_poll_stop(&watch->poll);
-    } else {
-        (void)uv_poll_start(&watch->poll, (int)events, on_poll);
+    watch->wanted = (uint8_t)events;
+    if ((events & ~(unsigned)watch->told) != 0) {
+        note_change(watch);
     }
 }
 
-static void on_closed(uv_handle_t *handle)
+void watch_flush_changes(struct worker *worker)
 {
-    struct watch *watch = container_of((uv_poll_t *)handle, struct watch, poll);
-    watch->closed(watch);
+    for (struct list *node = list_pop_front(&worker->changed); node != NULL;
+         node = list_pop_front(&worker->changed)) {
+        struct watch *watch = container_of(node, struct watch, node);
+        if (watch->told != watch->wanted) {
+            watch->told = watch->wanted;
+            sys_epoll_change(worker->epoll_fd, watch->fd, watch->told, watch);
+        }
+    }
+}
+
+void watch_dispatch(struct watch *watch, unsigned events)
+{
+    unsigned wanted = events & watch->wanted;
+    if ((events & watch->told & ~wanted) != 0) {
+        note_change(watch);
+    }
+    if (wanted != 0) {
+        watch->ready(watch, wanted);
+    }
 }
 
 void watch_close(struct watch *watch, watch_closed_fn *closed)
 {
     watch->closed = closed;
-    watch->events = WATCH_NONE;
-    uv_close((uv_handle_t *)&watch->poll, on_closed);
+    watch->wanted = watch->told = WATCH_NONE;
+    sys_epoll_remove(watch->worker->epoll_fd, watch->fd);
+    list_remove(&watch->node);
+    list_push_back(&watch->worker->closing, &watch->node);
+}
+
+void watch_finish_closing(struct worker *worker)
+{
+    struct list closing;
+    list_take_all(&worker->closing, &closing);
+    for (struct list *node = list_pop_front(&closing); node != NULL;
+         node = list_pop_front(&closing)) {
+        struct watch *watch = container_of(node, struct watch, node);
+        watch->closed(watch);
+    }
 }

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// libuv runs a turn as timers, prepare, poll, check, closing. weir hangs its own order on two of
-// those: "prepare" runs posts, due timers and sets the alarm; "check" runs deferred work. The
-// async handle only ends the poll: what was posted runs in the next turn's prepare.
+// A turn: what was posted, then due timers, then wishes of watches that changed, then one wait for
+// descriptors and their callbacks, then deferred work, then the memory of closed watches.
+//
+// Invariants:
+// 1. The bell rings only to end the wait: what was posted runs in the next turn.
+// 2. A turn reports SYS_READY_MAX descriptors at most; the kernel keeps the others, in turn.
+// 3. Work that work brings about runs in the next turn, which then waits for nothing.
 #include "loop/worker.h"
 
 #include "base/mem.h"
 #include "base/time.h"
+#include "loop/watch.h"
 #include "sys/clock.h"
 #include "sys/entropy.h"
+#include "sys/socket.h"
 
 uint64_t worker_now(struct worker *worker)
 {
@@ -31,7 +37,7 @@ void worker_post(struct worker *worker, struct job *job, job_fn *run)
     list_push_back(&worker->posts, &job->node);
     pthread_mutex_unlock(&worker->posts_lock);
     if (first) {
-        uv_async_send(&worker->wake);
+        sys_bell_ring(worker->bell_fd);
     }
 }
 
@@ -39,14 +45,6 @@ void worker_defer(struct worker *worker, struct job *job, job_fn *run)
 {
     job->run = run;
     list_push_back(&worker->deferred, &job->node);
-}
-
-static void take_all(struct list *from, struct list *ret_jobs)
-{
-    list_init(ret_jobs);
-    for (struct list *node = list_pop_front(from); node != NULL; node = list_pop_front(from)) {
-        list_push_back(ret_jobs, node);
-    }
 }
 
 static void run_all(struct worker *worker, struct list *jobs)
@@ -61,7 +59,7 @@ static void run_posts(struct worker *worker)
 {
     struct list jobs;
     pthread_mutex_lock(&worker->posts_lock);
-    take_all(&worker->posts, &jobs);
+    list_take_all(&worker->posts, &jobs);
     pthread_mutex_unlock(&worker->posts_lock);
     run_all(worker, &jobs);
 }
@@ -70,67 +68,61 @@ static void run_posts(struct worker *worker)
 static void run_deferred(struct worker *worker)
 {
     struct list jobs;
-    take_all(&worker->deferred, &jobs);
+    list_take_all(&worker->deferred, &jobs);
     run_all(worker, &jobs);
 }
 
-static void on_wake(uv_async_t *wake)
+static uint64_t time_to_wait(struct worker *worker)
 {
-    (void)wake;
-}
-
-static void on_alarm(uv_timer_t *alarm)
-{
-    struct worker *worker = alarm->data;
-    worker->alarm_ns = TIME_NEVER;
-}
-
-static void set_alarm(struct worker *worker)
-{
-    uint64_t next_ns = list_empty(&worker->deferred) ? wheel_next_ns(&worker->wheel) : 0;
-    if (next_ns == worker->alarm_ns) {
-        return;
+    if (!list_empty(&worker->deferred) || !list_empty(&worker->closing)) {
+        return 0;
     }
-    worker->alarm_ns = next_ns;
+    uint64_t next_ns = wheel_next_ns(&worker->wheel);
     if (next_ns == TIME_NEVER) {
-        uv_timer_stop(&worker->alarm);
-        return;
+        return TIME_NEVER;
     }
     uint64_t now_ns = worker_now(worker);
-    uint64_t delay_ms = next_ns <= now_ns ? 0 : (next_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
-    uv_update_time(&worker->loop);
-    // A running loop's timer with a callback can always be started.
-    (void)uv_timer_start(&worker->alarm, on_alarm, delay_ms, 0);
+    return next_ns <= now_ns ? 0 : next_ns - now_ns;
 }
 
-static void before_poll(uv_prepare_t *handle)
+static void run_sockets(struct worker *worker, uint64_t timeout_ns)
 {
-    struct worker *worker = handle->data;
+    struct sys_ready ready[SYS_READY_MAX];
+    size_t count = sys_epoll_wait(worker->epoll_fd, ready, timeout_ns);
+    for (size_t i = 0; i < count; i++) {
+        if (ready[i].owner == worker) {
+            sys_bell_silence(worker->bell_fd);
+        } else {
+            watch_dispatch(ready[i].owner, ready[i].events);
+        }
+    }
+}
+
+// False after the last turn, which begins when the worker was told to stop.
+static bool run_turn(struct worker *worker, bool may_wait)
+{
     worker->now_known = false;
     run_posts(worker);
     wheel_advance(&worker->wheel, worker_now(worker));
-    if (atomic_load(&worker->stopping)) {
-        uv_stop(&worker->loop);
-    }
-    set_alarm(worker);
+    bool last = atomic_load(&worker->stopping);
+    uint64_t timeout_ns = may_wait && !last ? time_to_wait(worker) : 0;
     worker->now_known = false;
-}
-
-static void after_poll(uv_check_t *handle)
-{
-    struct worker *worker = handle->data;
+    watch_flush_changes(worker);
+    run_sockets(worker, timeout_ns);
     run_deferred(worker);
+    watch_finish_closing(worker);
+    return !last;
 }
 
-static void open_handles(struct worker *worker)
+static enum weir_result open_descriptors(struct worker *worker)
 {
-    uv_prepare_init(&worker->loop, &worker->before_poll);
-    uv_check_init(&worker->loop, &worker->after_poll);
-    uv_timer_init(&worker->loop, &worker->alarm);
-    worker->before_poll.data = worker->after_poll.data = worker->alarm.data = worker;
-    uv_prepare_start(&worker->before_poll, before_poll);
-    uv_check_start(&worker->after_poll, after_poll);
-    worker->alarm_ns = TIME_NEVER;
+    enum weir_result result = sys_epoll_open(&worker->epoll_fd);
+    if (result == WEIR_OK) {
+        result = sys_bell_open(&worker->bell_fd);
+    }
+    return result != WEIR_OK
+               ? result
+               : sys_epoll_add(worker->epoll_fd, worker->bell_fd, SYS_READY_READ, worker);
 }
 
 static enum weir_result worker_init(struct worker *worker, struct crew *crew, unsigned index)
@@ -138,7 +130,10 @@ static enum weir_result worker_init(struct worker *worker, struct crew *crew, un
     worker->crew = crew;
     worker->index = index;
     worker->metrics = &crew->metrics[index];
+    worker->epoll_fd = worker->bell_fd = -1;
     list_init(&worker->deferred);
+    list_init(&worker->changed);
+    list_init(&worker->closing);
     list_init(&worker->posts);
     pthread_mutex_init(&worker->posts_lock, NULL);
     wheel_init(&worker->wheel, sys_now_ns());
@@ -151,41 +146,28 @@ static enum weir_result worker_init(struct worker *worker, struct crew *crew, un
     if (result != WEIR_OK) {
         return result;
     }
-    if (uv_loop_init(&worker->loop) != 0) {
-        return WEIR_DESCRIPTORS;
-    }
-    worker->loop.data = worker;
-    if (uv_async_init(&worker->loop, &worker->wake, on_wake) != 0) {
-        return WEIR_DESCRIPTORS;
-    }
-    open_handles(worker);
-    return WEIR_OK;
+    return open_descriptors(worker);
 }
 
 void worker_settle(struct worker *worker)
 {
-    uv_run(&worker->loop, UV_RUN_NOWAIT);
+    (void)run_turn(worker, false); // whether it stops is the crew's to know
 }
 
-static void close_handle(uv_handle_t *handle, void *arg)
-{
-    (void)arg;
-    if (!uv_is_closing(handle)) {
-        uv_close(handle, NULL);
-    }
-}
-
-// The loop is closed only when it was made: its data pointer says so.
 static void worker_fini(struct worker *worker)
 {
     if (worker->crew == NULL) {
         return;
     }
-    if (worker->loop.data != NULL) {
-        run_all(worker, &worker->deferred);
-        uv_walk(&worker->loop, close_handle, NULL);
-        uv_run(&worker->loop, UV_RUN_DEFAULT);
-        weir_assert(uv_loop_close(&worker->loop) == 0);
+    while (!list_empty(&worker->deferred) || !list_empty(&worker->closing)) {
+        run_deferred(worker);
+        watch_finish_closing(worker);
+    }
+    if (worker->bell_fd >= 0) {
+        sys_close(worker->bell_fd);
+    }
+    if (worker->epoll_fd >= 0) {
+        sys_close(worker->epoll_fd);
     }
     pthread_mutex_destroy(&worker->posts_lock);
     mem_free(worker->read_area);
@@ -235,7 +217,8 @@ static void *run_worker(void *arg)
     if (run->result != WEIR_OK) {
         crew_stop(worker->crew);
     }
-    uv_run(&worker->loop, UV_RUN_DEFAULT);
+    while (run_turn(worker, true)) {
+    }
     return NULL;
 }
 
@@ -296,6 +279,6 @@ void crew_stop(struct crew *crew)
 {
     for (unsigned i = 0; i < crew->count; i++) {
         atomic_store(&crew->workers[i].stopping, true);
-        uv_async_send(&crew->workers[i].wake);
+        sys_bell_ring(crew->workers[i].bell_fd);
     }
 }

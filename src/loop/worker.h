@@ -3,15 +3,15 @@
 // thread only; others reach it by posting.
 //
 // The order inside one turn is part of this interface:
-//   posts -> timers -> sockets -> deferred work -> closed handles
-// Time is read once a phase. Memory of closed handles goes last, when all callbacks of the turn ran.
+//   posts -> timers -> sockets -> deferred work -> closed watches
+// Time is read once a phase. Memory of closed watches goes last, when all callbacks of the turn
+// ran.
 #ifndef WEIR_LOOP_WORKER_H
 #define WEIR_LOOP_WORKER_H
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
-#include <uv.h>
 
 #include "base/list.h"
 #include "base/result.h"
@@ -44,7 +44,6 @@ enum worker_room {
 };
 
 struct worker {
-    uv_loop_t loop;
     struct crew *crew;             // borrowed, outlives the worker
     struct metrics_shard *metrics; // borrowed from the crew
     unsigned index;
@@ -57,15 +56,14 @@ struct worker {
     uint64_t now_ns;
     bool now_known;
     struct list deferred;
+    int epoll_fd;        // owned
+    struct list changed; // watches: what they wait for
+    struct list closing; // watches
 
     pthread_t thread;
     pthread_mutex_t posts_lock;
     struct list posts;
-    uv_async_t wake;
-    uv_prepare_t before_poll;
-    uv_check_t after_poll;
-    uv_timer_t alarm;
-    uint64_t alarm_ns;
+    int bell_fd; // owned; rung for posts, and to stop
     _Atomic bool stopping;
 };
 
@@ -83,7 +81,8 @@ void worker_post(struct worker *worker, struct job *job, job_fn *run);
 // Own thread only: runs after this turn's sockets.
 void worker_defer(struct worker *worker, struct job *job, job_fn *run);
 
-// While a part stops (see crew_hooks): lets closing handles and deferred work finish.
+// One turn that waits for nothing. While a part stops (see crew_hooks) it lets closing watches and
+// deferred work finish.
 void worker_settle(struct worker *worker);
 
 // ---- All workers of the process.

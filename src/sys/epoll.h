@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Readiness of many descriptors in one, edge by edge: each change is told once.
+// Readiness of many descriptors in one: by state (told as long as it lasts) or by edge (each change
+// is told once).
 #ifndef WEIR_SYS_EPOLL_H
 #define WEIR_SYS_EPOLL_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/result.h"
 
+// An error or the end of everything shows as all of them.
 enum sys_ready_event {
-    SYS_READY_READ = 1,  // bytes, the peer's end, or an error
-    SYS_READY_WRITE = 2, // room, or an error
-    SYS_READY_ERROR = 4,
+    SYS_READY_READ = 1,   // bytes, or the peer's end
+    SYS_READY_WRITE = 2,  // room
+    SYS_READY_HANGUP = 4, // the peer has closed its sending side, or all
+    SYS_READY_ERROR = 8,  // only told, never asked for
 };
 
 struct sys_ready {
@@ -19,12 +23,25 @@ struct sys_ready {
 };
 
 enum weir_result sys_epoll_open(int *ret_fd) WEIR_MUST_CHECK;
-// Waits for errors, and those events. The state the descriptor is in already is told as well.
+// By state. WEIR_PERMISSION: fd is a plain file, which has no readiness.
 enum weir_result sys_epoll_add(int epoll_fd, int fd, unsigned events, void *owner) WEIR_MUST_CHECK;
+// Replaces what is told of fd. With no events an error or end is told once more, and no longer.
+void sys_epoll_change(int epoll_fd, int fd, unsigned events, void *owner);
+// By edge, errors too. The state the descriptor is in already is told as well.
+enum weir_result sys_epoll_add_edges(
+    int epoll_fd, int fd, unsigned events, void *owner) WEIR_MUST_CHECK;
 // Before fd is closed: a copy of it in a program that starts just now would keep it alive.
 void sys_epoll_remove(int epoll_fd, int fd);
-// What happened since; never waits. At most SYS_READY_MAX at once.
+
+// Waits until something is ready, or the time has come (rounded up to whole milliseconds; 0: does
+// not wait; TIME_NEVER). Returns how many are ready, at most SYS_READY_MAX at once; the others come
+// with the next call. 0 also when a signal came between.
 #define SYS_READY_MAX 128
-size_t sys_epoll_take(int epoll_fd, struct sys_ready *ready, size_t max);
+size_t sys_epoll_wait(int epoll_fd, struct sys_ready ready[SYS_READY_MAX], uint64_t timeout_ns);
+
+// A descriptor that any thread can make readable.
+enum weir_result sys_bell_open(int *ret_fd) WEIR_MUST_CHECK;
+void sys_bell_ring(int fd);
+void sys_bell_silence(int fd);
 
 #endif

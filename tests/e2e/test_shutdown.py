@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Signals, draining and the end (spec 13, 14.9)."""
+import json
 import socket
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 
 from lib import frames as f
 from lib import weir, ws
+from lib.targets import free_port
 from lib.wait import eventually
 
 
@@ -37,6 +39,29 @@ def test_ends_with_nobody_connected(start):
     world.relay.signal(signal.SIGTERM)
     assert world.relay.wait() == 0
     assert time.monotonic() - begin < 3
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_signal_that_comes_while_it_starts(platform):
+    """As soon as somebody may connect, it ends as it always does."""
+    port = free_port()
+    environment = {
+        **weir.base_environment(), "RELAY_BACKPLANE_MODE": "single", "RELAY_TLS": "0",
+        "SERVER_URL": platform.origin, "HOST": "127.0.0.1", "RELAY_LISTEN_PORT": str(port),
+    }
+    with subprocess.Popen([weir.binary(), "relay", "--workers", "2"], env=environment,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        end = time.monotonic() + weir.START_TIMEOUT_S
+        while not listens(port):  # without a pause: the moment is short
+            assert time.monotonic() < end
+        process.send_signal(signal.SIGTERM)
+        lines, _ = process.communicate(timeout=weir.STOP_TIMEOUT_S)
+        assert process.returncode == 0
+        assert json.loads(lines.splitlines()[-1])["event"] == "relay_stopped"
 
 
 def test_silent_peers_do_not_hold_it(start):
