@@ -127,7 +127,7 @@ enum {
 static const struct option_row set_options[] = {
     [SET_CONFIG] = CONFIG_ROW,
     [SET_ENGINE] = {"--engine", "HOST[:PORT]", "the engine's host, and port when it is not 443"},
-    [SET_TOKEN] = {"--token", "JWT", "its token; other users may see it while this runs",
+    [SET_TOKEN] = {"--token", "JWT", "its token; it stays in the history of the shell",
         .flags = OPTION_SECRET},
     [SET_TOKEN_STDIN] = {"--token-stdin", NULL, "read the token from standard input"},
     [SET_TOKEN_FILE] = {"--token-file", "FILE", "read it from a file", .flags = OPTION_PATH},

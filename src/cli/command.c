@@ -2,6 +2,7 @@
 #include "cli/command.h"
 
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 
 #define WORDS_MAX 128 // that a suggestion is looked for in
 #define WORD_SIZE 64
+#define SECRETS_SIZE 32768 // of one command line
 
 static const char *program = "weir";
 
@@ -128,6 +130,22 @@ static bool is_choice(const char *choices, const char *value)
     return false;
 }
 
+// Moves a secret to memory of ours and covers it on the command line, which every user may read.
+// What does not fit stays where it is.
+static const char *hide(const char *value)
+{
+    static char kept[SECRETS_SIZE];
+    static size_t used;
+    size_t len = strlen(value);
+    if (len >= sizeof kept - used) {
+        return value;
+    }
+    char *copy = memcpy(kept + used, value, len + 1);
+    used += len + 1;
+    memset((char *)(uintptr_t)value, '*', len); // argv's text is the program's to change
+    return copy;
+}
+
 static bool give(struct reading *reading, int index, const char *value)
 {
     const struct option_row *row = &reading->command->options[index];
@@ -135,6 +153,9 @@ static bool give(struct reading *reading, int index, const char *value)
         command_complain(reading->command, "%s \"%s\" is not usable; allowed: %s", row->name, value,
             row->choices);
         return false;
+    }
+    if ((row->flags & OPTION_SECRET) != 0) {
+        value = hide(value);
     }
     reading->values[index] = value;
     if ((row->flags & OPTION_REPEATABLE) == 0) {

@@ -31,7 +31,7 @@ enum option_flag {
     OPTION_REPEATABLE = 1, // may be given again; see struct option_repeats
     OPTION_NEGATABLE = 2,  // a switch that "--no-NAME" sets to "0"
     OPTION_PATH = 4,       // the argument is a file: shells complete it
-    OPTION_SECRET = 8,     // the argument is never shown
+    OPTION_SECRET = 8,     // the argument is moved out of sight of ps
 };
 
 struct option_row {

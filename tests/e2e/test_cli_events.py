@@ -146,6 +146,22 @@ def test_refusals(cli, engine):
     assert cli.bad("events", "--retry-for", "soon")[0] == 64
 
 
+def test_secrets_leave_the_command_line(cli):
+    """ps shows stars."""
+    token = cli.env["RSTREAM_AUTHENTICATION_TOKEN"]
+    cli.secrets.append(SIGNING_KEY)
+    events = cli.start(
+        "events", "--token", token, "--webhook", f"--webhook-secret={SIGNING_KEY}",
+        env={"RSTREAM_AUTHENTICATION_TOKEN": None},
+    )
+    events.wait_type("state.initial")
+    with open(f"/proc/{events.process.pid}/cmdline", encoding="utf-8") as file:
+        words = file.read().split("\0")
+    assert words[1:3] == ["events", "--token"]
+    assert words[3] == "*" * len(token) and words[5] == "--webhook-secret=" + "*" * len(SIGNING_KEY)
+    assert events.end() == 0
+
+
 # ---- Gaps
 
 
