@@ -57,6 +57,7 @@ static const struct command *const agent_commands[] = {
     &command_run,
     &command_dial,
     &command_nc,
+    &command_inspect,
     &command_tunnels,
     &command_clients,
     &command_events,

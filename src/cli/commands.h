@@ -12,6 +12,7 @@ extern const struct command command_events;
 extern const struct command command_doctor;
 extern const struct command command_context;
 extern const struct command command_run;
+extern const struct command command_inspect;
 extern const struct command command_dial;
 extern const struct command command_nc;
 extern const struct command command_completion;

@@ -156,7 +156,9 @@ static void on_agent_state(
         break;
     case WEIR_AGENT_CLOSED:
         publication->agent = NULL;
-        say(publication, "closed", NULL, NULL, 0);
+        if (publication->closing) {
+            say(publication, "closed", NULL, NULL, 0);
+        }
         settle(publication->runner);
         break;
     case WEIR_AGENT_IDLE:
@@ -353,15 +355,24 @@ static bool is_as_wanted(const struct runner *runner, const struct publication *
            slice_eq(runner->plan.keys[at], slice_of(publication->key, publication->key_len));
 }
 
-static bool is_there(const struct runner *runner, const char *name, size_t *ret_alive)
+static bool is_there(const struct runner *runner, const char *name)
 {
-    bool there = false;
     list_for_each (node, &runner->publications) {
-        const struct publication *publication = container_of(node, struct publication, node);
-        there = there || strcmp(publication->name, name) == 0;
-        *ret_alive += publication->agent != NULL;
+        if (strcmp(container_of(node, struct publication, node)->name, name) == 0) {
+            return true;
+        }
     }
-    return there;
+    return false;
+}
+
+static bool is_any_alive(const struct runner *runner)
+{
+    list_for_each (node, &runner->publications) {
+        if (container_of(node, struct publication, node)->agent != NULL) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void settle(struct runner *runner)
@@ -375,16 +386,12 @@ static void settle(struct runner *runner)
             close_publication(publication);
         }
     }
-    size_t alive = 0;
-    (void)is_there(runner, "", &alive);
     for (size_t i = 0; !runner->closing && i < runner->plan.file.tunnel_count; i++) {
-        size_t ignored = 0;
-        if (!is_there(runner, runner->plan.file.tunnels[i].name, &ignored)) {
+        if (!is_there(runner, runner->plan.file.tunnels[i].name)) {
             open_publication(runner, i);
-            alive++;
         }
     }
-    if (alive == 0) {
+    if (!is_any_alive(runner)) {
         cli_loop_end(&runner->loop, runner->closing ? EXIT_FINE : EXIT_FAILED);
     }
 }

@@ -13,13 +13,13 @@
 
 // ---- Filling
 
-uint64_t tunnel_view_opened(struct tunnel_view *view, const char *tunnel, const char *id,
+uint64_t tunnel_view_opened(struct tunnel_view *view, const char *target, const char *id,
     const char *source, uint64_t opened_ms)
 {
     uint64_t number = ++view->stream_count;
     struct tunnel_view_stream *stream = &view->streams[number % TUNNEL_VIEW_STREAMS_MAX];
     *stream = (struct tunnel_view_stream){
-        .number = number, .tunnel = tunnel, .opened_ms = opened_ms, .active = true};
+        .number = number, .target = target, .opened_ms = opened_ms, .active = true};
     snprintf(stream->id, sizeof stream->id, "%s", id);
     snprintf(stream->source, sizeof stream->source, "%s", source);
     return number;
@@ -83,7 +83,7 @@ static void put_head(const struct tunnel_view *view, struct buf *out)
     buf_append_str(out, "\nincoming connections:\n");
 }
 
-static void put_stream(const struct tunnel_view_stream *stream, struct buf *out)
+static void put_stream(const struct tunnel_view_stream *stream, bool says_where, struct buf *out)
 {
     char iso[TIME_ISO_SIZE];
     time_to_iso(stream->opened_ms, iso); // "2026-11-21T01:28:06.456Z"
@@ -92,6 +92,10 @@ static void put_stream(const struct tunnel_view_stream *stream, struct buf *out)
     buf_append_str(out, ", source_ip: ");
     (void)plain_append(out, slice_str(stream->source[0] == '\0' ? "-" : stream->source));
     buf_printf(out, ", active:%s", stream->active ? "true" : "false");
+    if (says_where) {
+        buf_append_str(out, ", to: ");
+        (void)plain_append(out, slice_str(stream->target));
+    }
     if (!stream->active) {
         buf_printf(out, ", in: %llu B, out: %llu B, %llu ms", (unsigned long long)stream->bytes_in,
             (unsigned long long)stream->bytes_out, (unsigned long long)stream->duration_ms);
@@ -107,7 +111,7 @@ static size_t put_streams(const struct tunnel_view *view, bool active, size_t ro
         const struct tunnel_view_stream *stream =
             &view->streams[(view->stream_count - i) % TUNNEL_VIEW_STREAMS_MAX];
         if (stream->active == active && shown < room) {
-            put_stream(stream, out);
+            put_stream(stream, view->tunnel_count > 1, out);
             shown++;
         }
     }

@@ -15,7 +15,7 @@ struct tunnel_view_stream {
     uint64_t number; // of the program's, from 1; 0: none
     char id[64];
     char source[64];
-    const char *tunnel; // borrowed from whoever has the tunnel
+    const char *target; // borrowed from whoever has the tunnel
     uint64_t opened_ms; // since 1970
     uint64_t bytes_in;
     uint64_t bytes_out;
@@ -46,7 +46,7 @@ struct tunnel_view {
 };
 
 // The stream's number, for tunnel_view_closed.
-uint64_t tunnel_view_opened(struct tunnel_view *view, const char *tunnel, const char *id,
+uint64_t tunnel_view_opened(struct tunnel_view *view, const char *target, const char *id,
     const char *source, uint64_t opened_ms);
 void tunnel_view_closed(struct tunnel_view *view, uint64_t number, uint64_t bytes_in,
     uint64_t bytes_out, uint64_t duration_ms);

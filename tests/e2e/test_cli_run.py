@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """weir run and its inspector, weir dial and nc, against a real engine (engine spec, section 11)."""
+import base64
 import contextlib
 import http.client
 import http.server
@@ -187,6 +188,15 @@ def test_usage(tmp_path):
     assert missing.returncode == 78 and "none.yml" in missing.stderr
 
 
+def test_inspect_says_what_to_use(tmp_path):
+    name = tmp_path / "rstream"
+    name.symlink_to(weir.binary())
+    done = subprocess.run(
+        [str(name), "inspect"], env=weir.base_environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "rstream forward --inspect" in done.stderr
+
+
 # ---- Running
 
 
@@ -341,6 +351,23 @@ def test_what_passes_is_seen(engine, inspected):
     archive = page.get("/api/har")["log"]
     assert [e["response"]["status"] for e in archive["entries"]] == [200, 418]
     assert "geheim" not in json.dumps(archive["entries"][0]["request"])
+    running.stop()
+
+
+def test_a_large_body_passes_whole_and_is_kept_in_part(engine, inspected, tmp_path):
+    running, page = inspected("large")
+    data = os.urandom(3_000_000)
+    path = tmp_path / "large"
+    path.write_bytes(data)
+    sent = engine.curl(engine.name("large"), "/", "--data-binary", f"@{path}")
+    assert sent.stdout == b"one POST / " + data
+    (one,) = page.done(1)
+    whole = page.get(f"/api/exchange?id={one['id']}")
+    assert whole["request"]["body_bytes"] == len(data)
+    assert whole["request"]["body_cut"] and whole["request"]["body_kept"] == 256 * 1024
+    assert base64.b64decode(whole["request"]["body"]) == data[: 256 * 1024]
+    status, answer = page.post(f"/api/replay?id={one['id']}")
+    assert status == 409 and "was not kept" in answer["error"]
     running.stop()
 
 

@@ -83,6 +83,21 @@ static void test_order(void **state)
     buf_reset(&out);
 }
 
+static void test_several_tunnels(void **state)
+{
+    static const struct tunnel_view_tunnel tunnels[] = {
+        {"1", "https://a", "localhost:1", "online"}, {"2", "https://b", "localhost:2", "offline"}};
+    struct buf out;
+    (void)state;
+    view.tunnels = tunnels;
+    view.tunnel_count = 2;
+    (void)tunnel_view_opened(&view, "localhost:2", "id", "x", 0);
+    const char *text = render(40, &out);
+    assert_non_null(strstr(text, "forwarding  : https://b\nforwarded   : localhost:2\n"));
+    assert_non_null(strstr(text, "source_ip: x, active:true, to: localhost:2]"));
+    buf_reset(&out);
+}
+
 static void test_every_size(void **state)
 {
     (void)state;
@@ -129,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_rows, fill),
         cmocka_unit_test_setup(test_order, fill),
+        cmocka_unit_test_setup(test_several_tunnels, fill),
         cmocka_unit_test_setup(test_every_size, fill),
         cmocka_unit_test_setup(test_hostile_text, fill),
         cmocka_unit_test_setup(test_painting, fill),
