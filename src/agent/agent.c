@@ -213,6 +213,7 @@ void agent_channel_lost(struct weir_agent *agent, const struct fault *fault)
 {
     bool online = agent->state == WEIR_AGENT_ONLINE;
     agent->channel = NULL;
+    spares_drop(agent);
     list_for_each_safe (node, &agent->tunnels) {
         tunnel_channel_lost(container_of(node, struct weir_tunnel, node), fault);
     }
@@ -359,6 +360,10 @@ static bool copy_options(struct weir_agent *agent, const struct weir_agent_optio
     to->retry_min_ms = to->retry_min_ms == 0 ? 500 : to->retry_min_ms;
     to->retry_max_ms = to->retry_max_ms == 0 ? 30000 : to->retry_max_ms;
     to->dials_max = to->dials_max == 0 ? 128 : to->dials_max < 64 ? 64 : to->dials_max;
+    to->spare_connections = to->spare_connections == 0                 ? 2
+                            : to->spare_connections < 0                ? 0
+                            : to->spare_connections > AGENT_SPARES_MAX ? AGENT_SPARES_MAX
+                                                                       : to->spare_connections;
     agent->backoff = (struct backoff){.min_ms = to->retry_min_ms, .max_ms = to->retry_max_ms};
     return copy_text(agent, &to->engine, NULL) && copy_text(agent, &to->token, NULL) &&
            copy_text(agent, &to->ca_file, NULL) && copy_text(agent, &to->server_name, NULL) &&

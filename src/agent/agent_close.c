@@ -54,6 +54,7 @@ static void start_leaving(struct weir_agent *agent)
     struct channel *channel = agent->channel;
     agent->closing = AGENT_LEAVES;
     timer_cancel(&agent->timer);
+    spares_drop(agent);
     reach_cancel(agent->reach);
     agent->reach = NULL;
     agent->channel = NULL;
@@ -135,6 +136,7 @@ void agent_begin_close(struct weir_agent *agent)
         return;
     }
     start_step(agent, AGENT_CLOSES_TUNNELS, STEP_NS);
+    spares_drop(agent);
     reach_cancel(agent->reach);
     agent->reach = NULL;
     if (agent->channel != NULL && !agent->channel->answered) {

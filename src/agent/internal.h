@@ -6,6 +6,7 @@
 //   channel.c     one control channel                agent_frames.c  what its frames mean
 //   tunnel.c      a tunnel over many channels        properties.c    its options and what it became
 //   visit.c       a visitor's stream                 stream.c        streams of the program
+//   spares.c      connections that are kept ready
 //   reach.c, agent_tls.c   connections               liveness.c, backoff.h   rules, as pure data
 #ifndef WEIR_AGENT_INTERNAL_H
 #define WEIR_AGENT_INTERNAL_H
@@ -21,6 +22,7 @@
 #include "stream/pair.h"
 
 #define AGENT_UUID_SIZE 37
+#define AGENT_SPARES_MAX 8
 #define AGENT_QUEUE_MAX 1024 // streams that wait for their dial (spec section 4.14)
 
 struct weir_agent_loop {
@@ -77,6 +79,12 @@ enum agent_closing {
     AGENT_LEAVES, // what is left is being cut
 };
 
+struct spare {
+    struct weir_agent *agent;
+    struct reach *reach; // NULL: there is none
+    uint64_t began_ns;
+};
+
 struct weir_agent {
     struct weir_agent_loop *loop;
     struct worker *worker;
@@ -111,6 +119,8 @@ struct weir_agent {
     struct list queue;   // struct visit
     size_t queue_len;
     size_t dialing;
+    struct spare spares[AGENT_SPARES_MAX];
+    uint64_t asked_ns; // when a stream was asked for last
 
     enum agent_closing closing;
     unsigned close_calls; // not acted on yet
@@ -127,6 +137,14 @@ void agent_free(struct weir_agent *agent);
 // A UUID of version 4 (RFC 4122).
 enum weir_result agent_uuid(char text[AGENT_UUID_SIZE]) WEIR_MUST_CHECK;
 uint32_t agent_random(void);
+
+// ---- spares.c
+
+// There is traffic: keeps connections ready, until a minute has passed without.
+void spares_warm(struct weir_agent *agent);
+// One that is ready, or NULL. See reach_take.
+struct reach *spares_take(struct weir_agent *agent) WEIR_MUST_CHECK;
+void spares_drop(struct weir_agent *agent);
 
 // ---- agent_close.c
 

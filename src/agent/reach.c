@@ -5,6 +5,9 @@
 //        ▼               ▼         ▼
 //       LEAVING with a fault ─────────────────────────► done
 //
+// With hold_ns it is HELD between SHAKING and LEAVING, until somebody takes it. Meanwhile it is
+// read: a session ticket comes that way, or the engine's end.
+//
 // Invariants:
 // 1. In LEAVING something is on its way that ends it: the stream's closing or detaching, or `told`.
 // 2. done is NULL from reach_cancel on; the object then frees itself without a word.
@@ -19,7 +22,7 @@
 
 #define ADDRESS_MAX_NS (2 * NS_PER_S) // of one that has another behind it
 
-enum reach_state { REACH_RESOLVING, REACH_CONNECTING, REACH_SHAKING, REACH_LEAVING };
+enum reach_state { REACH_RESOLVING, REACH_CONNECTING, REACH_SHAKING, REACH_HELD, REACH_LEAVING };
 
 struct reach {
     struct stream stream;
@@ -86,7 +89,11 @@ static void leave(struct reach *reach)
     if (!reach->opened) {
         worker_defer(reach->worker, &reach->told, on_told);
     } else if (!reach->stream.closing) {
-        stream_close(&reach->stream, true, on_closed);
+        bool held = reach->stream.ssl != NULL && SSL_is_init_finished(reach->stream.ssl);
+        if (held) {
+            stream_finish(&reach->stream);
+        }
+        stream_close(&reach->stream, !held, on_closed);
     }
 }
 
@@ -148,6 +155,37 @@ static void succeed(struct reach *reach)
     stream_detach(&reach->stream, &reach->result.state, on_detached);
 }
 
+static void hold(struct reach *reach)
+{
+    reach->state = REACH_HELD;
+    worker_arm_in(reach->worker, &reach->deadline, reach->options.hold_ns);
+    stream_want(&reach->stream, WATCH_READ);
+}
+
+static void read_held(struct reach *reach)
+{
+    char byte;
+    struct iovec part = {&byte, sizeof byte};
+    size_t len;
+    if (stream_read(&reach->stream, &part, 1, &len) != WEIR_AGAIN) {
+        fail(reach, WEIR_AGENT_ERROR_CLOSED, "the engine closed the connection");
+    }
+}
+
+bool reach_is_held(const struct reach *reach)
+{
+    return reach->state == REACH_HELD;
+}
+
+void reach_take(struct reach *reach, reach_fn *done, void *arg)
+{
+    weir_assert(reach->state == REACH_HELD);
+    reach->options.done = done;
+    reach->options.arg = arg;
+    timer_cancel(&reach->deadline);
+    succeed(reach);
+}
+
 static void shake_hands(struct reach *reach)
 {
     enum weir_result result = stream_handshake(&reach->stream);
@@ -156,7 +194,11 @@ static void shake_hands(struct reach *reach)
         return;
     }
     if (result == WEIR_OK && agent_tls_is_engine(ssl)) {
-        succeed(reach);
+        if (reach->options.hold_ns > 0) {
+            hold(reach);
+        } else {
+            succeed(reach);
+        }
         return;
     }
     const char *verdict = reach->options.tls->verify ? agent_tls_verdict(ssl) : NULL;
@@ -216,6 +258,10 @@ static void on_ready(struct stream *stream, unsigned events)
 {
     struct reach *reach = container_of(stream, struct reach, stream);
     (void)events;
+    if (reach->state == REACH_HELD) {
+        read_held(reach);
+        return;
+    }
     if (reach->state == REACH_SHAKING) {
         shake_hands(reach);
         return;

@@ -27,6 +27,9 @@ struct reach_options {
     const struct sys_address *known; // the one to take, without asking for the name; or NULL
     struct agent_tls *tls;           // NULL: plain, and its faults are WEIR_AGENT_ERROR_LOCAL
     uint64_t timeout_ns;
+    // Keep the connection when it is there, for reach_take; done tells only that it failed, or that
+    // so much time passed without anybody taking it.
+    uint64_t hold_ns;
     reach_fn *done;
     void *arg;
 };
@@ -34,6 +37,9 @@ struct reach_options {
 // NULL without memory: done is not called then.
 struct reach *reach_start(
     struct worker *worker, const struct reach_options *options) WEIR_MUST_CHECK;
+// One that is held and not failed: done is called with it, as after reach_start.
+void reach_take(struct reach *reach, reach_fn *done, void *arg);
+bool reach_is_held(const struct reach *reach);
 // done is not called any more. NULL is fine.
 void reach_cancel(struct reach *reach);
 

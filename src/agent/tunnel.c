@@ -192,6 +192,7 @@ static void opened(struct weir_tunnel *tunnel, const struct rstrm_tunnel_propert
         return;
     }
     remember_hostname(tunnel);
+    spares_warm(agent);
     set_state(tunnel, WEIR_TUNNEL_ONLINE, 0);
 }
 

@@ -277,6 +277,11 @@ static void on_engine(void *arg, const struct reach_result *result)
 struct reach *visit_reach_engine(struct visit *visit, reach_fn *done, void *arg)
 {
     struct weir_agent *agent = visit->tunnel->agent;
+    struct reach *spare = spares_take(agent);
+    if (spare != NULL) {
+        reach_take(spare, done, arg);
+        return spare;
+    }
     return reach_start(agent->worker, &(struct reach_options){
                                           .what = agent->address,
                                           .host = agent->host,
@@ -330,13 +335,15 @@ static void offer(struct visit *visit)
 
 static void start(struct visit *visit)
 {
+    struct weir_agent *agent = visit->tunnel->agent;
     visit->state = VISIT_DIALING;
-    visit->tunnel->agent->dialing++;
+    agent->dialing++;
     if (visit->tunnel->target != NULL) {
         dial(visit);
     } else {
         offer(visit);
     }
+    spares_warm(agent);
 }
 
 void visits_start_queued(struct weir_agent *agent)

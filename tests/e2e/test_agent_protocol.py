@@ -343,7 +343,7 @@ def test_a_tunnel_the_engine_closes(scripted, forward, local):
 
 
 def test_streams_that_are_refused(scripted, forward, local):
-    channel, _ = online(scripted, forward, local)
+    channel, _ = online(scripted, forward, local, "--spare-connections", "0")
     before = scripted.attempts
     channel.ask("one", tunnel_id="unknown")
     assert channel.expect("proxy_conn_rsp").error.code == 4000
@@ -352,6 +352,21 @@ def test_streams_that_are_refused(scripted, forward, local):
     channel.ask("three", secret="s" * 2000)
     assert channel.expect("proxy_conn_rsp").error.code == 4000
     assert scripted.attempts == before
+
+
+def test_a_spare_connection_is_used(scripted, forward, local):
+    channel, _ = online(scripted, forward, local, "--spare-connections", "1")
+    eventually(lambda: len(scripted.opened) == 4, "a spare one, after its handshake")
+    scripted.deaf.set()  # a handshake would not succeed any more
+    channel.ask()
+    connection, _ = local.accept()
+    stream = scripted.next()
+    assert stream.expect("proxy_req").stream_id == "stream-1"
+    stream.send(b"quick")
+    assert connection.recv(100) == b"quick"
+    eventually(lambda: scripted.attempts == 3, "the next one")
+    connection.close()
+    stream.close()
 
 
 def test_a_service_that_is_down(scripted, forward):
@@ -365,7 +380,7 @@ def test_a_service_that_is_down(scripted, forward):
 
 
 def test_an_engine_that_takes_no_streams(scripted, forward, local):
-    channel, running = online(scripted, forward, local)
+    channel, running = online(scripted, forward, local, "--spare-connections", "0")
     scripted.deaf.set()
     for number in range(128 + 1024 + 5):
         channel.ask(f"stream-{number}")

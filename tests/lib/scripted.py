@@ -13,11 +13,12 @@ INTERVAL_MS = 5000
 
 
 class Connection:
-    """One of the agent's, after its TLS handshake."""
+    """One of the agent's, after its first frame; those that only wait have none yet."""
 
     def __init__(self, connection):
         self.tls = connection
         self.tls.settimeout(20)
+        self.first = None
 
     def send(self, data):
         self.tls.sendall(data)
@@ -35,6 +36,9 @@ class Connection:
         self.send(rstrm.frame(rstrm.message(member, **fields)))
 
     def read(self):
+        if self.first:
+            first, self.first = self.first, None
+            return first
         (length,) = struct.unpack(">I", self.recv_exact(4))
         return rstrm.parse(self.recv_exact(length))
 
@@ -100,7 +104,7 @@ class Connection:
 
 
 class Scripted:
-    """Listens; `next` gives the connections in the order of their handshakes."""
+    """Listens; `next` gives the connections in the order of their first frames."""
 
     def __init__(self, authority):
         self.host = HOST
@@ -142,7 +146,12 @@ class Scripted:
         except OSError:
             return
         self.opened.append(secured)
-        self.connections.put(Connection(secured))
+        connection = Connection(secured)
+        try:
+            connection.first = connection.read()
+        except (EOFError, OSError):
+            return
+        self.connections.put(connection)
 
     def next(self, timeout=20):
         return self.connections.get(timeout=timeout)

@@ -115,8 +115,9 @@ struct weir_agent_options {
     const char *agent_name;
     const char *agent_channel;
     const char *agent_version;
-    // Connections that are kept ready for the next stream while there is traffic, so that it does
-    // not wait for a handshake. 0: 2; negative: none.
+    // Connections that are kept ready for the next stream, so that it does not wait for a
+    // handshake: from a tunnel's opening, or the last stream, for a minute. 0: 2; negative: none; 8
+    // at most.
     int32_t spare_connections;
 };
 
