@@ -13,7 +13,7 @@ from lib.forwarding import Forward, Service
 
 AT_ONCE = 4
 ONLINE_S = 15
-TRIES = 4  # the fault may hit the first one
+TRIES = 100  # the fault may hit the first ones, or the tunnel's opening
 NUMBER_MAX = 1000
 
 
@@ -28,7 +28,8 @@ def wait_online(running):
     """False when it has ended instead."""
     end = time.monotonic() + ONLINE_S
     while running.process.poll() is None:
-        if "online" in running.statuses():
+        # The line that tells it may be what is lost.
+        if "online" in running.statuses() or any("is lost" in line for line in running.errors):
             return True
         assert time.monotonic() < end, f"neither online nor ended: {running.lines}"
         time.sleep(0.01)
