@@ -56,6 +56,7 @@ struct forwarding {
     struct weir_agent *agent; // NULL: it has gone
     bool was_online;
     bool closing;
+    bool lost;         // a line of the output
     char version[128]; // of the engine, as the next four
     char update[128];
     char plan[128];
@@ -81,10 +82,12 @@ struct live {
 
 // ---- Telling
 
-static void print_value(json_t *value)
+// Without memory, or when nobody reads, a line is lost; that is said once.
+static void print_value(struct forwarding *all, json_t *value)
 {
-    if (value != NULL) {
-        (void)print_json(value, false); // who does not read does not want to know
+    if ((value == NULL || !print_json(value, false)) && !all->lost) {
+        all->lost = true;
+        command_complain(all->command, "a line of the output is lost");
     }
     json_decref(value);
 }
@@ -118,10 +121,10 @@ static void say_status(struct forwarded *forwarded, const char *status)
     if (all->output == OUTPUT_TEXT) {
         say_text_status(forwarded, status);
     } else if (all->output == OUTPUT_JSON) {
-        print_value(json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "version", all->version,
-            "update", all->update, "plan", all->plan, "provider", all->provider, "region",
-            all->region, "status", status, "tunnel_id", forwarded->id, "forwarding",
-            forwarded->address, "forwarded", forwarded->target));
+        print_value(all, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "version", all->version,
+                             "update", all->update, "plan", all->plan, "provider", all->provider,
+                             "region", all->region, "status", status, "tunnel_id", forwarded->id,
+                             "forwarding", forwarded->address, "forwarded", forwarded->target));
     }
 }
 
@@ -283,8 +286,8 @@ static void on_stream_opened(void *arg, struct weir_tunnel *tunnel, struct weir_
             stream->id, stream->source_ip);
         fflush(stdout);
     } else if (forwarded->all->output == OUTPUT_JSON) {
-        print_value(json_pack("{s:b,s:s,s:s,s:s}", "active", 1, "date", date, "stream_id",
-            stream->id, "source_ip", stream->source_ip));
+        print_value(forwarded->all, json_pack("{s:b,s:s,s:s,s:s}", "active", 1, "date", date,
+                                        "stream_id", stream->id, "source_ip", stream->source_ip));
     }
 }
 
@@ -300,7 +303,7 @@ static void on_stream_closed(void *arg, struct weir_tunnel *tunnel, struct weir_
         return;
     }
     if (all->output == OUTPUT_JSON) {
-        print_value(
+        print_value(all,
             json_pack("{s:s,s:I}", "event", "connection_closed", "idx", (json_int_t)live->number));
     } else if (all->output == OUTPUT_XTERM) {
         tunnel_view_closed(
@@ -374,7 +377,9 @@ static bool make_agent(struct forwarding *all)
     char engine[PROFILE_HOST_SIZE + 16];
     char problem[256];
     uint32_t interval_ms;
-    if (!forward_read_number(&all->line, OPTION_RETRY_INTERVAL, 3600000, &interval_ms)) {
+    int32_t spares;
+    if (!forward_read_number(&all->line, OPTION_RETRY_INTERVAL, 3600000, &interval_ms) ||
+        !forward_read_spares(&all->line, &spares)) {
         return false;
     }
     snprintf(engine, sizeof engine, strchr(profile->host, ':') == NULL ? "%s:%u" : "[%s]:%u",
@@ -389,6 +394,7 @@ static bool make_agent(struct forwarding *all)
             .insecure = profile->insecure_skip_verify,
             .no_reconnect = forward_switch(all->values[OPTION_RETRY]) == WEIR_TUNNEL_NO,
             .retry_max_ms = interval_ms,
+            .spare_connections = spares,
             .agent_name = "weir",
             .agent_channel = "cli",
         },

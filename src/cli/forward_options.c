@@ -59,6 +59,8 @@ const struct option_row forward_options[] = {
     [OPTION_RETRY] = {"--retry", NULL, "come back after a loss (default)",
         .flags = OPTION_NEGATABLE},
     [OPTION_RETRY_INTERVAL] = {"--retry-interval", "MS", "wait at most so long between attempts"},
+    [OPTION_SPARES] = {"--spare-connections", "N",
+        "kept ready for the next visitor, so that it waits for no handshake (2; 0: none)"},
     [OPTION_OUTPUT] = {"--output", "FORM",
         "how changes are told; xterm (a screen) on a terminal, text elsewhere", .alias = "-o",
         .choices = "xterm|text|json|none"},
@@ -135,6 +137,19 @@ bool forward_read_number(
         return false;
     }
     *ret_number = (uint32_t)number;
+    return true;
+}
+
+bool forward_read_spares(const struct forward_line *line, int32_t *ret_count)
+{
+    const char *text = line->values[OPTION_SPARES];
+    uint64_t number = 0;
+    if (text != NULL && number_parse_u64(slice_str(text), 8, &number) != WEIR_OK) {
+        command_complain(
+            line->command, "--spare-connections \"%s\" is not usable; allowed: 0 to 8", text);
+        return false;
+    }
+    *ret_count = text != NULL && number == 0 ? -1 : (int32_t)number;
     return true;
 }
 

@@ -39,6 +39,7 @@ enum {
     OPTION_CROSS_REGION,
     OPTION_RETRY,
     OPTION_RETRY_INTERVAL,
+    OPTION_SPARES,
     OPTION_OUTPUT,
     OPTION_JSON,
     OPTION_INSPECT,
@@ -71,6 +72,8 @@ enum weir_tunnel_switch forward_switch(const char *value);
 // Both say what is wrong.
 bool forward_read_number(
     const struct forward_line *line, int option, uint64_t max, uint32_t *ret_number);
+// --spare-connections as weir_agent_options has it.
+bool forward_read_spares(const struct forward_line *line, int32_t *ret_count);
 bool forward_read_wishes(const struct forward_line *line, struct forward_wishes *wishes);
 
 #endif
