@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/dialer.h"
+#include "cli/program_server.h"
 #include "cli/runner.h"
 #include "conf/conf.h"
 #include "sys/clock.h"
@@ -89,8 +90,8 @@ static const struct option_row nc_options[] = {
         .alias = "-L"},
     [NC_REMOTE] = {"--remote", "ENDPOINT", "where it leads: rstrm://NAME, HOST:PORT, unix:/PATH",
         .alias = "-R"},
-    [NC_EXEC] = {"--exec", "PROGRAM", "not there: give -R the port of a service", .alias = "-e"},
-    [NC_COMMAND] = {"--sh-exec", "LINE", "not there: give -R the port of a service"},
+    [NC_EXEC] = {"--exec", "PROGRAM", "instead of -R: run it for each stream", .alias = "-e"},
+    [NC_COMMAND] = {"--sh-exec", "LINE", "the same for a line of the shell", .alias = "-c"},
     [NC_COUNT] = {NULL},
 };
 
@@ -121,11 +122,36 @@ static int publish(const char *const *values, const char *name, const char *forw
     return exit_code;
 }
 
+static int serve_program(const struct command *command, const char *const *values, const char *name)
+{
+    const char *const by_name[] = {values[NC_EXEC], NULL};
+    const char *const by_shell[] = {"sh", "-c", values[NC_COMMAND], NULL};
+    struct profile profile;
+    if (name == NULL || values[NC_REMOTE] != NULL ||
+        (values[NC_EXEC] != NULL && values[NC_COMMAND] != NULL)) {
+        command_complain(command, "one program, -e or -c, answers for -L rstrm://NAME, without -R");
+        return EXIT_USAGE;
+    }
+    if (!profile_of_options(command, values, PROFILE_WANTS_ALL, &profile)) {
+        return EXIT_CONFIG;
+    }
+    int exit_code = program_server_run(&(struct program_server_options){
+        .profile = &profile,
+        .name = name,
+        .argv = values[NC_EXEC] != NULL ? by_name : by_shell,
+    });
+    profile_fini(&profile);
+    return exit_code;
+}
+
 static int serve(const struct command *command, const char *const *values)
 {
     const char *listen = values[NC_LISTEN];
     const char *remote = values[NC_REMOTE];
     const char *name = dialer_endpoint_name(listen);
+    if (values[NC_EXEC] != NULL || values[NC_COMMAND] != NULL) {
+        return serve_program(command, values, name);
+    }
     if (remote == NULL) {
         command_complain(command, "-L wants -R: where its connections lead");
         return EXIT_USAGE;
@@ -149,10 +175,6 @@ static int run_nc(const struct command *command, int argc, char **argv)
     if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
         return exit_code;
     }
-    if (values[NC_EXEC] != NULL || values[NC_COMMAND] != NULL) {
-        command_complain(command, "programs are not run: let one listen, and give its port to -R");
-        return EXIT_USAGE;
-    }
     if (values[NC_LISTEN] != NULL && count == 0) {
         return serve(command, values);
     }
@@ -168,13 +190,14 @@ static const struct command_example nc_examples[] = {
     {"nc rstrm://db", "standard input and output are joined to the tunnel db"},
     {"nc -L 127.0.0.1:15432 -R rstrm://db", "a local port for it"},
     {"nc -L rstrm://db -R 127.0.0.1:5432", "publish a local service privately"},
+    {"nc -L rstrm://upper -c 'tr a-z A-Z'", "publish a program privately"},
     {NULL},
 };
 
 const struct command command_nc = {
     .name = "nc",
     .summary = "Join endpoints, one of which is a tunnel",
-    .usage = "rstrm://NAME | -L ENDPOINT -R ENDPOINT",
+    .usage = "rstrm://NAME | -L ENDPOINT (-R ENDPOINT | -e PROGRAM | -c LINE)",
     .options = nc_options,
     .run = run_nc,
     .other_names = "netcat|ncat",

@@ -446,3 +446,18 @@ void sys_close_hard(int fd)
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
     close(fd);
 }
+
+enum weir_result sys_socket_pair(int *ret_ours, int *ret_other)
+{
+    int fds[2];
+    if (sys_fault_now()) {
+        return WEIR_DESCRIPTORS;
+    }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
+        return sys_result_of_errno(errno);
+    }
+    fcntl(fds[0], F_SETFL, O_NONBLOCK);
+    *ret_ours = fds[0];
+    *ret_other = fds[1];
+    return WEIR_OK;
+}

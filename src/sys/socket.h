@@ -49,6 +49,9 @@ enum weir_result sys_connect_unix(const char *path, int *ret_fd) WEIR_MUST_CHECK
 // Makes a descriptor that came from outside like ours: non-blocking, close-on-exec.
 enum weir_result sys_adopt(int fd) WEIR_MUST_CHECK;
 
+// Two that are connected with each other: ours does not block, the other one is for a program.
+enum weir_result sys_socket_pair(int *ret_ours, int *ret_other) WEIR_MUST_CHECK;
+
 // Small messages leave at once; on every data socket.
 enum weir_result sys_set_nodelay(int fd) WEIR_MUST_CHECK;
 

@@ -66,8 +66,11 @@ static _Noreturn void run_child(const struct child_plan *plan)
 {
     const struct identity *identity = plan->identity;
     reset_signals();
-    if (setsid() < 0 || dup2(plan->null_fd, 0) < 0 || dup2(plan->output_fd, 1) < 0 ||
-        dup2(plan->output_fd, 2) < 0) {
+    const int *stdio = plan->options->stdio;
+    int in = stdio == NULL ? plan->null_fd : *stdio;
+    int out = stdio == NULL ? plan->output_fd : *stdio;
+    if (setsid() < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 ||
+        (stdio == NULL && dup2(out, 2) < 0)) {
         fail(plan);
     }
     // Not every descriptor of the libraries is close-on-exec. report_fd is, and stays until exec.

@@ -13,6 +13,7 @@ struct sys_spawn_options {
     const char *const *argv; // ended by NULL; argv[0] is looked up in PATH
     const char *const *env;  // "NAME=value" lines added to our environment; NULL: none
     const char *cwd;         // NULL: ours
+    const int *stdio;        // its standard input and output, its errors are ours; NULL: as above
     const char *user;        // NULL: us; otherwise its ids and groups, which only root may take
 };
 

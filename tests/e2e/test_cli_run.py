@@ -569,6 +569,49 @@ def test_a_local_port(engine, start, private):
     running.stop()
 
 
+def children(process):
+    return [
+        pid
+        for pid in os.listdir("/proc")
+        if pid.isdigit() and parent_of(pid) == process.pid
+    ]
+
+
+def parent_of(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def test_a_program_answers(engine, start):
+    running = start("nc", "-L", "rstrm://upper", "-c", "tr a-z A-Z")
+    running.wait_line("upper: online")
+    assert dial(engine, "dial", "upper", data=b"abc" * 50_000).stdout == b"ABC" * 50_000
+    assert dial(engine, "dial", "upper", data=b"again").stdout == b"AGAIN"
+    eventually(lambda: not children(running.process), "its programs have ended")
+    running.stop()
+
+
+def test_a_program_that_is_not_there(engine, start):
+    running = start("nc", "-L", "rstrm://missing", "-e", "/nowhere/program")
+    running.wait_line("missing: online")
+    assert dial(engine, "dial", "missing", data=b"x", code=1).stdout == b""
+    running.wait_line("/nowhere/program")
+    running.stop()
+
+
+def test_a_program_ends_with_its_server(engine, start):
+    running = start("nc", "-L", "rstrm://sleeper", "-c", "sleep 1000")
+    running.wait_line("sleeper: online")
+    visitor = start("dial", "sleeper", stdin=subprocess.PIPE)
+    (child,) = eventually(lambda: children(running.process), "the program runs")
+    running.stop()
+    eventually(lambda: not os.path.exists(f"/proc/{child}"), "it has ended, too")
+    visitor.process.kill()
+
+
 def test_nobody_has_that_name(engine):
     done = dial(engine, "dial", "nobody", data=b"x", code=1)
     assert b"nobody" in done.stderr and done.stdout == b""
@@ -579,6 +622,7 @@ def test_endpoints_that_do_not_fit(engine):
     assert dial(engine, "nc", "-L", "1", "-R", "127.0.0.1:2", code=64).stderr
     assert dial(engine, "nc", "-L", "rstrm://a", "-R", "rstrm://b", code=64).stderr
     assert dial(engine, "nc", "-L", "1", "-e", "cat", code=64).stderr
+    assert dial(engine, "nc", "-L", "rstrm://a", "-e", "cat", "-c", "cat", code=64).stderr
     assert dial(engine, "dial", code=64).stderr
 
 
@@ -613,6 +657,9 @@ def test_every_line_of_the_guide_works(engine, start, service, tmp_path):
         running = start(*words, cwd=tmp_path)
         if "--check" in words or words[1] in ("db", "rstrm://db") and "--listen" not in words:
             assert running.process.wait(20) == 0, (line, running.errors)
+        elif words[:3] == ["nc", "-L", "rstrm://upper"]:
+            running.wait_line("online")
+            running.stop()
         elif words[:3] == ["nc", "-L", "rstrm://db"]:
             running.wait_line("online")
             publisher = running
