@@ -24,7 +24,7 @@
 #include "sys/clock.h"
 #include "sys/process.h"
 
-#define TUNNELS_MAX 64
+#define TUNNELS_MAX 128
 #define TARGET_DEFAULT "localhost:8080"
 #define STATUS_SIZE 320
 #define DRAIN_MS 1000

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """`weir forward` with the engine: what is published, what a person is told, how it ends."""
 import os
+import re
+import shlex
 import signal
 import socket
+import subprocess
 import threading
 import time
 
 import pytest
 
-from lib import agent, tls
+from lib import agent, tls, weir
 from lib.engine import Engine, free_port
 from lib.forwarding import Forward, Service
 from lib.wait import eventually
@@ -341,3 +344,61 @@ def test_a_name_that_is_taken_is_waited_for(engine, forward, service):
     holder.close_tunnel(properties.id.value)
     running.online()
     holder.close()
+
+
+def documented():
+    text = (weir.ROOT / "docs/agent.md").read_text()
+    return re.findall(r"^weir forward (.+)$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", documented())
+def test_every_documented_line(engine, forward, line):
+    assert documented()
+    running = forward(*shlex.split(line))
+    services = [word for word in shlex.split(line) if word[0] != "-" and re.search(r"\d|:", word)]
+    running.online(len(services))
+    running.stop()
+
+
+# ---- The network changes
+
+
+
+def ip(*args):
+    subprocess.run(["ip", *args], check=True, capture_output=True)
+
+
+@pytest.fixture
+def namespaces():
+    """Two network namespaces with a cable between them: (the engine's, the agent's)."""
+    names = [f"weir-{os.getpid()}-{side}" for side in ("engine", "agent")]
+    for name in names:
+        ip("netns", "add", name)
+    ip("link", "add", "weir0", "netns", names[0], "type", "veth", "peer", "weir0", "netns", names[1])
+    for name, address in zip(names, ("10.77.0.1", "10.77.0.2")):
+        ip("-n", name, "address", "add", f"{address}/24", "dev", "weir0")
+        ip("-n", name, "link", "set", "weir0", "up")
+        ip("-n", name, "link", "set", "lo", "up")
+    yield names
+    for name in names:
+        ip("netns", "delete", name)
+
+
+def test_an_address_that_changes(engine, namespaces, service):
+    theirs, ours = (["ip", "netns", "exec", name] for name in namespaces)
+    away = subprocess.Popen(
+        [*theirs, weir.binary(), "engine", "-c", engine.config]
+        + ["--listen", f"10.77.0.1:{engine.port}"],
+        env=weir.base_environment(),
+        stdout=subprocess.DEVNULL,
+    )
+    running = Forward(engine, service.port, address="10.77.0.1", within=ours)
+    running.online()
+    ip("-n", namespaces[1], "address", "delete", "10.77.0.2/24", "dev", "weir0")
+    ip("-n", namespaces[1], "address", "add", "10.77.0.3/24", "dev", "weir0")
+    # Nobody resets the old connection: only the question for a sign of life tells.
+    running.wait_status("disconnected (the engine gives no sign of life)")
+    running.online(2)
+    running.stop()
+    away.terminate()
+    assert away.wait(20) == 0

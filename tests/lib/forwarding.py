@@ -14,13 +14,16 @@ from lib.wait import eventually
 class Forward:
     """A running `weir forward`. Its output is JSON, unless an argument says otherwise."""
 
-    def __init__(self, engine, *args, token=None, output="json", command=("forward",), env=None):
+    def __init__(
+        self, engine, *args, token=None, output="json", address="127.0.0.1", within=(), env=None
+    ):
         self.process = subprocess.Popen(
             [
+                *within,
                 weir.binary(),
-                *command,
+                "forward",
                 "--engine",
-                f"127.0.0.1:{engine.port}",
+                f"{address}:{engine.port}",
                 "--engine-tls-server-name",
                 engine.host,
                 "--engine-tls-ca-file",
