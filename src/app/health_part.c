@@ -91,6 +91,13 @@ static bool find_pages(struct health_part *part, const struct health_part_option
     into->allowed_hosts = options->allowed_hosts;
     into->ui_dir = options->ui_dir;
     into->import_dir = options->import_dir;
+    into->heartbeat_url = options->heartbeat_url;
+    if (options->heartbeat_url != NULL && strncmp(options->heartbeat_url, "http://", 7) != 0 &&
+        strncmp(options->heartbeat_url, "https://", 8) != 0) {
+        fputs(
+            "weir health: --heartbeat-url is not usable; allowed: http://… or https://…\n", stderr);
+        return false;
+    }
     if (options->import_dir != NULL && !sys_is_directory(options->import_dir)) {
         fprintf(stderr, "weir health: --import \"%s\" is no directory\n", options->import_dir);
         return false;

@@ -24,6 +24,7 @@ struct health_part_options {
     const char *state_dir;        // where history is kept; NULL: WEIR_STATE_DIR, or nowhere
     const char *public_read;      // "true", "false", or NULL: on loopback
     const char *allowed_hosts;    // names with commas between, or NULL
+    const char *heartbeat_url;    // or NULL
     const char *import_dir;       // a directory, or NULL
     const char *ui_dir;           // a directory, or NULL
     const char *jitter;           // percent of an interval, or NULL

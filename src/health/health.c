@@ -449,6 +449,9 @@ enum weir_result health_start(struct health *health, struct worker *worker)
     health->listen_fd = -1;
     result = http_server_open(&health->server, worker, &health->http, fd);
     health->server_open = result == WEIR_OK;
+    if (health->server_open && health->options.heartbeat_url != NULL) {
+        dead_man_start(&health->dead_man, worker, health->options.heartbeat_url);
+    }
     return result;
 }
 
@@ -471,6 +474,7 @@ void health_stop(struct health *health)
     health->worker = NULL;
     timer_cancel(&health->drain_look);
     timer_cancel(&health->maintenance_look);
+    dead_man_stop(&health->dead_man);
     if (health->server_open) {
         health->server_open = false;
         http_server_close(&health->server);

@@ -6,6 +6,7 @@
 
 #include "health/api_stats.h"
 #include "health/cluster.h"
+#include "health/dead_man.h"
 #include "health/devices.h"
 #include "health/diagnoses.h"
 #include "health/event_ring.h"
@@ -29,6 +30,7 @@ struct health_options {
     const struct redis_place *redis;  // shared with other monitors; NULL: there are none
     const char *cors_origins;         // whose pages may ask, a comma between them; NULL: none
     const char *allowed_hosts;        // names of this monitor, a comma between them; NULL: none
+    const char *heartbeat_url;        // that is asked for every minute; NULL: none
     const char *import_dir;           // what the reference kept; NULL: none
     const char *ui_dir;               // files to be served beside the API; NULL: none
     bool public_read;                 // what only reads health takes no token
@@ -66,6 +68,7 @@ struct health {
     struct history history;
     struct cluster cluster;
     struct old_files old;
+    struct dead_man dead_man;
     struct devices devices;
     struct sockets sockets;
     struct diagnoses diagnoses;

@@ -442,6 +442,10 @@ static void write_monitor(struct page *page)
     if (health->cluster.monitor != NULL) {
         write_cluster(page);
     }
+    if (health->dead_man.worker != NULL) {
+        write_one(page, METRIC_OF_HEARTBEATS, (double)health->dead_man.sent);
+        write_one(page, METRIC_OF_HEARTBEAT_OK, health->dead_man.heard);
+    }
     put_label(page, "version", WEIR_VERSION);
     write_one(page, METRIC_OF_BUILD_INFO, 1);
 }

@@ -2,6 +2,7 @@
 """What somebody asks of a running monitor beside looking: diagnoses, events that others tell, plans,
 and maintenance that ends by itself."""
 import http.client
+import http.server
 import json
 import subprocess
 import threading
@@ -367,6 +368,38 @@ def test_a_reload_of_a_locked_file_says_so(lab, serve):
     writer.communicate(b"\n", timeout=10)
     monitor.log.wait("health_event", mark, type="registry_reloaded")
     assert monitor.ask("POST", "/api/registry/reload").json()["message"] == "registry reloaded"
+
+
+# ---- A sign of life
+
+
+def test_a_sign_of_life(lab, serve):
+    lab.write({}, it={"current_host": "here"})
+    asked = []
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):  # the name is the library's
+            asked.append((self.path, self.headers["User-Agent"]))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        monitor = serve("--heartbeat-url", f"http://127.0.0.1:{server.server_address[1]}/ping/7")
+        monitor.log.wait("health_heartbeat", status=204)
+        server.shutdown()
+    assert asked[0][0] == "/ping/7" and asked[0][1].startswith("portoser-health/")
+    seen = monitor.metrics()
+    assert (seen["portoser_heartbeats_sent_total"], seen["portoser_heartbeat_ok"]) == (1, 1)
+    deaf = serve("--heartbeat-url", f"http://127.0.0.1:{targets.free_port()}/")
+    deaf.log.wait("health_heartbeat_failed")
+    assert deaf.metrics()["portoser_heartbeat_ok"] == 0
+    done = lab.run("serve", "--heartbeat-url", "file:///etc/passwd")
+    assert done.returncode == 64 and "--heartbeat-url is not usable" in done.stderr
 
 
 # ---- Heatmap
