@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from lib import health
+from lib import health, weir
 from lib.wait import eventually
 
 HTML = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
@@ -372,6 +372,36 @@ def test_what_is_public(lab, serve):
     for path in closed:
         assert monitor.ask("GET", path).status == 401, path
         assert monitor.ask("GET", f"{path}?token=viewer-token-0123456").status == 200, path
+
+
+# ---- All of them
+
+
+def routes():
+    text = (weir.ROOT / "src" / "health" / "api_routes.def").read_text()
+    return re.findall(r'^API_ROUTE\("(\w+)", "([^"]+)"', text, re.M)
+
+
+def test_every_route_is_there(lab, serve):
+    """None is missing or shadowed by another, and HEAD is answered wherever GET is."""
+    two(lab)
+    monitor = settled(serve())
+    assert monitor.ask("POST", "/api/diagnostics/run", {"service": "web"}).status == 200
+    for method, pattern in routes():
+        machine_first = re.match(r"/api/(health/machines|machines|metrics/machine|devices)/", pattern)
+        path = pattern.replace("{}", "pi1" if machine_first else "web", 1).replace("{}", "pi1", 1)
+        answer = monitor.ask(method, path)
+        if pattern == "/api/metrics/{}/{}/history":
+            assert answer.status == 404 and answer.json()["detail"] == "No metrics found"
+            continue
+        # Without what it needs a POST may be refused, but it is known.
+        assert answer.status in (200, 202, 302, 400, 422), (method, path, answer.status)
+        if method == "GET":
+            head = monitor.ask("HEAD", path)
+            assert (head.status, head.body) == (answer.status, b""), path
+            assert head.headers.get("content-type") == answer.headers.get("content-type"), path
+        counted = monitor.ask("GET", "/metrics").body.decode()
+        assert f'http_requests_total{{method="{method}",endpoint="{pattern}"' in counted, pattern
 
 
 # ---- Foreign clients
