@@ -19,7 +19,8 @@ uint64_t sys_descriptor_limit(void);
 double sys_cpu_seconds(void);
 // Gives freed memory at the heap's top back to the system.
 void sys_trim_heap(void);
-// Bounds the C library's arenas so that idle threads do not each keep a heap of their own.
+// Bounds the C library's arenas so that idle threads do not each keep a heap of their own, and has
+// them keep some MiB of freed memory: what traffic gives back in one turn it needs in the next.
 void sys_limit_heaps(unsigned count);
 // For libraries, which may not ignore SIGPIPE for the whole process: blocks it for this thread;
 // whether it was blocked before. Unblocking swallows one that came meanwhile.
