@@ -169,6 +169,9 @@ void log_text(struct log_line *line, const char *key, const char *value)
 void log_u64(struct log_line *line, const char *key, uint64_t value)
 {
     char text[24];
+    if (!line->wanted) {
+        return; // most lines of a busy process are not
+    }
     int len = snprintf(text, sizeof text, "%" PRIu64, value);
     add_detail(line, key, slice_of(text, (size_t)len), false);
 }

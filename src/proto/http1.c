@@ -125,21 +125,38 @@ static enum weir_result find_end(
     }
 }
 
-// Every LF of the head follows a CR (find_end saw to it), so equal counts mean that no CR is alone.
+#define IN_EACH_BYTE UINT64_C(0x0101010101010101)
+#define HIGH_BITS (IN_EACH_BYTE * 0x80)
+
+// Whether any of eight bytes is below a space, or 0x7f: a byte borrows from the next one only when it
+// is one itself.
+static bool has_controls(const char *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    uint64_t low = (word - IN_EACH_BYTE * ' ') & ~word;
+    uint64_t del = word ^ IN_EACH_BYTE * 0x7f;
+    return ((low | ((del - IN_EACH_BYTE) & ~del)) & HIGH_BITS) != 0;
+}
+
+// Every LF of the head follows a CR (find_end saw to it); here every CR has to be in front of one.
 static bool bytes_valid(struct slice head)
 {
-    size_t cr_count = 0;
-    size_t lf_count = 0;
-    bool valid = true;
-    for (size_t i = 0; i < head.len; i++) {
-        unsigned char byte = (unsigned char)head.at[i];
-        bool cr = byte == '\r';
-        bool lf = byte == '\n';
-        cr_count += cr;
-        lf_count += lf;
-        valid &= (byte >= ' ' && byte != 0x7f) || byte == '\t' || cr || lf;
+    size_t i = 0;
+    while (i < head.len) {
+        if (head.len - i >= 8 && !has_controls(head.at + i)) {
+            i += 8;
+            continue;
+        }
+        for (size_t end = head.len - i < 8 ? head.len : i + 8; i < end; i++) {
+            unsigned char byte = (unsigned char)head.at[i];
+            bool cr_lf = byte == '\r' && i + 1 < head.len && head.at[i + 1] == '\n';
+            if ((byte < ' ' || byte == 0x7f) && byte != '\t' && byte != '\n' && !cr_lf) {
+                return false;
+            }
+        }
     }
-    return valid && cr_count == lf_count;
+    return true;
 }
 
 // ---- llhttp -------------------------------------------------------------------------------------

@@ -416,6 +416,27 @@ static void test_every_byte(void **state)
     }
 }
 
+// Values are looked at in pieces of eight bytes: at every place in one, beside any others.
+static void test_every_byte_anywhere_in_a_piece(void **state)
+{
+    static const char beside[] = {' ', '~', '\x80', '\xff', '\t'};
+    (void)state;
+    for (size_t i = 0; i < sizeof beside; i++) {
+        for (size_t place = 0; place < 16; place++) {
+            for (int byte = 0; byte < 256; byte++) {
+                char head[] = GET "A: b................c\r\n\r\n";
+                char *value = strstr(head, "....");
+                memset(value, beside[i], 16);
+                value[place] = (char)byte;
+                enum weir_result expected = is_value_byte(byte) ? WEIR_OK : WEIR_MALFORMED;
+                if (judge(slice_of(head, sizeof head - 1), false) != expected) {
+                    fail_msg("place %zu, byte 0x%02x", place, (unsigned)byte);
+                }
+            }
+        }
+    }
+}
+
 // ---- Limits -------------------------------------------------------------------------------------
 
 // A request whose head is len bytes, in a block of its own.
@@ -674,6 +695,7 @@ int main(void)
         cmocka_unit_test(test_bad_answers),
         cmocka_unit_test(test_refused_early),
         cmocka_unit_test(test_every_byte),
+        cmocka_unit_test(test_every_byte_anywhere_in_a_piece),
         cmocka_unit_test(test_head_size),
         cmocka_unit_test(test_head_size_counts_empty_lines),
         cmocka_unit_test(test_header_count),
