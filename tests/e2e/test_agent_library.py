@@ -121,3 +121,91 @@ def test_the_examples(engine, installed, tmp_path, static):
     )
     assert unknown.returncode == 1 and "3000" in unknown.stderr
     channel.close()
+
+
+THREADS = r"""
+#include <pthread.h>
+#include <stdio.h>
+#include <weir/agent.h>
+
+static struct weir_agent_loop *loop;
+static struct weir_agent *agent;
+
+static void close_it(void *arg) { (void)arg; weir_agent_close(agent, 0); }
+static void say(void *arg) { puts(arg); fflush(stdout); }
+
+static void *wait_for_a_line(void *arg)
+{
+    (void)arg;
+    getchar();
+    weir_agent_loop_post(loop, say, "posted");
+    weir_agent_loop_post(loop, close_it, NULL);
+    return NULL;
+}
+
+static void on_agent(void *arg, struct weir_agent *which, const struct weir_agent_status *status)
+{
+    (void)arg, (void)which;
+    if (status->state == WEIR_AGENT_CLOSED)
+        weir_agent_loop_stop(loop);
+}
+
+static void on_tunnel(void *arg, struct weir_tunnel *tunnel, const struct weir_tunnel_status *status)
+{
+    (void)arg, (void)tunnel;
+    if (status->state == WEIR_TUNNEL_ONLINE)
+        weir_agent_loop_after(loop, 1, say, "online");
+    if (status->state == WEIR_TUNNEL_CLOSED)
+        say("closed");
+}
+
+static void on_accept(void *arg, struct weir_tunnel *tunnel, struct weir_stream *stream,
+    const struct weir_stream_info *info)
+{
+    (void)arg, (void)tunnel, (void)info;
+    weir_stream_refuse(stream, "not today");
+    say("refused");
+}
+
+int main(int argc, char **argv)
+{
+    struct weir_agent_options options = {.size = sizeof options, .engine = argv[1],
+        .token = argv[2], .ca_file = argv[3]};
+    struct weir_agent_events events = {.state = on_agent};
+    struct weir_tunnel_options tunnel = {.size = sizeof tunnel, .hostname = "threads"};
+    struct weir_tunnel_events tunnel_events = {.state = on_tunnel, .accept = on_accept};
+    char problem[256];
+    pthread_t thread;
+    (void)argc;
+    loop = weir_agent_loop_new();
+    agent = weir_agent_new(loop, &options, &events, NULL, problem, sizeof problem);
+    weir_tunnel_open(agent, &tunnel, &tunnel_events, NULL, problem, sizeof problem);
+    weir_agent_connect(agent);
+    pthread_create(&thread, NULL, wait_for_a_line, NULL);
+    weir_agent_loop_run(loop);
+    weir_agent_loop_free(loop);
+    return pthread_join(thread, NULL);
+}
+"""
+
+
+def test_threads_and_refusals(engine, installed, tmp_path):
+    source = tmp_path / "threads.c"
+    source.write_text(THREADS)
+    subprocess.run(
+        ["cc", "-Wall", "-Wextra", source, *flags(installed, "--cflags", "--libs")]
+        + [*sanitizers(installed), f"-Wl,-rpath,{installed / 'lib'}", "-lpthread"]
+        + ["-o", tmp_path / "threads"],
+        check=True,
+    )
+    program = subprocess.Popen(
+        [tmp_path / "threads", f"localhost:{engine.port}", engine.token(), engine.ca],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert program.stdout.readline() == "online\n"
+    assert engine.get("threads")[0] == 502
+    out, _ = program.communicate("\n", timeout=20)
+    assert out.split() == ["refused", "posted", "closed"]
+    assert program.returncode == 0
