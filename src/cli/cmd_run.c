@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cli/commands.h"
+#include "cli/faults.h"
 #include "cli/runner.h"
 #include "sys/clock.h"
 
@@ -29,7 +30,7 @@ static const struct option_row options[] = {
     [OPTION_COUNT] = {NULL},
 };
 
-static int load_and_run(const struct command *command, const char *const *values)
+static int load_and_run(const char *const *values)
 {
     const struct profile_ask ask = {
         .config = values[PROFILE_CONFIG],
@@ -55,19 +56,25 @@ static int load_and_run(const struct command *command, const char *const *values
     };
     struct run_plan plan;
     struct conf_problems problems;
+    bool only_check = values[OPTION_CHECK] != NULL;
+    if (only_check) {
+        faults_arm(); // otherwise the loop does
+    }
     conf_problems_init(&problems);
     bool good = run_plan_load(runner.path, &ask, runner.variables, sys_wall_ms(), &plan, &problems);
     good = command_print_problems(&problems) && good;
     conf_problems_fini(&problems);
     int exit_code = good ? EXIT_FINE : EXIT_CONFIG;
-    if (good && values[OPTION_CHECK] != NULL) {
+    if (good && only_check) {
         printf("%s: fine, %zu tunnel%s\n", runner.path, plan.file.tunnel_count,
             plan.file.tunnel_count == 1 ? "" : "s");
     } else if (good) {
         exit_code = runner_run(&runner, &plan);
     }
     run_plan_close(&plan);
-    (void)command;
+    if (only_check) {
+        faults_report();
+    }
     return exit_code;
 }
 
@@ -88,7 +95,7 @@ static int run(const struct command *command, int argc, char **argv)
         command_complain(command, "it wants a file: --apply FILE");
         return EXIT_USAGE;
     }
-    return load_and_run(command, values);
+    return load_and_run(values);
 }
 
 static const struct command_example examples[] = {

@@ -67,15 +67,27 @@ class Running:
         self.errors = []
         self.process = subprocess.Popen(
             [weir.binary(), *args, *access(engine)],
-            env=environment(engine),
+            env=environment(engine, **options.pop("env", {})),
             stdin=options.pop("stdin", subprocess.DEVNULL),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             **options,
         )
-        for stream, lines in ((self.process.stdout, self.lines), (self.process.stderr, self.errors)):
-            threading.Thread(target=self._read, args=(stream, lines), daemon=True).start()
+        self.threads = [
+            threading.Thread(target=self._read, args=(stream, lines), daemon=True)
+            for stream, lines in (
+                (self.process.stdout, self.lines),
+                (self.process.stderr, self.errors),
+            )
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def join(self):
+        """Everything it said is in the lists."""
+        for thread in self.threads:
+            thread.join(10)
 
     @staticmethod
     def _read(stream, lines):
@@ -99,6 +111,7 @@ class Running:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
         found = self.process.wait(30)
+        self.join()
         assert "Sanitizer" not in "\n".join(self.errors), self.errors
         assert found == code, (found, self.lines, self.errors)
 
@@ -479,7 +492,7 @@ def echo_service():
     server = socket.create_server(("127.0.0.1", 0))
 
     def one(conn):
-        with conn:
+        with conn, contextlib.suppress(ConnectionError):
             data = b""
             while piece := conn.recv(65536):
                 data += piece
