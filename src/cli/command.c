@@ -32,7 +32,7 @@ bool command_print_problems(struct conf_problems *problems)
     const char *warnings = buf_text(&problems->warnings);
     const char *errors = buf_text(&problems->errors);
     fputs(warnings == NULL ? "weir: out of memory\n" : warnings, stderr);
-    fputs(errors == NULL ? "" : errors, stderr);
+    fputs(errors != NULL ? errors : warnings != NULL ? "weir: out of memory\n" : "", stderr);
     return warnings != NULL && errors != NULL && problems->errors.len == 0;
 }
 

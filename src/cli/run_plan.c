@@ -68,7 +68,7 @@ static bool resolve(struct run_plan *ret_plan, bool good, const struct profile_a
     ret_plan->profiles = mem_zalloc((count + 1) * sizeof *ret_plan->profiles);
     ret_plan->keys = arena_alloc(&ret_plan->file.arena, (count + 1) * sizeof *ret_plan->keys);
     if (!good || ret_plan->profiles == NULL || ret_plan->keys == NULL) {
-        if (good) {
+        if (problems->errors.len == 0) {
             conf_error(problems, "out of memory");
         }
         return false;
