@@ -211,10 +211,9 @@ void cluster_answered(struct cluster *cluster)
     cluster->problem[0] = '\0';
     shares_answer(&cluster->shares, &cluster->view);
     apply(cluster);
-    if (cluster->leaving) {
-        cluster->left = shares_count_held(&cluster->shares, monitor_now_ns()) == 0;
-    }
-    if (first && wants_more(&cluster->shares)) {
+    bool more = wants_more(&cluster->shares);
+    cluster->left = cluster->leaving && !more;
+    if (more && (first || cluster->leaving)) {
         worker_arm_in(cluster->worker, &cluster->look, 0);
     }
 }
@@ -343,7 +342,7 @@ bool cluster_tell(const struct cluster *cluster, char *text, size_t size)
         snprintf(text, size,
             "alone: the Redis does not grant leases (%.100s); everything is checked here, and "
             "perhaps by other monitors as well",
-            cluster->problem);
+            cluster->problem[0] == '\0' ? "it was started just now" : cluster->problem);
         return false;
     case SHARES_SHARED:
         len = snprintf(text, size, "%zu monitors; %u of %u shares are checked here",

@@ -68,11 +68,12 @@ static const char result_script[] =
 static const char event_script[] = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
                                    "redis.call('PUBLISH', ARGV[2], ARGV[3]) return 1";
 
-// KEYS: maintenance, stream. ARGV: field, message.
+// KEYS: maintenance, stream. ARGV: field, message, "1": it begins. One that is over is not kept.
 static const char maintenance_script[] =
     "local t = redis.call('TIME') "
-    "redis.call('HSET', KEYS[1], ARGV[1], "
+    "if ARGV[3] == '1' then redis.call('HSET', KEYS[1], ARGV[1], "
     "string.format('%.0f ', t[1] * 1000 + math.floor(t[2] / 1000)) .. ARGV[2]) "
+    "else redis.call('HDEL', KEYS[1], ARGV[1]) end "
     "redis.call('XADD', KEYS[2], 'MAXLEN', '~', 8192, '*', 'm', ARGV[2]) return 1";
 
 void cluster_key(
@@ -175,6 +176,7 @@ static bool read_view(struct cluster *cluster, const redisReply *reply)
         view->monitor_count += read_monitor(
             there->element[i], there->element[i + 1], &view->monitors[view->monitor_count]);
     }
+    view->young = now_ms < born_ms + cluster->shares.ttl_ns / NS_PER_MS;
     if (cluster->born_ms != born_ms && cluster->born_ms != 0) {
         // It has forgotten everything, the stream too.
         snprintf(cluster->position, sizeof cluster->position, "0-0");
@@ -383,8 +385,8 @@ void cluster_maintenance(struct cluster *cluster, const struct target *target)
         (void)redis_link_send(&cluster->control, TAG_EVENT,
             (struct slice[]){SLICE("EVAL"), slice_str(maintenance_script), SLICE("2"),
                 SLICE(CLUSTER_MAINTENANCE), SLICE(CLUSTER_STREAM), slice_str(target->key),
-                buf_slice(&message)},
-            7); // what is dropped is counted
+                buf_slice(&message), target->maintenance.on ? SLICE("1") : SLICE("0")},
+            8); // what is dropped is counted
     }
     buf_reset(&message);
 }

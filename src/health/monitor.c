@@ -565,16 +565,15 @@ void monitor_restore(
 
 // ---- Several monitors
 
-// An interval after the newest result; when that one is missing altogether, somewhere in the next.
+// An interval after the newest result, even if that is over, so that those that come late together
+// do not stay together. When a result is missing altogether, somewhere in the next interval.
 static uint64_t due_ns(const struct target *target)
 {
     uint64_t now_ns = worker_now(target->monitor->worker);
     uint64_t interval_ns = target->service->check.interval_ns;
     uint64_t age_ns = monitor_now_ns() - target->last_ns;
-    if (target->last_ns == 0 || age_ns > 2 * interval_ns) {
-        return spread_ns(target);
-    }
-    return age_ns >= interval_ns ? now_ns : now_ns + interval_ns - age_ns;
+    bool known = target->last_ns != 0 && age_ns < 2 * interval_ns && age_ns < now_ns;
+    return known ? now_ns + interval_ns - age_ns : spread_ns(target);
 }
 
 void monitor_take(struct target *target)

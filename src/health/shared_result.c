@@ -207,7 +207,8 @@ static void read_maintenance(struct reading *reading, struct shared_message *mes
     message->on = read_bool(reading, "on");
     message->reason = read_text(reading, "reason");
     if (read_bool(reading, "ends")) {
-        message->until_wall_ms = left_ms > age_ms ? now_ms + left_ms - age_ms : now_ms;
+        reading->ok &= left_ms > age_ms || !message->on; // it has ended
+        message->until_wall_ms = left_ms > age_ms ? now_ms + left_ms - age_ms : 0;
     }
 }
 

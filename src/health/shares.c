@@ -17,7 +17,7 @@
 //    what they hold by now.
 // 5. A Redis that began to remember less than a lease ago may have forgotten leases: until then
 // only
-//    what is held right now can be taken (SHARE_HOLD).
+//    what is held right now can be taken (SHARE_HOLD), and who is alone stays so.
 //
 // Rejected: consistent hashing by monitor (uneven with few monitors, and needs leases all the
 // same); one leader that deals out shares (a second thing to elect).
@@ -235,7 +235,9 @@ void shares_answer(struct shares *shares, const struct shares_view *view)
     if (shares->outdated) {
         return;
     }
-    shares->mode = SHARES_SHARED;
+    if (shares->mode != SHARES_ALONE || !view->young) {
+        shares->mode = SHARES_SHARED;
+    }
     memcpy(shares->monitors, view->monitors, sizeof shares->monitors);
     shares->monitor_count = view->monitor_count;
     for (unsigned i = 0; i < SHARE_COUNT; i++) {

@@ -56,6 +56,7 @@ struct shares_view {
     char owners[SHARE_COUNT][SHARES_NAME_SIZE]; // of the leases that were asked about; "": free
     struct shares_monitor monitors[SHARES_MONITORS_MAX];
     size_t monitor_count;
+    bool young; // it began to remember less than a lease ago
 };
 
 struct shares {

