@@ -472,6 +472,7 @@ void health_stop(struct health *health)
     }
     struct worker *worker = health->worker;
     health->worker = NULL;
+    cluster_stop(&health->cluster); // first: what the others say finds a whole monitor, or nobody
     timer_cancel(&health->drain_look);
     timer_cancel(&health->maintenance_look);
     dead_man_stop(&health->dead_man);
@@ -482,7 +483,6 @@ void health_stop(struct health *health)
     sockets_stop(&health->sockets);
     file_watch_close(&health->watch);
     devices_stop(&health->devices);
-    cluster_stop(&health->cluster);
     history_stop(&health->history);
     monitor_close(&health->monitor);
     diagnoses_stop(&health->diagnoses);
