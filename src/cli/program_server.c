@@ -8,7 +8,6 @@
 // 2. A stream that breaks, and our own end, end the program: nobody listens to it any more.
 #include "cli/program_server.h"
 
-#include <signal.h>
 #include <stdio.h>
 
 #include "agent/embed.h"
@@ -70,10 +69,15 @@ static void on_ended(struct watch *watch, unsigned events)
     struct child *child = container_of(watch, struct child, ended);
     struct sys_exit exit;
     (void)events;
-    if (sys_child_reap(&child->process, &exit) != WEIR_AGAIN) {
-        sys_close(child->process.handle);
-        watch_close(watch, on_watch_closed);
+    enum weir_result result = sys_child_reap(&child->process, &exit);
+    if (result == WEIR_AGAIN) {
+        return;
     }
+    if (result == WEIR_OK && exit.started != WEIR_OK) {
+        say(child->server, child->server->options->argv[0], weir_result_text(exit.started));
+    }
+    sys_child_close(&child->process);
+    watch_close(watch, on_watch_closed);
 }
 
 static void on_stream_closed(void *arg, const struct weir_agent_problem *problem)
@@ -81,7 +85,7 @@ static void on_stream_closed(void *arg, const struct weir_agent_problem *problem
     struct child *child = arg;
     child->streaming = false;
     if (problem != NULL && child->running) {
-        sys_child_signal(&child->process, SIGTERM);
+        sys_child_terminate(&child->process);
     }
     child_let_go(child);
 }
@@ -103,8 +107,8 @@ static bool start_program(struct child *child, int *ret_fd)
             watch_open(child->server->loop.worker, &child->ended, child->process.handle, on_ended);
         child->running = result == WEIR_OK;
         if (!child->running) {
-            sys_child_signal(&child->process, SIGKILL);
-            sys_close(child->process.handle);
+            sys_child_kill(&child->process);
+            sys_child_close(&child->process);
         }
     }
     if (result != WEIR_OK) {
@@ -249,8 +253,8 @@ static void stop(struct cli_loop *loop)
     list_for_each (node, &server->children) {
         struct child *child = container_of(node, struct child, node);
         if (child->running) {
-            sys_child_signal(&child->process, SIGKILL);
-            sys_close(child->process.handle);
+            sys_child_kill(&child->process);
+            sys_child_close(&child->process);
             watch_close(&child->ended, on_watch_closed);
         }
     }

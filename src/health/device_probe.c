@@ -9,7 +9,6 @@
 // 3. Output beyond OUTPUT_MAX is read and dropped.
 #include "health/device_probe.h"
 
-#include <signal.h>
 #include <stdio.h>
 
 #include "base/mem.h"
@@ -86,7 +85,7 @@ static void close_probe(struct device_probe *probe)
     if (probe->exit_watching) {
         watch_close(&probe->exit_watch, on_exit_closed);
     }
-    sys_close(probe->child.handle);
+    sys_child_close(&probe->child);
 }
 
 // False: nothing more will come.
@@ -133,7 +132,10 @@ static void judge(struct device_probe *probe, const struct sys_exit *exit)
 {
     struct device_sample sample = device_sample_empty(sys_wall_ms());
     char problem[PROBLEM_SIZE];
-    if (counters_read_script(buf_slice(&probe->output), &sample)) {
+    if (exit->started != WEIR_OK) {
+        snprintf(problem, sizeof problem, "ssh cannot be run: %s", weir_result_text(exit->started));
+        tell(probe, NULL, problem);
+    } else if (counters_read_script(buf_slice(&probe->output), &sample)) {
         tell(probe, &sample, "");
     } else {
         describe(probe, exit->code, problem);
@@ -168,14 +170,14 @@ static void on_output(struct watch *watch, unsigned events)
 static void on_deadline(struct timer *timer)
 {
     struct device_probe *probe = container_of(timer, struct device_probe, deadline);
-    sys_child_signal(&probe->child, SIGKILL);
+    sys_child_kill(&probe->child);
     tell(probe, NULL, "ssh: no answer in time");
 }
 
 static void kill_now(struct device_probe *probe)
 {
     struct sys_exit exit;
-    sys_child_signal(&probe->child, SIGKILL);
+    sys_child_kill(&probe->child);
     if (sys_wait_readable(probe->child.handle, KILL_WAIT_NS)) {
         enum weir_result ignored = sys_child_reap(&probe->child, &exit);
         (void)ignored; // nobody asks how it ended

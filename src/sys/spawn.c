@@ -1,8 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // fork and exec by hand: posix_spawn can neither change the user nor say which step failed. Between
 // the two only async-signal-safe calls are made; everything that allocates or looks up is done
-// before. The child reports a failed step by writing its errno into a close-on-exec pipe; an exec
-// that worked closes that pipe, and the parent reads its end.
+// before. A step that failed writes its errno into a close-on-exec pipe, which is read when the
+// process has ended; nobody waits for the start.
+//
+// A contained program has a keeper between it and us:
+//
+//   we ──► keeper ──► program ──► …          orphans of the program's are the keeper's children
+//
+// 1. The keeper is the reaper of all that comes of the program (PR_SET_CHILD_SUBREAPER): who starts
+//    a session of its own and loses its parent becomes the keeper's child, not init's.
+// 2. When the program has ended, the keeper kills its children, and theirs when they have become
+//    its own, until it has none; then it ends. So its end is the end of them all.
+// 3. SIGTERM to the keeper goes to the program's group; SIGUSR1, or our death, kills at once.
+// 4. From the fork until its handlers are its own, a child has all signals blocked: our handlers'
+//    pipe would hear one. The keeper's stay blocked, and are waited for.
 #include "sys/spawn.h"
 
 #include <errno.h>
@@ -14,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -36,61 +49,207 @@ struct child_plan {
     const struct sys_spawn_options *options;
     char **environment;
     const struct identity *identity; // NULL: stay who we are
+    pid_t parent;
     int null_fd;
     int output_fd;
     int report_fd;
 };
 
+// What goes through the report's pipe.
+struct report {
+    int error;  // errno of a step of the start; 0: the next is meant
+    int status; // of the end, as waitpid has it
+};
+
+#define REPORT_FD 3
+#define SWEEP_WAIT_NS 50000000
+
+static void signal_group(pid_t leader, int number)
+{
+    if (kill(-leader, number) != 0) {
+        kill(leader, number); // it has not made its group yet
+    }
+}
+
 // ---- In the child
 
-static _Noreturn void fail(const struct child_plan *plan)
+static void tell(int fd, struct report report)
 {
-    int error = errno;
-    ssize_t written = write(plan->report_fd, &error, sizeof error);
-    (void)written; // the parent then sees an end of file, and later an exit status
+    ssize_t written = write(fd, &report, sizeof report);
+    (void)written; // nobody reads it any more
+}
+
+static _Noreturn void fail(int report_fd)
+{
+    tell(report_fd, (struct report){.error = errno});
     _exit(127);
+}
+
+static void reset_handlers(void)
+{
+    struct sigaction standard = {.sa_handler = SIG_DFL};
+    for (int number = 1; number < NSIG; number++) {
+        sigaction(number, &standard, NULL); // fails for the two that cannot be caught
+    }
 }
 
 static void reset_signals(void)
 {
     sigset_t none;
-    struct sigaction standard = {.sa_handler = SIG_DFL};
-    for (int number = 1; number < NSIG; number++) {
-        sigaction(number, &standard, NULL); // fails for the two that cannot be caught
-    }
+    reset_handlers();
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void run_child(const struct child_plan *plan)
+// Before anything that may wait: as long as copies of our sockets are open, none of them is closed
+// for its peer.
+static void take_descriptors(const struct child_plan *plan)
 {
-    const struct identity *identity = plan->identity;
-    reset_signals();
     const int *stdio = plan->options->stdio;
     int in = stdio == NULL ? plan->null_fd : *stdio;
     int out = stdio == NULL ? plan->output_fd : *stdio;
-    if (setsid() < 0 || dup2(in, 0) < 0 || dup2(out, 1) < 0 ||
-        (stdio == NULL && dup2(out, 2) < 0)) {
-        fail(plan);
+    if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || (stdio == NULL && dup2(out, 2) < 0)) {
+        fail(plan->report_fd);
     }
-    // Not every descriptor of the libraries is close-on-exec. report_fd is, and stays until exec.
-    if (plan->report_fd != 3 && dup3(plan->report_fd, 3, O_CLOEXEC) < 0) {
-        fail(plan);
+    // Not every descriptor of the libraries is close-on-exec. The report's is, and stays until
+    // exec.
+    if (plan->report_fd != REPORT_FD && dup3(plan->report_fd, REPORT_FD, O_CLOEXEC) < 0) {
+        fail(plan->report_fd);
     }
-    struct child_plan moved = *plan;
-    moved.report_fd = 3;
-    (void)close_range(4, ~0u, 0); // an older kernel: what is close-on-exec goes anyway
+    (void)close_range(REPORT_FD + 1, ~0u, 0); // an older kernel: what is close-on-exec goes anyway
+}
+
+static _Noreturn void run_program(const struct child_plan *plan)
+{
+    const struct identity *identity = plan->identity;
+    reset_signals();
+    if (setsid() < 0) {
+        fail(REPORT_FD);
+    }
     if (identity != NULL && (setgroups((size_t)identity->group_count, identity->groups) != 0 ||
                                 setgid(identity->gid) != 0 || setuid(identity->uid) != 0)) {
-        fail(&moved);
+        fail(REPORT_FD);
     }
     if (plan->options->cwd != NULL && chdir(plan->options->cwd) != 0) {
-        fail(&moved);
+        fail(REPORT_FD);
     }
     // exec takes pointers to what it does not change.
     char *const *argv = (char *const *)(uintptr_t)plan->options->argv;
     execvpe(argv[0], argv, plan->environment);
-    fail(&moved);
+    fail(REPORT_FD);
+}
+
+// ---- In the keeper
+
+// Where the kernel does not tell, those in the program's group were killed, at least.
+static void kill_children(void)
+{
+    char chunk[1024];
+    pid_t pid = 0;
+    int fd = open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+    for (;;) {
+        ssize_t len = fd < 0 ? 0 : read(fd, chunk, sizeof chunk);
+        for (ssize_t i = 0; i < len; i++) {
+            if (chunk[i] >= '0' && chunk[i] <= '9') {
+                pid = pid * 10 + (chunk[i] - '0');
+            } else if (pid > 0) {
+                kill(pid, SIGKILL);
+                pid = 0;
+            }
+        }
+        if (len <= 0) {
+            break;
+        }
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+// Takes all dead children; false when there is none left, alive or dead. The program's status is
+// kept, and its group killed while its number is still taken.
+static bool reap(pid_t program, int *status, bool *ended)
+{
+    for (;;) {
+        siginfo_t info = {0};
+        if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0) {
+            return false;
+        }
+        if (info.si_pid == 0) {
+            return true;
+        }
+        int how = 0;
+        if (info.si_pid == program) {
+            kill(-program, SIGKILL);
+        }
+        if (waitpid(info.si_pid, &how, WNOHANG) == program) {
+            *status = how;
+            *ended = true;
+        }
+    }
+}
+
+static void wait_for_end(pid_t program, const sigset_t *awaited, int *status)
+{
+    bool ended = false;
+    while (reap(program, status, &ended) && !ended) {
+        int number = sigwaitinfo(awaited, NULL);
+        if (number == SIGTERM || number == SIGUSR1) {
+            signal_group(program, number == SIGTERM ? SIGTERM : SIGKILL);
+        }
+    }
+}
+
+static void sweep(pid_t program, const sigset_t *awaited)
+{
+    static const struct timespec while_ns = {.tv_nsec = SWEEP_WAIT_NS};
+    int status;
+    bool ended;
+    while (reap(program, &status, &ended)) {
+        kill_children();
+        sigtimedwait(awaited, NULL, &while_ns);
+    }
+}
+
+static _Noreturn void keep(const struct child_plan *plan)
+{
+    sigset_t awaited;
+    int status = 0;
+    sigemptyset(&awaited);
+    sigaddset(&awaited, SIGCHLD);
+    sigaddset(&awaited, SIGTERM);
+    sigaddset(&awaited, SIGUSR1);
+    reset_handlers();
+    // All stay blocked, SIGPIPE too: it ends when its children have.
+    if (setsid() < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1) != 0 ||
+        prctl(PR_SET_PDEATHSIG, SIGUSR1) != 0) {
+        fail(REPORT_FD);
+    }
+    if (getppid() != plan->parent) {
+        _exit(127); // it died before it could be heard of
+    }
+    pid_t program = _Fork(); // the safe one here: nothing of ours is called back
+    if (program == 0) {
+        run_program(plan);
+    }
+    if (program < 0) {
+        fail(REPORT_FD);
+    }
+    close(1);
+    close(2);
+    wait_for_end(program, &awaited, &status);
+    tell(REPORT_FD, (struct report){.status = status});
+    sweep(program, &awaited);
+    _exit(0);
+}
+
+static _Noreturn void run_child(const struct child_plan *plan)
+{
+    take_descriptors(plan);
+    if (plan->options->contained) {
+        keep(plan);
+    }
+    run_program(plan);
 }
 
 // ---- In the parent
@@ -157,38 +316,34 @@ static void close_pair(int fds[2])
     }
 }
 
-// What the child reports before it becomes the program; 0 when it did.
-static int read_report(int fd)
-{
-    int error = 0;
-    ssize_t got;
-    do {
-        got = read(fd, &error, sizeof error);
-    } while (got < 0 && errno == EINTR);
-    return got == (ssize_t)sizeof error ? error : 0;
-}
-
 static enum weir_result start(
     struct child_plan *plan, int output_fd, int report_fd, struct sys_child *ret_child)
 {
+    sigset_t all;
+    sigset_t ours;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &ours);
     pid_t pid = fork();
     if (pid == 0) {
         run_child(plan);
     }
-    close(plan->report_fd);
-    plan->report_fd = -1;
+    int error = errno;
+    pthread_sigmask(SIG_SETMASK, &ours, NULL);
     if (pid < 0) {
-        return sys_result_of_errno(errno);
+        return sys_result_of_errno(error);
     }
-    int error = read_report(report_fd);
-    int handle = error == 0 ? pidfd_open(pid, 0) : -1;
+    int handle = pidfd_open(pid, 0);
     if (handle < 0) {
-        enum weir_result result = sys_result_of_errno(error != 0 ? error : errno);
+        enum weir_result result = sys_result_of_errno(errno);
         kill(pid, SIGKILL);
         waitpid(pid, NULL, 0);
         return result;
     }
-    *ret_child = (struct sys_child){.pid = pid, .handle = handle, .output = output_fd};
+    *ret_child = (struct sys_child){.pid = pid,
+        .handle = handle,
+        .output = output_fd,
+        .report = report_fd,
+        .contained = plan->options->contained};
     return WEIR_OK;
 }
 
@@ -217,13 +372,13 @@ enum weir_result sys_spawn(const struct sys_spawn_options *options, struct sys_c
     }
     if (result == WEIR_OK) {
         struct child_plan plan = {options, environment, options->user == NULL ? NULL : &identity,
-            null_fd, output[1], report[1]};
+            getpid(), null_fd, output[1], report[1]};
         fcntl(output[0], F_SETFL, O_NONBLOCK);
+        fcntl(report[0], F_SETFL, O_NONBLOCK);
         result = start(&plan, output[0], report[0], ret_child);
-        report[1] = plan.report_fd;
     }
     if (result == WEIR_OK) {
-        output[0] = -1; // the caller's
+        output[0] = report[0] = -1; // the caller's
     }
     mem_free(environment);
     close_pair(output);
@@ -234,9 +389,40 @@ enum weir_result sys_spawn(const struct sys_spawn_options *options, struct sys_c
     return result;
 }
 
-void sys_child_signal(const struct sys_child *child, int signal)
+void sys_child_terminate(const struct sys_child *child)
 {
-    kill(-child->pid, signal);
+    if (child->contained) {
+        kill(child->pid, SIGTERM);
+    } else {
+        signal_group(child->pid, SIGTERM);
+    }
+}
+
+void sys_child_kill(const struct sys_child *child)
+{
+    if (child->contained) {
+        kill(child->pid, SIGUSR1);
+    } else {
+        signal_group(child->pid, SIGKILL);
+    }
+}
+
+void sys_child_abandon(const struct sys_child *child)
+{
+    kill(child->pid, SIGKILL);
+}
+
+// What was told of the program in the place of who was waited for.
+static void read_reports(const struct sys_child *child, int *error, int *status)
+{
+    struct report report;
+    while (read(child->report, &report, sizeof report) == (ssize_t)sizeof report) {
+        if (report.error != 0) {
+            *error = report.error;
+        } else {
+            *status = report.status;
+        }
+    }
 }
 
 enum weir_result sys_child_reap(const struct sys_child *child, struct sys_exit *ret_exit)
@@ -249,17 +435,31 @@ enum weir_result sys_child_reap(const struct sys_child *child, struct sys_exit *
     if (info.si_pid == 0) {
         return WEIR_AGAIN;
     }
-    // The dead leader still holds the group's number, so nobody else can be hit.
-    sys_child_signal(child, SIGKILL);
-    if (waitid(P_PIDFD, id, &info, WEXITED | WNOHANG) != 0) {
+    if (!child->contained) {
+        // The dead leader still holds the group's number, so nobody else can be hit.
+        kill(-child->pid, SIGKILL);
+    }
+    int error = 0;
+    int status = 0;
+    if (waitpid(child->pid, &status, WNOHANG) != child->pid) {
         return sys_result_of_errno(errno);
     }
-    bool exited = info.si_code == CLD_EXITED;
+    read_reports(child, &error, &status);
     *ret_exit = (struct sys_exit){
-        .code = exited ? info.si_status : 0,
-        .signal = exited ? 0 : info.si_status,
+        .started = error == 0 ? WEIR_OK : sys_result_of_errno(error),
+        .code = WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+        .signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0,
     };
     return WEIR_OK;
+}
+
+void sys_child_close(struct sys_child *child)
+{
+    if (child->handle >= 0) {
+        close(child->handle);
+        close(child->report);
+        child->handle = child->report = -1;
+    }
 }
 
 // ---- Other processes

@@ -5,6 +5,7 @@
 #ifndef WEIR_SYS_SPAWN_H
 #define WEIR_SYS_SPAWN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/result.h"
@@ -15,22 +16,34 @@ struct sys_spawn_options {
     const char *cwd;         // NULL: ours
     const int *stdio;        // its standard input and output, its errors are ours; NULL: as above
     const char *user;        // NULL: us; otherwise its ids and groups, which only root may take
+    // Nothing it starts outlives it, whatever sessions and parents they give themselves; nor us.
+    bool contained;
 };
 
 struct sys_child {
-    int pid;    // also its process group
+    int pid;
     int handle; // a pidfd: readable once the program has ended
     int output; // the read end of the pipe, non-blocking
+    int report; // the read end of what is told of the start and the end
+    bool contained;
 };
 
-// WEIR_NOT_FOUND: no such program, directory or user; WEIR_PERMISSION: it may not be run, or the
-// user not taken.
+// Returns when there is a process; what comes of the program is told by sys_child_reap, so that a
+// directory on a server that does not answer keeps nobody waiting. WEIR_NOT_FOUND: no such user;
+// WEIR_TOO_LARGE: one with too many groups; else what there was not enough of.
 enum weir_result sys_spawn(
     const struct sys_spawn_options *options, struct sys_child *ret_child) WEIR_MUST_CHECK;
-// Signals the whole group.
-void sys_child_signal(const struct sys_child *child, int signal);
+// Asks the program's group to end (SIGTERM).
+void sys_child_terminate(const struct sys_child *child);
+// Kills the group, and with a contained program everything that came of it.
+void sys_child_kill(const struct sys_child *child);
+// For who has waited long after that: lets go of what the kernel does not let die.
+void sys_child_abandon(const struct sys_child *child);
 
 struct sys_exit {
+    // WEIR_OK: it ran. WEIR_NOT_FOUND: no such program or directory; WEIR_PERMISSION: it may not be
+    // run, or the user not taken.
+    enum weir_result started;
     int code;   // exit status; meaningful without a signal
     int signal; // 0: it ended by itself
 };
@@ -38,6 +51,8 @@ struct sys_exit {
 // while it runs. The descriptors stay the caller's.
 enum weir_result sys_child_reap(
     const struct sys_child *child, struct sys_exit *ret_exit) WEIR_MUST_CHECK;
+// Closes handle and report. Any time; the output is the caller's.
+void sys_child_close(struct sys_child *child);
 
 // ---- Looking at processes that are not ours.
 

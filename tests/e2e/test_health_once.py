@@ -316,6 +316,11 @@ def pid_in(path):
     "echo $$$$ >PIDS; sleep 60",
     "trap '' TERM; echo $$$$ >PIDS; sleep 60; sleep 60",  # SIGTERM does not move it
     "(trap '' TERM; sh -c 'echo $$PPID >PIDS'; sleep 60; sleep 60) & wait",  # nor its child
+    "setsid sh -c 'trap \"\" TERM; echo $$$$ >PIDS; sleep 60; sleep 60'",  # in another session
+    "(setsid sh -c 'echo $$$$ >PIDS; sleep 60' &) & sleep 60",  # and without a parent
+    "env -i setsid sh -c 'echo $$$$ >PIDS; kill -STOP $$$$; sleep 60'",  # stopped, without a name
+    "echo $$$$ >PIDS; kill -STOP $$$$",
+    "echo $$$$ >PIDS; yes",  # nor one that floods us
 ])
 def test_exec_never_outlives_its_timeout(lab, script):
     pids = lab.directory / "pids"
@@ -327,11 +332,17 @@ def test_exec_never_outlives_its_timeout(lab, script):
     assert not targets.is_running(pid_in(pids))
 
 
-def test_exec_leaves_nothing_in_the_background(lab):
+@pytest.mark.parametrize("script", [
+    "sleep 60 & echo $! >PIDS",
+    "setsid sh -c 'echo $$$$ >PIDS; sleep 60' & while [ ! -s PIDS ]; do :; done",
+    "(setsid sh -c '(trap \"\" TERM; sh -c \"echo \\$$PPID >PIDS; exec sleep 60\"; sleep 60) &' &); "
+    "while [ ! -s PIDS ]; do :; done",
+])
+def test_exec_leaves_nothing_in_the_background(lab, script):
     pids = lab.directory / "pids"
-    seen = lab.check({"type": "exec", "command": f"sleep 60 & echo $! >{pids}; echo done"})
+    seen = lab.check({"type": "exec", "command": script.replace("PIDS", str(pids)) + "; echo done"})
     assert seen["last_result"]["message"] == "exit 0: done"
-    eventually(lambda: not targets.is_running(pid_in(pids)), "the end of what was left")
+    assert not targets.is_running(pid_in(pids))
 
 
 def test_an_interrupt_ends_what_runs(lab):

@@ -26,6 +26,7 @@ def serve(lab):
         running.append(health.Monitor(registry, *args, env=lab.env, **kwargs))
         return running[-1]
 
+    start.forget = running.remove  # of one that was killed
     yield start
     for monitor in running:
         monitor.stop()
@@ -484,6 +485,19 @@ def test_listening_beyond_this_machine_wants_tokens(lab):
 
 
 # ---- The end
+
+
+def test_a_killed_monitor_leaves_no_program_behind(lab, serve):
+    pids = lab.directory / "pids"
+    lab.write({"it": {"type": "exec", "command": f"setsid sh -c 'echo $$$$ >{pids}; sleep 60' & wait",
+                      "interval": "30s", "timeout": "30s"}})
+    monitor = serve()
+    monitor.ask("POST", "/api/health/check/it")
+    pid = int(eventually(lambda: pids.exists() and pids.read_text().strip(), "a program"))
+    monitor.process.kill()
+    eventually(lambda: not targets.is_running(pid), "the program's end")
+    monitor.process.wait(5)
+    serve.forget(monitor)
 
 
 def test_a_drain_kills_what_runs(lab, serve):

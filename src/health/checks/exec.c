@@ -7,13 +7,13 @@
 //      ▼
 //   asked to end (SIGTERM) ──1 s──► killed (SIGKILL) ──1 s──► judged without it
 //
-// 1. The program has a process group of its own; every signal goes to the group, and when the
-//    program has ended the rest of the group is killed.
+// 1. A program of the registry is contained (sys/spawn.h): nothing it started is left when it has
+//    ended. ssh is not, because the connection it shares goes on in the background; it has a
+//    process group of its own, which is killed as a whole.
 // 2. After a kill the check may be over before the program is: then it lingers (room->lingering)
 //    until it is reaped, so that no zombie stays.
 // 3. Of the output only the last line is kept; the rest is read and dropped, so that no program
 //    waits for us.
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -136,19 +136,26 @@ static void close_child(struct exec_check *exec)
     if (exec->exit_watching) {
         watch_close(&exec->exit_watch, on_exit_closed);
     }
-    sys_close(exec->child.handle);
-    exec->child.handle = -1;
+    sys_child_close(&exec->child);
 }
 
 // Waits for the program, which takes no time but in the kernel's worst moments.
 static void kill_now(struct exec_check *exec)
 {
-    sys_child_signal(&exec->child, SIGKILL);
-    if (sys_wait_readable(exec->child.handle, GRACE_NS)) {
-        enum weir_result ignored = sys_child_reap(&exec->child, &exec->exit);
-        (void)ignored; // nobody asks how it ended
+    sys_child_kill(&exec->child);
+    if (!sys_wait_readable(exec->child.handle, GRACE_NS)) {
+        sys_child_abandon(&exec->child);
+        (void)sys_wait_readable(exec->child.handle, GRACE_NS); // or it stays until we end
     }
+    enum weir_result ignored = sys_child_reap(&exec->child, &exec->exit);
+    (void)ignored; // nobody asks how it ended
     close_child(exec);
+}
+
+static void cannot_run(struct check *check, bool remote, enum weir_result why)
+{
+    check_end(check, remote ? OUTCOME_SSH : OUTCOME_EXIT, "cannot run %s: %s",
+        remote ? "ssh" : check->spec->command[0], weir_result_text(why));
 }
 
 static void judge_exit(struct exec_check *exec)
@@ -158,7 +165,9 @@ static void judge_exit(struct exec_check *exec)
     const char *colon = line[0] == '\0' ? "" : ": ";
     int expected = check->spec->type == CHECK_EXEC ? (int)check->spec->expected_exit : 0;
     check->record.code = exec->exit.code;
-    if (exec->expired) {
+    if (exec->exit.started != WEIR_OK) {
+        cannot_run(check, exec->remote, exec->exit.started);
+    } else if (exec->expired) {
         check_end_timeout(check, "");
     } else if (exec->exit.signal != 0) {
         check_end(check, OUTCOME_EXIT, "killed by signal %d (%s)%s%s", exec->exit.signal,
@@ -210,9 +219,11 @@ static enum weir_result spawn(struct exec_check *exec)
     struct check *check = &exec->base;
     const struct check_spec *spec = check->spec;
     if (!exec->remote) {
-        return sys_spawn(
-            &(struct sys_spawn_options){
-                .argv = spec->command, .env = spec->env, .cwd = spec->cwd, .user = spec->user},
+        return sys_spawn(&(struct sys_spawn_options){.argv = spec->command,
+                             .env = spec->env,
+                             .cwd = spec->cwd,
+                             .user = spec->user,
+                             .contained = true},
             &exec->child);
     }
     struct remote_command command;
@@ -233,8 +244,7 @@ static void start(struct check *check)
     exec->state = EXEC_ENDED;
     enum weir_result result = spawn(exec);
     if (result != WEIR_OK) {
-        check_end(check, exec->remote ? OUTCOME_SSH : OUTCOME_EXIT, "cannot run %s: %s",
-            exec->remote ? "ssh" : check->spec->command[0], weir_result_text(result));
+        cannot_run(check, exec->remote, result);
         return;
     }
     // Only a loop without descriptors refuses a watch; the program is ended then.
@@ -261,14 +271,15 @@ static void expire(struct check *check)
     exec->expired = true;
     if (exec->state == EXEC_RUNNING) {
         exec->state = EXEC_TERMINATED;
-        sys_child_signal(&exec->child, SIGTERM);
+        sys_child_terminate(&exec->child);
         worker_arm_in(check->room->worker, &check->deadline, GRACE_NS);
     } else if (exec->state == EXEC_TERMINATED) {
         exec->state = EXEC_KILLED;
-        sys_child_signal(&exec->child, SIGKILL);
+        sys_child_kill(&exec->child);
         worker_arm_in(check->room->worker, &check->deadline, GRACE_NS);
     } else {
-        check_end_timeout(check, ""); // the kernel does not let go of it
+        sys_child_abandon(&exec->child); // the kernel does not let go of it
+        check_end_timeout(check, "");
     }
 }
 
@@ -283,7 +294,7 @@ static void stop(struct check *check)
     list_push_back(&check->room->lingering, &exec->node);
     if (exec->state != EXEC_ENDED) {
         exec->state = EXEC_KILLED;
-        sys_child_signal(&exec->child, SIGKILL);
+        sys_child_kill(&exec->child);
     }
     on_watch_gone(exec);
 }
