@@ -294,6 +294,18 @@ bool sys_same_file(const char *path, const char *other)
            a.st_ino == b.st_ino;
 }
 
+enum weir_result sys_file_look_plain(const char *path, uint64_t max)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        return sys_result_of_errno(errno);
+    }
+    if (!S_ISREG(st.st_mode)) {
+        return WEIR_INVALID;
+    }
+    return (uint64_t)st.st_size <= max ? WEIR_OK : WEIR_TOO_LARGE;
+}
+
 uint64_t sys_file_stamp(const char *path)
 {
     struct stat st;

@@ -41,6 +41,9 @@ void sys_dir_walk(const char *path, void (*found)(void *arg, const char *path), 
 enum weir_result sys_absolute_path(const char *path, char *absolute, size_t size) WEIR_MUST_CHECK;
 // Both are there, and one and the same.
 bool sys_same_file(const char *path, const char *other);
+// Whether a library may read it whole: a plain file of at most max bytes. WEIR_INVALID: a pipe or a
+// device, which would be waited for; WEIR_TOO_LARGE.
+enum weir_result sys_file_look_plain(const char *path, uint64_t max) WEIR_MUST_CHECK;
 // Its permission bits (0644); 0 when it is not there.
 unsigned sys_file_mode(const char *path);
 // Every user of the machine may read it.

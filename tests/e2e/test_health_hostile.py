@@ -74,6 +74,16 @@ def test_pid_files_that_are_none(lab, tmp_path):
     assert message == "pid file is no plain file"
 
 
+def test_authorities_that_are_no_file(lab, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"\n" * (4 * 1024 * 1024 + 1))
+    for name, problem in ((tmp_path / "pipe", "not a plain file"), ("/dev/zero", "not a plain file"),
+                          (tmp_path / "large", "the input is larger than the limit"),
+                          (tmp_path / "none", "not found")):
+        message = lab.message({"type": "http", "url": "https://127.0.0.1:1/", "ca_cert": str(name)})
+        assert message == f"tls: ca_cert {name}: {problem}"
+
+
 def test_expressions_that_would_take_forever(lab):
     for expression in ("((((a{1,255}){1,255}){1,255}){1,255})", "(.*)\\1z"):
         lab.write({"it": {"type": "http", "url": "http://127.0.0.1:1/", "body_regex": expression}})

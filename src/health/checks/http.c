@@ -8,8 +8,10 @@
 #include "health/checks/http_request.h"
 #include "http/client.h"
 #include "sys/clock.h"
+#include "sys/file.h"
 
 #define BODY_LEN_MAX 65536
+#define CA_BYTES_MAX (4 * 1024 * 1024) // all public authorities together are a quarter of a MiB
 
 struct http_check {
     struct check base;
@@ -125,12 +127,27 @@ static void on_done(void *arg, const struct http_call_result *result)
     }
 }
 
+// libcurl opens the file of authorities as it is, and reads to its end.
+static bool can_trust(struct check *check)
+{
+    const char *path = check->spec->ca_cert;
+    enum weir_result result = path == NULL ? WEIR_OK : sys_file_look_plain(path, CA_BYTES_MAX);
+    if (result != WEIR_OK) {
+        check_end(check, OUTCOME_TLS, "tls: ca_cert %s: %s", path,
+            result == WEIR_INVALID ? "not a plain file" : weir_result_text(result));
+    }
+    return result == WEIR_OK;
+}
+
 static void start(struct check *check)
 {
     struct http_check *http = (struct http_check *)check;
     const struct check_spec *spec = check->spec;
     const char *headers[HTTP_REQUEST_LINES_MAX];
     bool wants_body = spec->body_contains != NULL || spec->body_regex != NULL;
+    if (!can_trust(check)) {
+        return;
+    }
     http->tls = (struct http_tls_profile){.verify = spec->verify_tls, .ca_path = spec->ca_cert};
     http_request_lines(spec, headers);
     http->call = http_call_start(check->room->worker,
