@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Several monitors of one registry that share its checks through a Redis (docs/adr/0010), and what
+// Several monitors of one registry that share its checks through a Redis (docs/adr/0008), and what
 // is known written through to it for others to read (spec section 8): SETEX
 // portoser:health:{service}:{machine} 300 with every result, PUBLISH portoser:health with every
 // change of state.
