@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Things to check: real servers on loopback, and sockets that behave badly on purpose."""
 import datetime
+import errno
 import pathlib
 import shutil
 import socket
@@ -283,13 +284,23 @@ def run_with_file(mine, place, args, env):
 
 
 class SilentNameServer:
-    """Takes questions and gives no answer; run() runs a program that knows no other name server."""
+    """Takes questions and gives no answer; run() runs a program that knows no other name server.
+    There is one at a time on a machine: a second one waits for the first one's end."""
 
     def __init__(self):
         self.asked = 0
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.53.53", 53))
+        eventually(self._bind, "port 53 of 127.0.53.53 is free", 60)
         threading.Thread(target=self._count, daemon=True).start()
+
+    def _bind(self):
+        try:
+            self.socket.bind(("127.0.53.53", 53))
+        except OSError as problem:
+            if problem.errno != errno.EADDRINUSE:
+                raise
+            return False
+        return True
 
     def _count(self):
         try:
