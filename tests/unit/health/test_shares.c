@@ -118,7 +118,7 @@ static void register_monitor(const struct one *one)
     *slot = (struct monitor_there){.until_ns = now_ns + TTL_NS,
         .leaving = one->shares.leaving,
         .load = shares_load(&one->shares)};
-    snprintf(slot->name, sizeof slot->name, "%s", one->shares.name);
+    memcpy(slot->name, one->shares.name, sizeof slot->name);
     for (unsigned i = 0; i < SHARE_COUNT; i++) {
         slot->digests[i] = one->shares.all[i].digest;
     }
@@ -135,12 +135,12 @@ static void lease_one(struct one *one, unsigned i)
     }
     bool mine = strcmp(lease->owner, one->shares.name) == 0;
     if (mine ? act != SHARE_GIVE : may && lease->owner[0] == '\0') {
-        snprintf(lease->owner, sizeof lease->owner, "%s", one->shares.name);
+        memcpy(lease->owner, one->shares.name, sizeof lease->owner);
         lease->until_ns = now_ns + TTL_NS;
     } else if (mine) {
         lease->owner[0] = '\0';
     }
-    snprintf(one->view.owners[i], SHARES_NAME_SIZE, "%s", lease->owner);
+    memcpy(one->view.owners[i], lease->owner, sizeof lease->owner);
 }
 
 static void run_script(struct one *one)
