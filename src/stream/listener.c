@@ -42,11 +42,20 @@ static bool turn_one_away(struct listener *listener)
     return met;
 }
 
+// A newcomer of another worker may get what was in reserve while somebody is turned away: it is
+// taken back from the next one who comes.
+static bool keep_reserve(void)
+{
+    if (atomic_load(&reserve) < 0) {
+        listener_fill_reserve();
+    }
+    return atomic_load(&reserve) >= 0;
+}
+
 // The others wait in the kernel meanwhile. Nobody sees that from outside but by their silence.
-static void take_a_break(struct listener *listener, enum weir_result reason)
+static void take_a_break(struct listener *listener, enum weir_result reason, bool turned_away)
 {
     struct log_line line;
-    bool turned_away = reason == WEIR_DESCRIPTORS && turn_one_away(listener);
     log_begin(&line, LOG_ACCEPT_FAILED);
     log_text(&line, "reason", weir_result_text(reason));
     log_u64(&line, "turnedAway", turned_away ? 1 : 0);
@@ -74,7 +83,13 @@ static void on_ready(struct watch *watch, unsigned events)
             return;
         }
         if (result != WEIR_OK) {
-            take_a_break(listener, result);
+            take_a_break(listener, result, result == WEIR_DESCRIPTORS && turn_one_away(listener));
+            return;
+        }
+        if (!keep_reserve()) {
+            sys_close_hard(fd);
+            listener_fill_reserve();
+            take_a_break(listener, WEIR_DESCRIPTORS, true);
             return;
         }
         listener->accepted(listener, fd, &peer);
