@@ -38,6 +38,12 @@ class HealthPrograms:
     weir: pathlib.Path
 
 
+@dataclasses.dataclass(frozen=True)
+class AgentPrograms:
+    weir: pathlib.Path
+    tls: pathlib.Path
+
+
 CHECKERS = {"haproxy": "haproxy", "monit": "monit", "blackbox": "prometheus-blackbox-exporter"}
 PEERS = {"nginx": "nginx", "haproxy": "haproxy", "openssh": "/usr/sbin/sshd"}
 
@@ -69,13 +75,23 @@ def _build(wanted, targets):
     return weir
 
 
-def prepare_engine(fronts):
+def _require_peers(fronts):
     for program in ("nginx", "h2load", "curl", *(PEERS[kind] for kind in fronts if kind in PEERS)):
         if shutil.which(program) is None:
             raise BuildError(f"{program} is missing: apt-get install nginx-light "
                              "libnginx-mod-stream haproxy openssh-server nghttp2-client curl")
+
+
+def prepare_engine(fronts):
+    _require_peers(fronts)
     weir = _build("weir" in fronts, ["weir-bench-agent", "weir-bench-tls"])
     return EnginePrograms(weir, BUILD / "bin/weir-bench-agent", BUILD / "bin/weir-bench-tls")
+
+
+def prepare_agent(fronts):
+    _require_peers(fronts)
+    return AgentPrograms(_build("forward" in fronts, ["weir-bench-tls"]),
+                         BUILD / "bin/weir-bench-tls")
 
 
 def prepare_health(checkers):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fronts that publish one origin over TLS: weir with an agent, nginx, HAProxy, OpenSSH -R.
+"""The fronts that publish one origin over TLS: weir with an agent of the bench or with `weir forward`,
+nginx, HAProxy, OpenSSH -R.
 
 Each is a context manager with a port, a host name, and the processes whose CPU and memory count.
 Fronts run on the first core; origin, agent, ssh client and generators on the second.
@@ -21,6 +22,7 @@ HOST = "edge.weir.test"
 NAMES = {"weir": "weir", "nginx": "nginx", "haproxy": "HAProxy", "openssh": "OpenSSH -R"}
 SECRET = "a secret of the bench, longer than thirty-two bytes"
 READY_SECONDS_MAX = 10
+ONLINE = '"status":"online"'  # what weir forward and weir run say with --json
 
 
 def _segment(value):
@@ -39,12 +41,32 @@ def cpu_ns(pids):
     return sum(time.clock_gettime_ns((~pid << 3) | 2) for pid in pids)
 
 
-def pss_bytes(pids):
+def _rollup_bytes(pids, field):
     total = 0
     for pid in pids:
         with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
-            total += sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss:"))
+            total += sum(int(line.split()[1]) * 1024 for line in rollup if line.startswith(field))
     return total
+
+
+def pss_bytes(pids):
+    return _rollup_bytes(pids, "Pss:")
+
+
+def rss_bytes(pids):
+    """As if nobody else had the same libraries and the same program open."""
+    return _rollup_bytes(pids, "Rss:")
+
+
+def sockets(pids):
+    """Open sockets of processes."""
+    count = 0
+    for pid in pids:
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            # One that closes in this moment is none.
+            with contextlib.suppress(FileNotFoundError):
+                count += os.readlink(f"/proc/{pid}/fd/{name}").startswith("socket:")
+    return count
 
 
 def children(pid):
@@ -80,6 +102,8 @@ class Child:
         if self.process.stdin:
             self.process.stdin.close()
         end(self.process)
+        if self.process.stdout:
+            self.process.stdout.close()
         self.log.close()
 
     def words(self):
@@ -194,8 +218,23 @@ limits: {{ connections_per_address: 20000, handshakes: 20000 }}
     def close(self):
         if self._agent:
             self._agent.close()
-            self._agent.process.stdout.close()
         self._engine.close()
+
+
+class Forward(Weir):
+    """The engine, and `weir forward` with a tunnel to the origin."""
+
+    def _start_agent(self, programs, scratch, origin, label, passthrough):
+        if passthrough:
+            raise BenchError("nothing passes TLS through weir forward here")
+        self._agent = Child(cores()[1], self.command(programs, scratch, "--host", label, origin.port),
+                            scratch, f"forward-{self.port}")
+        wait_for("weir forward", self._agent, lambda: ONLINE in self._agent.words())
+
+    def command(self, programs, scratch, *words, verb="forward"):
+        return [programs.weir, verb, "--engine", f"127.0.0.1:{self.port}",
+                "--engine-tls-server-name", HOST, "--engine-tls-ca-file",
+                scratch / "certificate.pem", "--token", token(), "--json", *words]
 
 
 class NginxFront:
@@ -275,22 +314,20 @@ backend origin
         self._haproxy.close()
 
 
-class SshFront:
-    """nginx terminating TLS on the server's side of `ssh -R`."""
+class Sshd:
+    """An sshd that lets this user in by key and forward ports."""
 
-    host = HOST
-
-    def __init__(self, programs, scratch, pair, origin):
-        ssh_port, back_port = free_port(), free_port()
-        home = scratch / f"ssh-{ssh_port}"
-        home.mkdir(mode=0o700)
+    def __init__(self, scratch):
+        self.port = free_port()
+        self._home = scratch / f"ssh-{self.port}"
+        self._home.mkdir(mode=0o700)
         for name in ("host", "user"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", home / name],
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self._home / name],
                            check=True, timeout=30)
-        (home / "sshd_config").write_text(f"""ListenAddress 127.0.0.1
-Port {ssh_port}
-HostKey {home}/host
-AuthorizedKeysFile {home}/user.pub
+        (self._home / "sshd_config").write_text(f"""ListenAddress 127.0.0.1
+Port {self.port}
+HostKey {self._home}/host
+AuthorizedKeysFile {self._home}/user.pub
 PidFile none
 StrictModes no
 UsePAM no
@@ -299,28 +336,47 @@ AllowTcpForwarding yes
 MaxStartups 100
 """)
         pathlib.Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        self._sshd = Child(cores()[0], ["/usr/sbin/sshd", "-D", "-e", "-f", home / "sshd_config"],
-                           scratch, f"sshd-{ssh_port}")
+        self._sshd = Child(cores()[0],
+                           ["/usr/sbin/sshd", "-D", "-e", "-f", self._home / "sshd_config"],
+                           scratch, f"sshd-{self.port}")
+
+    def command(self, forwards, *more):
+        """The ssh that asks for forwards, each a port of the server and one here."""
+        return ["ssh", "-N", "-p", self.port, "-i", self._home / "user", "-o",
+                "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o",
+                "ExitOnForwardFailure=yes", "-o", "ConnectionAttempts=20", *more,
+                *(f"-R127.0.0.1:{there}:127.0.0.1:{here}" for there, here in forwards),
+                f"{os.environ.get('USER', 'root')}@127.0.0.1"]
+
+    def sessions(self):
+        found = children(self._sshd.pid)
+        return found + [grandchild for child in found for grandchild in children(child)]
+
+    def close(self):
+        self._sshd.close()
+
+
+class SshFront:
+    """nginx terminating TLS on the server's side of `ssh -R`."""
+
+    host = HOST
+
+    def __init__(self, programs, scratch, pair, origin):
+        self.back_port = free_port()
+        self._sshd = Sshd(scratch)
         self._client = self._nginx = None
         try:
-            self._client = Child(
-                cores()[1],
-                ["ssh", "-N", "-p", ssh_port, "-i", home / "user", "-o", "StrictHostKeyChecking=no",
-                 "-o", "UserKnownHostsFile=/dev/null", "-o", "ExitOnForwardFailure=yes", "-o",
-                 "ConnectionAttempts=20", "-R", f"127.0.0.1:{back_port}:127.0.0.1:{origin.port}",
-                 f"{os.environ.get('USER', 'root')}@127.0.0.1"], scratch, f"ssh-client-{ssh_port}")
-            wait_for("ssh -R", self._client, lambda: answers(back_port, HOST, scheme="http"))
-            self._nginx = NginxFront(programs, scratch, pair, origin, upstream_port=back_port)
+            self._client = Child(cores()[1], self._sshd.command([(self.back_port, origin.port)]),
+                                 scratch, f"ssh-client-{self._sshd.port}")
+            wait_for("ssh -R", self._client,
+                     lambda: answers(self.back_port, HOST, scheme="http"))
+            self._nginx = NginxFront(programs, scratch, pair, origin, upstream_port=self.back_port)
         except BaseException:
             self.close()
             raise
         self.port = self._nginx.port
-        self.pids = [*self._nginx.pids, *self._sessions()]
+        self.pids = [*self._nginx.pids, *self._sshd.sessions()]
         self.helpers = [self._client.pid]
-
-    def _sessions(self):
-        found = children(self._sshd.pid)
-        return found + [grandchild for child in found for grandchild in children(child)]
 
     def close(self):
         for child in (self._nginx, self._client, self._sshd):
@@ -328,7 +384,8 @@ MaxStartups 100
                 child.close()
 
 
-KINDS = {"weir": Weir, "nginx": NginxFront, "haproxy": HaproxyFront, "openssh": SshFront}
+KINDS = {"weir": Weir, "forward": Forward, "nginx": NginxFront, "haproxy": HaproxyFront,
+         "openssh": SshFront}
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from . import edges
 from .procs import BenchError, cores, environment, pinned
 
 FRONTS = ("weir", "nginx", "haproxy", "openssh")
+SETTLE_SECONDS = 1.5
 TERMINATORS = ("weir", "nginx", "haproxy")
 
 
@@ -38,7 +39,7 @@ FULL = Plan("full", 5, 20000, 3000, 10000, 3, 3, (1000, 5000), 280)
 QUICK = Plan("quick", 2, 4000, 500, 5000, 1, 1, (500,), 60)
 
 
-def _say(text):
+def say(text):
     print(text, flush=True)
 
 
@@ -50,7 +51,7 @@ def _run(core, command, seconds_max=60, stdin=subprocess.DEVNULL):
     return done.stdout
 
 
-def _measured(front, action):
+def measured(front, action):
     """Runs action; CPU of the front and of its helpers (agent, ssh client) around it."""
     own, helpers = edges.cpu_ns(front.pids), edges.cpu_ns(front.helpers)
     begun = time.monotonic()
@@ -59,7 +60,7 @@ def _measured(front, action):
             "helpers_cpu_ns": edges.cpu_ns(front.helpers) - helpers, "result": result}
 
 
-def _h2load(front, *arguments, seconds_max=60):
+def h2load(front, *arguments, seconds_max=60):
     # A name, not an address: Host, SNI and routing go by it.
     url = f"https://{front.host}:{front.port}/"
     out = _run(cores()[1], ["h2load", "--connect-to", f"127.0.0.1:{front.port}", *arguments, url],
@@ -69,8 +70,8 @@ def _h2load(front, *arguments, seconds_max=60):
     return out
 
 
-def _requests(front, plan, how):
-    sample = _measured(front, lambda: _h2load(front, "-n", plan.requests, *how))
+def request_sample(front, plan, how):
+    sample = measured(front, lambda: h2load(front, "-n", plan.requests, *how))
     del sample["result"]
     return {**sample, "requests": plan.requests}
 
@@ -81,17 +82,20 @@ SCENARIOS = {
 }
 
 
-def _latency(front, plan, scratch):
-    """Every request's time at a fixed rate, in microseconds."""
+def latency_sample(front, plan, scratch, skip_seconds=0):
+    """Every request's time at a fixed rate, in microseconds, but for those that began in the first
+    seconds: at low rates the handshakes are many of them."""
     log = scratch / "latency.log"
     log.unlink(missing_ok=True)
     per_connection = plan.rate // 50
-    _h2load(front, "--h1", "-c", 50, "--rps", per_connection, "-D", plan.rate_seconds,
+    h2load(front, "--h1", "-c", 50, "--rps", per_connection, "-D", plan.rate_seconds,
             "--log-file", log, seconds_max=plan.rate_seconds + 30)
-    taken = sorted(int(line.split("\t")[2]) for line in log.read_text().splitlines())
+    requests = [tuple(map(int, line.split("\t"))) for line in log.read_text().splitlines()]
+    begun_us = min(start for start, _, _ in requests) + skip_seconds * 1e6
+    taken = sorted(us for start, _, us in requests if start >= begun_us)
     quantiles = statistics.quantiles(taken, n=1000)
     return {"requests": len(taken), "p50_us": quantiles[499], "p99_us": quantiles[989],
-            "rate": len(taken) / plan.rate_seconds}
+            "rate": len(taken) / (plan.rate_seconds - skip_seconds)}
 
 
 def _handshakes(programs, front, count):
@@ -112,13 +116,14 @@ def _body(front, insecure_http1=True):
         done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
         if done.stdout != f"200 {1 << 30}":
             raise BenchError(f"1 GiB did not arrive: {done.stdout} {done.stderr[-300:]}")
-    sample = _measured(front, transfer)
+    sample = measured(front, transfer)
     del sample["result"]
     return sample
 
 
-def _idle(programs, front, mode, count):
-    before = edges.pss_bytes(front.pids)
+@contextlib.contextmanager
+def held(programs, front, mode, count):
+    """So many connections of visitors for as long as the block runs; mode as weir-bench-tls has it."""
     process = subprocess.Popen(
         pinned(cores()[1], [programs.tls, mode, "--port", front.port, "--name", front.host,
                             "--server-pid", front.pids[0], "--count", count]),
@@ -127,12 +132,18 @@ def _idle(programs, front, mode, count):
         if not process.stdout.readline():
             raise BenchError("the idle connections were not made")
         # Memory settles when the burst is over.
-        time.sleep(1.5)
-        after = edges.pss_bytes(front.pids)
+        time.sleep(SETTLE_SECONDS)
+        yield
     finally:
         process.stdin.close()
         process.wait(20)
         process.stdout.close()
+
+
+def _idle(programs, front, mode, count):
+    before = edges.pss_bytes(front.pids)
+    with held(programs, front, mode, count):
+        after = edges.pss_bytes(front.pids)
     return {"connections": count, "bytes_per_connection": (after - before) / count}
 
 
@@ -160,21 +171,21 @@ def _traffic(run, kinds, results):
     with contextlib.ExitStack() as stack:
         fronts = {kind: stack.enter_context(run.front(kind)) for kind in kinds}
         for front in fronts.values():
-            _h2load(front, "--h1", "-c", 64, "-n", 2000)
-            _h2load(front, "-c", 8, "-m", 8, "-n", 2000)
+            h2load(front, "--h1", "-c", 64, "-n", 2000)
+            h2load(front, "-c", 8, "-m", 8, "-n", 2000)
         for number in range(run.plan.rounds):
             if number >= 2 and not run.in_budget("requests"):
                 break
-            _say(f"requests, round {number + 1} of {run.plan.rounds}")
+            say(f"requests, round {number + 1} of {run.plan.rounds}")
             for key, (_, how) in SCENARIOS.items():
                 for kind, front in fronts.items():
-                    results[key][kind].append(_requests(front, run.plan, how))
+                    results[key][kind].append(request_sample(front, run.plan, how))
             for kind, front in fronts.items():
-                results["latency"][kind].append(_latency(front, run.plan, run.scratch))
+                results["latency"][kind].append(latency_sample(front, run.plan, run.scratch))
         for number in range(run.plan.body_rounds):
             if number >= 1 and not run.in_budget("bodies"):
                 break
-            _say(f"1 GiB, round {number + 1} of {run.plan.body_rounds}")
+            say(f"1 GiB, round {number + 1} of {run.plan.body_rounds}")
             for kind, front in fronts.items():
                 results["body"][kind].append(_body(front))
         for number in range(run.plan.rounds):
@@ -204,14 +215,14 @@ def _passthrough(run, kinds, results):
         for number in range(run.plan.body_rounds):
             if number >= 1 and not run.in_budget("passthrough"):
                 break
-            _say(f"passthrough, round {number + 1} of {run.plan.body_rounds}")
+            say(f"passthrough, round {number + 1} of {run.plan.body_rounds}")
             for kind, front in fronts.items():
                 results["passthrough"][kind].append(_body(front))
 
 
 def _memory(run, kinds, results):
     for count in run.plan.idle:
-        _say(f"{count} idle TLS connections")
+        say(f"{count} idle TLS connections")
         for kind in (kind for kind in kinds if kind in TERMINATORS):
             with run.front(kind) as front:
                 results["idle"].setdefault(str(count), {})[kind] = _idle(

@@ -7,21 +7,16 @@ import json
 from . import machine
 from .edges import NAMES
 from .engine import SCENARIOS
-from .figures import MISSING, Row, line, median, number, ratio, times
+from .figures import MISSING, Row, line, median, medians, number, ratio, times
 
 GIB = 1 << 30
 
 
-def _medians(samples, take):
-    return {kind: median([take(sample) for sample in taken])
-            for kind, taken in samples.items() if taken}
-
-
 def _request_rows(results, key):
     title = SCENARIOS[key][0]
-    own = _medians(results[key], lambda s: s["cpu_ns"] / s["requests"] / 1000)
-    both = _medians(results[key], lambda s: (s["cpu_ns"] + s["helpers_cpu_ns"]) / s["requests"] / 1000)
-    rate = _medians(results[key], lambda s: s["requests"] / s["seconds"])
+    own = medians(results[key], lambda s: s["cpu_ns"] / s["requests"] / 1000)
+    both = medians(results[key], lambda s: (s["cpu_ns"] + s["helpers_cpu_ns"]) / s["requests"] / 1000)
+    rate = medians(results[key], lambda s: s["requests"] / s["seconds"])
     # Paired: what one round did, against the same round of the peer.
     paired = [ours["cpu_ns"] / theirs["cpu_ns"]
               for ours, theirs in zip(results[key].get("weir", []), results[key].get("nginx", []))]
@@ -39,7 +34,7 @@ def _latency_rows(results):
     rate = results["plan"]["rate"]
     rows = []
     for quantile, bound in (("p50_us", None), ("p99_us", 3)):
-        values = _medians(results["latency"], lambda s, q=quantile: s[q] / 1000)
+        values = medians(results["latency"], lambda s, q=quantile: s[q] / 1000)
         row = Row(f"latency {quantile[:3]} at {rate:,} requests/s", "ms", values)
         if bound:
             row.target, row.bound = f"< {bound} ms", bound
@@ -49,10 +44,10 @@ def _latency_rows(results):
 
 
 def _body_rows(results):
-    speed = _medians(results["body"], lambda s: GIB / 1e6 / s["seconds"])
-    cpu = _medians(results["body"], lambda s: (s["cpu_ns"] + s["helpers_cpu_ns"]) / 1e9)
-    through = _medians(results["passthrough"], lambda s: s["cpu_ns"] / 1e9)
-    through_sum = _medians(results["passthrough"],
+    speed = medians(results["body"], lambda s: GIB / 1e6 / s["seconds"])
+    cpu = medians(results["body"], lambda s: (s["cpu_ns"] + s["helpers_cpu_ns"]) / 1e9)
+    through = medians(results["passthrough"], lambda s: s["cpu_ns"] / 1e9)
+    through_sum = medians(results["passthrough"],
                            lambda s: (s["cpu_ns"] + s["helpers_cpu_ns"]) / 1e9)
     return [
         Row("1 GiB body", "MB/s", speed, "≥ 800 MB/s", speed.get("weir"), 800,
@@ -65,7 +60,7 @@ def _body_rows(results):
 
 
 def _handshake_rows(results):
-    values = _medians(results["handshakes"], lambda s: s["server_cpu_ns"] / s["connections"] / 1000)
+    values = medians(results["handshakes"], lambda s: s["server_cpu_ns"] / s["connections"] / 1000)
     cost = median([ours["server_cpu_ns"] / theirs["server_cpu_ns"] for ours, theirs in
                    zip(results["handshakes"].get("weir", []), results["handshakes"].get("nginx", []))])
     one, two = ([s["server_cpu_ns"] / s["connections"] / 1000 for s in results["workers"][workers]]
@@ -145,15 +140,9 @@ def _method(results):
 
 
 def _markdown(results, rows):
-    facts = results["machine"]
-    kind = "Virtual machine" if facts["virtual"] else "Machine"
-    versions = ", ".join(f"{name} {facts[name]}" for name in ("weir", *results["peers"])
-                         if name in facts)
     return "\n".join([
         "# The engine, measured", "",
-        f"{facts['date']}. {kind} with {facts['cores']} cores of {facts['processor']}, "
-        f"{facts['memory']}; {facts['system']}, Linux {facts['kernel']}; {facts['compiler']}; "
-        f"{facts['openssl']}; {versions}. Everything over loopback: only ratios travel.", "",
+        machine.paragraph(results["machine"], results["peers"]), "",
         "## Result", "", *_table(rows, results["fronts"]), "", "## Requests in detail", "",
         line(["traffic", "front", "CPU per request, µs (lowest – highest)",
               "front's share of its core"]), "|---|---|---:|---:|",

@@ -34,6 +34,11 @@ def median(values):
     return statistics.median(values) if values else None
 
 
+def medians(samples, take):
+    return {kind: median([take(sample) for sample in taken])
+            for kind, taken in samples.items() if taken}
+
+
 def ratio(above, below):
     return above / below if above is not None and below else None
 

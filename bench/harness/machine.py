@@ -63,3 +63,12 @@ def describe(servers):
         package = json.loads((PEER / "node_modules/ws/package.json").read_text(encoding="utf-8"))
         facts["ws"] = package["version"]
     return facts
+
+
+def paragraph(facts, programs):
+    """The same in words; programs are those whose versions count."""
+    kind = "Virtual machine" if facts["virtual"] else "Machine"
+    versions = ", ".join(f"{name} {facts[name]}" for name in programs)
+    return (f"{facts['date']}. {kind} with {facts['cores']} cores of {facts['processor']}, "
+            f"{facts['memory']}; {facts['system']}, Linux {facts['kernel']}; {facts['compiler']}; "
+            f"{facts['openssl']}; {versions}. Everything over loopback: only ratios travel.")
