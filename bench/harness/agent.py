@@ -39,12 +39,12 @@ class Plan:
     budget_seconds: int
 
 
-FULL = Plan("full", 5, 15, 10000, 1000, 3, 100, (1000, 5000), 1000, 240)
-QUICK = Plan("quick", 2, 3, 2000, 1000, 2, 20, (200,), 200, 60)
+FULL = Plan("full", 5, 15, 20000, 1000, 3, 100, (1000, 5000), 1000, 230)
+QUICK = Plan("quick", 2, 3, 2000, 1000, 2, 100, (200,), 200, 60)
 
 
-def _start_ms(command, said):
-    """From exec until it says that the port is published."""
+def _start_ms(command, said, answers):
+    """From exec until it says that the port is published; then a visitor has to be answered."""
     begun = time.monotonic()
     process = subprocess.Popen(pinned(cores()[1], command), stdin=subprocess.DEVNULL,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -55,7 +55,10 @@ def _start_ms(command, said):
     try:
         for line in process.stdout:
             if said in line:
-                return (time.monotonic() - begun) * 1000
+                taken_ms = (time.monotonic() - begun) * 1000
+                if not answers():
+                    break
+                return taken_ms
             lines.append(line)
         raise BenchError(f"{command[0]} published nothing:\n{''.join(lines[-10:])}")
     finally:
@@ -64,19 +67,33 @@ def _start_ms(command, said):
         process.stdout.close()
 
 
+def _weir_start(run, front, number):
+    label = f"start{number}"
+    command = front.command(run.programs, run.scratch, "--host", label, run.origin.port)
+    return _start_ms(command, edges.ONLINE,
+                     lambda: edges.answers(front.port, f"{label}.t.{edges.HOST}"))
+
+
+def _ssh_start(run, sshd):
+    port = free_port()
+    return _start_ms(sshd.command([(port, run.origin.port)], "-v"), SSH_ONLINE,
+                     lambda: edges.answers(port, edges.HOST, scheme="http"))
+
+
 def _starts(run, kinds, results):
     """Each against a server that runs already, with a label or port that nobody had before."""
+    engine.say(f"{run.plan.starts} starts")
     with contextlib.ExitStack() as stack:
-        front = stack.enter_context(run.front("forward")) if "forward" in kinds else None
-        sshd = stack.enter_context(contextlib.closing(edges.Sshd(run.scratch)))
+        front = sshd = None
+        if "forward" in kinds:
+            front = stack.enter_context(run.front("forward"))
+        if "openssh" in kinds:
+            sshd = stack.enter_context(contextlib.closing(edges.Sshd(run.scratch)))
         for number in range(run.plan.starts):
             if front:
-                command = front.command(run.programs, run.scratch, "--host", f"start{number}",
-                                        run.origin.port)
-                results["starts"]["forward"].append(_start_ms(command, edges.ONLINE))
-            if "openssh" in kinds:
-                command = sshd.command([(free_port(), run.origin.port)], "-v")
-                results["starts"]["openssh"].append(_start_ms(command, SSH_ONLINE))
+                results["starts"]["forward"].append(_weir_start(run, front, number))
+            if sshd:
+                results["starts"]["openssh"].append(_ssh_start(run, sshd))
 
 
 def _traffic(run, kinds, results):
@@ -208,7 +225,6 @@ def measure(programs, kinds, plan):
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as scratch:
         run = engine.Run(programs, plan, pathlib.Path(scratch))
         try:
-            engine.say(f"{plan.starts} starts")
             _starts(run, kinds, results)
             _tunnels(run, kinds, results)
             _held(run, kinds, results)

@@ -10,6 +10,7 @@ from .figures import MISSING, Row, line, median, medians, number, ratio, times
 
 NAMES = {"forward": "weir forward", "openssh": "OpenSSH -R", "nginx": "nginx, no tunnel"}
 MIB = 1 << 20
+STREAMS_TARGET = 5000
 
 
 def _judge(row, target, value, bound, text, at_least=False):
@@ -69,7 +70,7 @@ def _tunnel_rows(results):
                         for field in ("pss_bytes", "rss_bytes"))
             title = f"{int(count):,} {what} of weir {command}"
             row = Row(f"{title}: memory (Pss)", "MiB", pss)
-            if count != "1":
+            if count != "1":  # the plan's hundred
                 used = pss.get("forward")
                 _judge(row, "≤ 8 MiB", used, 8, f"{number(used)} MiB")
             rows += [row, Row(f"{title}: with what it shares with others (Rss)", "MiB", rss)]
@@ -93,15 +94,24 @@ def _stream_rows(results):
         ]
     most = max(results["streams"].get("forward", []), key=lambda s: s["asked"], default=None)
     if most:
-        rows.append(_judge(Row("streams at once, all answered", "", {"forward": most["streams"]}),
-                           f"≥ {most['asked']:,}", most["streams"], most["asked"],
-                           f"{most['streams']:,}", at_least=True))
+        row = Row("streams at once, all answered", "", {"forward": most["streams"]})
+        # A plan that asks for fewer says nothing about the target.
+        if most["asked"] >= STREAMS_TARGET:
+            _judge(row, f"≥ {STREAMS_TARGET:,}", most["streams"], STREAMS_TARGET,
+                   f"{most['streams']:,}", at_least=True)
+        rows.append(row)
     return rows
 
 
 def rows_of(results):
     return [*_start_rows(results), *_request_rows(results, "h1"), *_request_rows(results, "h2"),
             *_latency_rows(results), *_tunnel_rows(results), *_stream_rows(results)]
+
+
+def _compared(row):
+    ours, theirs = row.values.get("forward"), row.values.get("openssh")
+    # Differences that noise has turned round have no ratio.
+    return times(ratio(ours, theirs)) if ours and theirs and min(ours, theirs) > 0 else MISSING
 
 
 def _table(rows, fronts):
@@ -111,7 +121,7 @@ def _table(rows, fronts):
         out.append(line([
             f"{row.title}, {row.unit}" if row.unit else row.title,
             *(number(row.values.get(kind)) for kind in fronts),
-            times(ratio(row.values.get("forward"), row.values.get("openssh"))), row.target,
+            _compared(row), row.target,
             row.judged_text if row.judged is not None else MISSING, row.verdict()]))
     return out
 
@@ -142,20 +152,20 @@ def _method(results):
     still = "; ".join(f"with {sample['asked']:,} of them {sample['still_cpu_ns'] / 1e6:.1f} ms"
                       for sample in results["streams"].get("forward", []))
     return [
-        f"One run of `./bench/run agent`, {results['seconds']:.0f} s, plan `{plan['name']}`. What a "
-        f"server runs (engine; sshd and nginx) is on core {front_core}; origin (nginx, files), weir "
-        f"forward or ssh, and generator on core {other_core}; in alternation, {plan['rounds']} "
-        "rounds; figures are medians. weir forward speaks TLS to the engine, which ends the "
+        f"One run of `./bench/run agent`, {results['seconds']:.0f} s, plan `{plan['name']}`. What "
+        f"a server runs (engine; sshd and nginx) is on core {front_core}; origin (nginx, files), "
+        f"weir forward or ssh, and generator on core {other_core}; in alternation, "
+        f"{plan['rounds']} rounds; figures are medians. weir forward speaks TLS to the engine, which ends the "
         "visitors' TLS; OpenSSH -R is the same nginx as in the last column in front of sshd's "
         "port.",
         "",
         "A start is exec, with the launchers `setpriv` and `taskset`, to the line that says it: "
         "`online` of `weir forward --json`, `remote forward success` of `ssh -v`; the server runs "
-        "already, ssh logs in with an Ed25519 key. Requests by h2load; every one has to be answered "
-        "200. CPU is the processes' own clock (user and kernel). Latency is that of 50 connections "
-        "at a fixed rate which all of them can carry, without the first half second and its "
-        "handshakes; added is the difference to nginx in the same "
-        "round.",
+        "already, ssh logs in with an Ed25519 key; after that line a visitor has to be answered. "
+        "Requests by h2load; every one has to be "
+        "answered 200. CPU is the processes' own clock (user and kernel). Latency is that of 50 "
+        "connections at a fixed rate which all of them can carry, without the first half second "
+        "and its handshakes; added is the difference to nginx in the same round.",
         "",
         "Memory is that of the client alone, 1.5 s after the last tunnel or stream. weir forward "
         "has one control channel for all tunnels, weir run one for each. On the same machine the "

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fronts that publish one origin over TLS: weir with an agent of the bench or with `weir forward`,
-nginx, HAProxy, OpenSSH -R.
+"""The fronts that publish one origin over TLS: weir with the agent of the bench or with
+`weir forward`, nginx, HAProxy, OpenSSH -R.
 
 Each is a context manager with a port, a host name, and the processes whose CPU and memory count.
 Fronts run on the first core; origin, agent, ssh client and generators on the second.
