@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import pathlib
 import socket
+import ssl
 import subprocess
 import tempfile
 import threading
@@ -19,6 +20,8 @@ from . import edges, engine
 from .procs import BenchError, cores, end, environment, free_port, pinned
 
 FRONTS = ("forward", "openssh", "nginx")
+TUNNELS = ("forward", "openssh")
+STALLED = 100
 START_SECONDS_MAX = 20
 SSH_ONLINE = "remote forward success"  # with -v
 STILL_SECONDS = 2
@@ -205,6 +208,30 @@ def _ssh_streams(run, count):
                 "agent_bytes": (edges.pss_bytes(front.helpers) - before) / count}
 
 
+def _stalled_visitor(front):
+    """Asks for 1 GiB, and reads no more than the first of it."""
+    trusting = ssl.create_default_context()
+    trusting.check_hostname = False
+    trusting.verify_mode = ssl.CERT_NONE
+    plain = socket.create_connection(("127.0.0.1", front.port), timeout=10)
+    visitor = trusting.wrap_socket(plain, server_hostname=front.host)
+    visitor.sendall(f"GET /big HTTP/1.1\r\nHost: {front.host}\r\n\r\n".encode())
+    answer = visitor.recv(4096)
+    if not answer.startswith(b"HTTP/1.1 200"):
+        raise BenchError(f"1 GiB was asked for, {answer[:100]} came")
+    return visitor
+
+
+def _stalled(run, kind, count):
+    with run.front(kind) as front, contextlib.ExitStack() as stack:
+        before = edges.pss_bytes(front.helpers)
+        for _ in range(count):
+            stack.enter_context(contextlib.closing(_stalled_visitor(front)))
+        time.sleep(engine.SETTLE_SECONDS)
+        return {"asked": count,
+                "agent_bytes": (edges.pss_bytes(front.helpers) - before) / count}
+
+
 def _held(run, kinds, results):
     if "forward" in kinds:
         for count in run.plan.streams:
@@ -213,6 +240,9 @@ def _held(run, kinds, results):
     if "openssh" in kinds:
         engine.say(f"{run.plan.ssh_streams} streams at once, OpenSSH")
         results["streams"]["openssh"].append(_ssh_streams(run, run.plan.ssh_streams))
+    for kind in (kind for kind in kinds if kind in TUNNELS):
+        engine.say(f"{STALLED} streams that are not read, {kind}")
+        results["stalled"][kind].append(_stalled(run, kind, STALLED))
 
 
 def measure(programs, kinds, plan):
@@ -220,7 +250,7 @@ def measure(programs, kinds, plan):
     begun = time.monotonic()
     results = {"plan": dataclasses.asdict(plan), "fronts": list(kinds), "cores": cores(),
                "tunnels": {}}
-    for key in ("starts", "latency", "streams", *engine.SCENARIOS):
+    for key in ("starts", "latency", "streams", "stalled", *engine.SCENARIOS):
         results[key] = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as scratch:
         run = engine.Run(programs, plan, pathlib.Path(scratch))

@@ -5,6 +5,7 @@ import dataclasses
 import json
 
 from . import machine
+from .agent import STALLED
 from .engine import SCENARIOS
 from .figures import MISSING, Row, line, median, medians, number, ratio, times
 
@@ -92,6 +93,12 @@ def _stream_rows(results):
             Row(f"{count:,} live streams: memory of one in the engine, with its visitor", "KiB",
                 {"forward": sample["engine_bytes"] / 1024}),
         ]
+    stalled = medians(results["stalled"], lambda s: s["agent_bytes"] / 1024)
+    if stalled:
+        rows.append(_judge(
+            Row(f"{STALLED} streams in the middle of 1 GiB that nobody reads: memory of one", "KiB",
+                stalled), "≤ 48 KiB", stalled.get("forward"), 48,
+            f"{number(stalled.get('forward'))} KiB"))
     most = max(results["streams"].get("forward", []), key=lambda s: s["asked"], default=None)
     if most:
         row = Row("streams at once, all answered", "", {"forward": most["streams"]})
@@ -155,17 +162,17 @@ def _method(results):
         f"One run of `./bench/run agent`, {results['seconds']:.0f} s, plan `{plan['name']}`. What "
         f"a server runs (engine; sshd and nginx) is on core {front_core}; origin (nginx, files), "
         f"weir forward or ssh, and generator on core {other_core}; in alternation, "
-        f"{plan['rounds']} rounds; figures are medians. weir forward speaks TLS to the engine, which ends the "
-        "visitors' TLS; OpenSSH -R is the same nginx as in the last column in front of sshd's "
-        "port.",
+        f"{plan['rounds']} rounds; figures are medians. weir forward speaks TLS to the engine, "
+        "which ends the visitors' TLS; OpenSSH -R is the same nginx as in the last column in front "
+        "of sshd's port.",
         "",
         "A start is exec, with the launchers `setpriv` and `taskset`, to the line that says it: "
         "`online` of `weir forward --json`, `remote forward success` of `ssh -v`; the server runs "
         "already, ssh logs in with an Ed25519 key; after that line a visitor has to be answered. "
-        "Requests by h2load; every one has to be "
-        "answered 200. CPU is the processes' own clock (user and kernel). Latency is that of 50 "
-        "connections at a fixed rate which all of them can carry, without the first half second "
-        "and its handshakes; added is the difference to nginx in the same round.",
+        "Requests by h2load; every one has to be answered 200. CPU is the processes' own clock "
+        "(user and kernel). Latency is that of 50 connections at a fixed rate which all of them can "
+        "carry, without the first half second and its handshakes; added is the difference to nginx "
+        "in the same round.",
         "",
         "Memory is that of the client alone, 1.5 s after the last tunnel or stream. weir forward "
         "has one control channel for all tunnels, weir run one for each. On the same machine the "
@@ -173,7 +180,8 @@ def _method(results):
         "of its own; Rss counts all of them and is the upper bound. A live stream has carried a "
         "request and its answer, and visitor, engine, agent and origin keep it; counted by the "
         "sockets of weir forward, two for each, and one more visitor has to be answered meanwhile. "
-        "ssh's streams are plain connections to sshd's port."
+        "ssh's streams are plain connections to sshd's port. Those that nobody reads come through "
+        "TLS on both sides."
         + (f" In two seconds without traffic weir forward takes, {still} of CPU." if still else ""),
         "", *([f"The time budget cut rounds short in: {shortened}."] if shortened else []),
     ]
