@@ -170,9 +170,9 @@ def _method(results):
         "`online` of `weir forward --json`, `remote forward success` of `ssh -v`; the server runs "
         "already, ssh logs in with an Ed25519 key; after that line a visitor has to be answered. "
         "Requests by h2load; every one has to be answered 200. CPU is the processes' own clock "
-        "(user and kernel). Latency is that of 50 connections at a fixed rate which all of them can "
-        "carry, without the first half second and its handshakes; added is the difference to nginx "
-        "in the same round.",
+        "(user and kernel). Latency is that of 50 connections at a fixed rate which all of them "
+        "can carry, without the first half second and its handshakes; added is the difference to "
+        "nginx in the same round.",
         "",
         "Memory is that of the client alone, 1.5 s after the last tunnel or stream. weir forward "
         "has one control channel for all tunnels, weir run one for each. On the same machine the "
