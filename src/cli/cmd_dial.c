@@ -98,16 +98,7 @@ static const struct option_row nc_options[] = {
 // A file of one private tunnel, as run has it.
 static int publish(const char *const *values, const char *name, const char *forward)
 {
-    const struct profile_ask ask = {
-        .config = values[PROFILE_CONFIG],
-        .context = values[PROFILE_CONTEXT],
-        .engine = values[PROFILE_ENGINE],
-        .token = values[PROFILE_TOKEN],
-        .ca_file = values[PROFILE_CA_FILE],
-        .server_name = values[PROFILE_SERVER_NAME],
-        .insecure = values[PROFILE_INSECURE],
-        .transport = values[PROFILE_TRANSPORT],
-    };
+    const struct profile_ask ask = profile_ask_of(values);
     const struct runner_options runner = {
         .path = "nc", .ask = &ask, .variables = &conf_environment};
     struct run_plan plan;

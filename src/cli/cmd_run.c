@@ -32,18 +32,7 @@ static const struct option_row options[] = {
 
 static int load_and_run(const char *const *values)
 {
-    const struct profile_ask ask = {
-        .config = values[PROFILE_CONFIG],
-        .context = values[PROFILE_CONTEXT],
-        .engine = values[PROFILE_ENGINE],
-        .token = values[PROFILE_TOKEN],
-        .ca_file = values[PROFILE_CA_FILE],
-        .server_name = values[PROFILE_SERVER_NAME],
-        .insecure = values[PROFILE_INSECURE],
-        .transport = values[PROFILE_TRANSPORT],
-        .api_url = values[PROFILE_API_URL],
-        .region = values[PROFILE_REGION],
-    };
+    const struct profile_ask ask = profile_ask_of(values);
     const struct runner_options runner = {
         .path = values[OPTION_APPLY],
         .ask = &ask,
