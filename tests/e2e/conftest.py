@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 # pylint: disable=wrong-import-position
-from lib import certs, tls, weir, ws  # noqa: E402
+from lib import certs, health, tls, weir, ws  # noqa: E402
 from lib.engine import Engine  # noqa: E402
 from lib.platform import StubPlatform  # noqa: E402
 from lib.world import World  # noqa: E402
@@ -82,3 +82,25 @@ def books():
     tls.close_all()
     for running in list(weir.live):
         running.check_books()
+
+
+# ---- Health: a directory with a registry, and monitors of it
+
+
+@pytest.fixture
+def lab(tmp_path):
+    return health.Lab(tmp_path)
+
+
+@pytest.fixture
+def serve(lab):
+    running = []
+
+    def start(*args, env=None, **kwargs):
+        registry = lab.directory / "registry.yml"
+        running.append(health.Monitor(registry, *args, env={**lab.env, **(env or {})}, **kwargs))
+        return running[-1]
+
+    yield start
+    for monitor in running:
+        monitor.stop()

@@ -7,8 +7,6 @@ import socket
 import subprocess
 import xml.etree.ElementTree as ET
 
-import pytest
-
 from lib import health, weir
 from lib.wait import eventually
 
@@ -17,25 +15,6 @@ SECURITY = {
     "x-content-type-options": "nosniff", "x-frame-options": "SAMEORIGIN",
     "x-xss-protection": "1; mode=block", "referrer-policy": "strict-origin-when-cross-origin",
 }
-
-
-@pytest.fixture
-def lab(tmp_path):
-    return health.Lab(tmp_path)
-
-
-@pytest.fixture
-def serve(lab):
-    running = []
-
-    def start(*args, env=None, **kwargs):
-        registry = lab.directory / "registry.yml"
-        running.append(health.Monitor(registry, *args, env={**lab.env, **(env or {})}, **kwargs))
-        return running[-1]
-
-    yield start
-    for monitor in running:
-        monitor.stop()
 
 
 def two(lab):

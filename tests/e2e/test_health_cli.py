@@ -13,11 +13,6 @@ from lib.wait import eventually
 
 
 @pytest.fixture
-def lab(tmp_path):
-    return health.Lab(tmp_path)
-
-
-@pytest.fixture
 def serve(lab):
     running = []
 

@@ -19,11 +19,6 @@ NUMBERS = ("cpu_percent", "memory_used_mb", "memory_total_mb", "memory_percent",
 
 
 @pytest.fixture
-def lab(tmp_path):
-    return health.Lab(tmp_path)
-
-
-@pytest.fixture
 def serve(lab):
     running = []
 

@@ -22,25 +22,6 @@ PROBLEM_KEYS = {"id", "title", "description", "severity", "observations", "affec
 
 
 @pytest.fixture
-def lab(tmp_path):
-    return health.Lab(tmp_path)
-
-
-@pytest.fixture
-def serve(lab):
-    running = []
-
-    def start(*args, env=None, **kwargs):
-        registry = lab.directory / "registry.yml"
-        running.append(health.Monitor(registry, *args, env={**lab.env, **(env or {})}, **kwargs))
-        return running[-1]
-
-    yield start
-    for monitor in running:
-        monitor.stop()
-
-
-@pytest.fixture
 def watch():
     watchers = []
 

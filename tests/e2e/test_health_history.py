@@ -10,25 +10,6 @@ from lib import health, targets
 from lib.wait import eventually
 
 
-@pytest.fixture
-def lab(tmp_path):
-    return health.Lab(tmp_path)
-
-
-@pytest.fixture
-def serve(lab):
-    running = []
-
-    def start(*args, env=None, **kwargs):
-        registry = lab.directory / "registry.yml"
-        running.append(health.Monitor(registry, *args, env={**lab.env, **(env or {})}, **kwargs))
-        return running[-1]
-
-    yield start
-    for monitor in running:
-        monitor.stop()
-
-
 def switch(lab, name="up", **more):
     """A check that passes while a file is there."""
     path = lab.directory / name

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from lib import health, targets, weir
+from lib import targets, weir
 from lib.wait import eventually
 
 REMOTE = "198.51.100.7"  # an address that is nobody's
@@ -38,11 +38,6 @@ def bad():
     yield start
     for server in servers:
         server.stop()
-
-
-@pytest.fixture
-def lab(tmp_path):
-    return health.Lab(tmp_path)
 
 
 # ---- http

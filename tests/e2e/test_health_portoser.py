@@ -16,11 +16,6 @@ from lib.wait import eventually
 
 
 @pytest.fixture
-def lab(tmp_path):
-    return health.Lab(tmp_path)
-
-
-@pytest.fixture
 def portoser(lab):
     """Runs the binary under that name, on the lab's registry and asking no other monitor."""
     path = lab.directory / "portoser"

@@ -17,11 +17,6 @@ SOCKETS = ("/ws", "/api/ws/metrics", "/api/metrics/ws", "/ws/devices", "/api/upt
 
 
 @pytest.fixture
-def lab(tmp_path):
-    return health.Lab(tmp_path)
-
-
-@pytest.fixture
 def serve(lab):
     running = []
 
