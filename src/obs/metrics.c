@@ -35,6 +35,22 @@ static const char *const failure_labels[FAILURE_COUNT] = {
 #undef HANDSHAKE_FAILURE
 };
 
+static const struct {
+    const char *label;
+    const char *english;
+} bus_ends[BUS_END_COUNT] = {
+    [BUS_END_OK] = {"ok", "done"},
+#define BUS_END(symbol, label, help) [BUS_END_##symbol] = {label, help},
+#include "obs/bus_ends.def"
+#undef BUS_END
+};
+
+static const enum metric_family bus_families[BUS_CALL_COUNT] = {
+    [BUS_CALL_PUBLISH] = FAMILY_BUS_PUBLISH_FAILURES,
+    [BUS_CALL_PULL] = FAMILY_BUS_PULL_FAILURES,
+    [BUS_CALL_PRESENCE] = FAMILY_PRESENCE_FAILURES,
+};
+
 #define HISTOGRAM(symbol, name, help, ...)                                                         \
     static const double bounds_##symbol[] = {__VA_ARGS__};                                         \
     _Static_assert(sizeof bounds_##symbol / sizeof(double) <= HISTOGRAM_BUCKETS_MAX,               \
@@ -69,11 +85,30 @@ const char *handshake_failure_label(enum handshake_failure failure)
     return failure_labels[failure];
 }
 
-void metrics_failure(struct metrics_shard *shard, enum handshake_failure failure)
+const char *bus_end_label(enum bus_end end)
 {
-    _Atomic int64_t *value = &shard->failures[failure];
+    return bus_ends[end].label;
+}
+
+const char *bus_end_english(enum bus_end end)
+{
+    return bus_ends[end].english;
+}
+
+static void count_one(_Atomic int64_t *value)
+{
     int64_t old = atomic_load_explicit(value, memory_order_relaxed);
     atomic_store_explicit(value, old + 1, memory_order_relaxed);
+}
+
+void metrics_failure(struct metrics_shard *shard, enum handshake_failure failure)
+{
+    count_one(&shard->failures[failure]);
+}
+
+void metrics_bus_failure(struct metrics_shard *shard, enum bus_call call, enum bus_end end)
+{
+    count_one(&shard->bus_ends[call][end]);
 }
 
 void metrics_observe(struct metrics_shard *shard, enum histogram histogram, double value)
@@ -129,6 +164,19 @@ static void write_failures(
             total += atomic_load_explicit(&shards[i].failures[failure], memory_order_relaxed);
         }
         metrics_sample(FAMILY_HANDSHAKE_FAILURES, slice_str(failure_labels[failure]), total, out);
+    }
+}
+
+static void write_bus_failures(const struct metrics_shard *shards, size_t count,
+    enum bus_call call, enum exposition exposition, struct buf *out)
+{
+    metrics_family(bus_families[call], exposition, out);
+    for (size_t end = BUS_END_OK + 1; end < BUS_END_COUNT; end++) {
+        int64_t total = 0;
+        for (size_t i = 0; i < count; i++) {
+            total += atomic_load_explicit(&shards[i].bus_ends[call][end], memory_order_relaxed);
+        }
+        metrics_sample(bus_families[call], slice_str(bus_ends[end].label), total, out);
     }
 }
 
@@ -191,6 +239,9 @@ void metrics_write(
         write_histogram(shards, count, (enum histogram)histogram, exposition, out);
     }
     write_failures(shards, count, exposition, out);
+    for (enum bus_call call = 0; call < BUS_CALL_COUNT; call++) {
+        write_bus_failures(shards, count, call, exposition, out);
+    }
     write_log(exposition, out);
     write_process(exposition, out);
 }

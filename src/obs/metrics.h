@@ -28,6 +28,18 @@ enum handshake_failure {
 };
 const char *handshake_failure_label(enum handshake_failure failure);
 
+// Series of the families that count what the backplane did not do: rows of bus_ends.def.
+enum bus_end {
+    BUS_END_OK,
+#define BUS_END(symbol, label, help) BUS_END_##symbol,
+#include "obs/bus_ends.def"
+#undef BUS_END
+    BUS_END_COUNT,
+};
+const char *bus_end_label(enum bus_end end);
+const char *bus_end_english(enum bus_end end);
+enum bus_call { BUS_CALL_PUBLISH, BUS_CALL_PULL, BUS_CALL_PRESENCE, BUS_CALL_COUNT };
+
 enum histogram {
 #define HISTOGRAM(symbol, name, help, ...) HISTOGRAM_##symbol,
 #include "obs/histograms.def"
@@ -48,6 +60,7 @@ enum metric_family {
 struct metrics_shard {
     _Atomic int64_t values[METRIC_COUNT]; // counters and gauges
     _Atomic int64_t failures[FAILURE_COUNT];
+    _Atomic int64_t bus_ends[BUS_CALL_COUNT][BUS_END_COUNT]; // BUS_END_OK stays 0
     struct {
         _Atomic uint64_t buckets[HISTOGRAM_BUCKETS_MAX + 1]; // the last is +Inf; not cumulative
         _Atomic double sum;
@@ -76,6 +89,8 @@ static inline void metrics_set(struct metrics_shard *shard, enum metric metric, 
 }
 
 void metrics_failure(struct metrics_shard *shard, enum handshake_failure failure);
+// end is not BUS_END_OK.
+void metrics_bus_failure(struct metrics_shard *shard, enum bus_call call, enum bus_end end);
 // value in the histogram's unit: bytes or seconds.
 void metrics_observe(struct metrics_shard *shard, enum histogram histogram, double value);
 
@@ -86,8 +101,8 @@ void metrics_shards_free(struct metrics_shard *shards);
 // Sum over all shards.
 int64_t metrics_total(const struct metrics_shard *shards, size_t count, enum metric metric);
 
-// Appends every metric with HELP and TYPE: all that metrics.def, handshake_failures.def and
-// histograms.def declare, zero ones too, and what the log counts. Families labelled by workspace
+// Appends every metric with HELP and TYPE: all that metrics.def, handshake_failures.def,
+// bus_ends.def and histograms.def declare, zero ones too, and what the log counts. Families labelled by workspace
 // are the caller's: metrics_family and metrics_sample; prometheus_end ends the page.
 void metrics_write(
     const struct metrics_shard *shards, size_t count, enum exposition exposition, struct buf *out);

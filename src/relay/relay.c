@@ -14,6 +14,7 @@
 #include "base/time.h"
 #include "obs/log.h"
 #include "proto/json_write.h"
+#include "relay/backplane/message.h"
 #include "relay/jwks_cache.h"
 #include "relay/peer.h"
 #include "relay/upgrade.h"
@@ -78,6 +79,9 @@ enum weir_result relay_init(struct relay *relay, struct crew *crew,
     if (result == WEIR_OK) {
         result = frame_rules_init();
     }
+    if (result == WEIR_OK) {
+        result = bus_message_rules_init();
+    }
     if (result != WEIR_OK) {
         return result;
     }
@@ -140,6 +144,7 @@ void relay_fini(struct relay *relay)
     mem_free(relay->notices);
     ledger_free(relay->ledger);
     frame_rules_fini();
+    bus_message_rules_fini();
     mem_free(relay->internal_key_header);
     tls_tickets_fini(&relay->tickets);
     *relay = (struct relay){0};
