@@ -75,6 +75,16 @@ def engine(request, authority, tmp_path_factory):
     running.stop()
 
 
+@pytest.fixture(scope="module")
+def impatient(authority, tmp_path_factory):
+    """An engine for tests that wait for its deadline. All others have one that no machine is too slow
+    for."""
+    settings = {"timeouts": {"stream_request_seconds": 1}}
+    running = Engine(authority, tmp_path_factory.mktemp("impatient"), settings)
+    yield running
+    running.stop()
+
+
 @pytest.fixture(autouse=True)
 def books():
     yield

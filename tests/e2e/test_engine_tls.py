@@ -11,7 +11,6 @@ from lib.agent import Agent, Framed, echo
 from lib.engine import HOST
 from lib.wait import eventually
 
-ENGINE_SETTINGS = {"timeouts": {"stream_request_seconds": 2}}
 numbers = itertools.count(1)
 
 

@@ -6,9 +6,8 @@ import h2.errors
 import pytest
 
 from lib import http1, http2, inner_tls
-from lib.site import Site, label_of
+from lib.site import Site, given_up, label_of
 
-ENGINE_SETTINGS = {"timeouts": {"stream_request_seconds": 2}}
 RETRIES = "weir_engine_http_retries_total"
 BIG = bytes(range(256)) * 20000  # several windows
 
@@ -255,9 +254,9 @@ def test_a_service_that_does_not_speak_h2(h2c):
     assert (message.status, message["x-weir-error"]) == (502, "upstream_bad")
 
 
-def test_a_service_that_does_not_answer(h2c):
-    message = h2c(lambda peer, s, r: None).get()
-    assert (message.status, message["x-weir-error"]) == (504, "upstream_timeout")
+def test_a_service_that_does_not_answer(impatient):
+    silent = http2.service(lambda peer, s, r: None)
+    given_up(Site(impatient, "silent", silent, http_version="h2c"))
 
 
 def test_a_visitor_that_leaves_resets_its_request(h2c):

@@ -4,6 +4,7 @@ import re
 
 from lib import http1
 from lib.agent import Agent
+from lib.wait import eventually
 
 
 def label_of(name):
@@ -45,3 +46,14 @@ class Site:
         message = self.ask(visitor, *args, **named)
         visitor.close()
         return message
+
+
+def given_up(site):
+    """A service that does not answer is given up, once the agent was in time with its connection."""
+
+    def told():
+        message = site.get()
+        assert message.status == 504
+        return message["x-weir-error"] == "upstream_timeout"
+
+    eventually(told, "the service is blamed", timeout=30)
