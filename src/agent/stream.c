@@ -563,6 +563,8 @@ void weir_stream_refuse(struct weir_stream *stream, const char *text)
     if (stream->state == STREAM_OFFERED) {
         stream->taken = false;
         fault_set(&stream->fault, WEIR_AGENT_ERROR_REFUSED, "%s", text);
+    } else {
+        end_with(stream, WEIR_AGENT_ERROR_REFUSED, text);
     }
 }
 

@@ -9,7 +9,9 @@
 // Invariants
 //
 // 1. At most INPUT_SIZE bytes are held: nothing is read from stdin before the stream took them.
-// 2. Standard input may be a file, which cannot be watched: then it is always ready.
+// 2. Standard input may be a file, which cannot be watched: then it is always ready. Otherwise it
+// is
+//    read only when it is: it blocks, and stays so, because others share it.
 #include "cli/dialer.h"
 
 #include <stdio.h>
@@ -45,7 +47,6 @@ struct dialer {
     bool input_ended;
     bool finished;
     bool output_ended;
-    int input_flags;
     struct job again; // input that cannot be watched
     size_t input_len;
     size_t input_at;
@@ -97,6 +98,9 @@ static void on_again(struct worker *worker, struct job *job)
 static bool read_input(struct dialer *dialer)
 {
     size_t len = 0;
+    if (dialer->keys_open && !sys_wait_readable(STDIN_FILENO, 0)) {
+        return false;
+    }
     enum weir_result result = sys_read_some(STDIN_FILENO, dialer->input, INPUT_SIZE, &len);
     if (result == WEIR_OK) {
         dialer->input_at = 0;
@@ -217,7 +221,6 @@ static struct weir_stream *dial(
 static bool start_stdio(struct dialer *dialer)
 {
     dialer->stream = dial(dialer, &stdio_events, dialer);
-    dialer->input_flags = sys_descriptor_flags(STDIN_FILENO);
     dialer->keys_open =
         watch_open(dialer->loop.worker, &dialer->keys, STDIN_FILENO, on_keys) == WEIR_OK;
     return dialer->stream != NULL;
@@ -324,7 +327,6 @@ static void stop(struct cli_loop *loop)
     if (dialer->keys_open) {
         dialer->keys_open = false;
         watch_close(&dialer->keys, on_keys_closed);
-        sys_descriptor_set_flags(STDIN_FILENO, dialer->input_flags);
     }
     weir_agent_loop_free(dialer->agents);
 }

@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// A stream comes ──► a pair of sockets: one for the program, one joined to the stream by the
-// library.
+// A stream comes ──► a pair of sockets: `ours` is joined to the stream by the library, `theirs` is
+// the program's standard input and output.
+//
+//   spawned ──► it runs: joined ──► it ends by itself: the end of its output, its input runs dry
+//          │                   └──► it is killed: the stream is cut
+//          └──► it cannot be run: the stream is refused
 //
 // Invariants
 //
-// 1. A child is freed when its program was reaped and its stream has closed, whichever is later.
+// 1. A child is freed when its program was reaped, its stream has closed and its watches too,
+//    whichever is last.
 // 2. A stream that breaks, and our own end, end the program: nobody listens to it any more.
+// 3. We hold `theirs` as long as the program runs, so the visitor sees no end before it is known
+//    how the program ended. What it wrote arrives whole then, whatever it left unread: that is
+//    read and dropped, so that nothing breaks on it, for LINGER_NS at most.
 #include "cli/program_server.h"
 
 #include <stdio.h>
@@ -13,6 +21,7 @@
 #include "agent/embed.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/time.h"
 #include "cli/loop.h"
 #include "loop/watch.h"
 #include "sys/socket.h"
@@ -21,6 +30,8 @@
 #define CHILDREN_MAX 64
 #define PROBLEM_SIZE 512
 #define DRAIN_MS 1000
+#define LINGER_NS (10 * NS_PER_S)
+#define DROP_PIECES 16 // of what the visitor still says, a turn
 
 struct server {
     const struct program_server_options *options;
@@ -34,10 +45,17 @@ struct server {
 struct child {
     struct list node;
     struct server *server;
+    struct weir_stream *stream; // NULL: over
     struct sys_child process;
-    struct watch ended;
-    bool streaming;
+    struct watch started; // the report of the process; while `starting`
+    struct watch ended;   // the process; while `running`
+    struct watch unread;  // `theirs`, after the end; while `dropping`
+    struct timer linger;
+    bool starting;
     bool running;
+    bool dropping;
+    int ours;   // -1: the library's
+    int theirs; // -1: closed
 };
 
 static void say(const struct server *server, const char *what, const char *text)
@@ -46,22 +64,150 @@ static void say(const struct server *server, const char *what, const char *text)
         text[0] == '\0' ? "" : ": ", text);
 }
 
-// ---- Programs
+// ---- The end
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0) {
+        sys_close(*fd);
+        *fd = -1;
+    }
+}
 
 static void child_let_go(struct child *child)
 {
-    if (!child->streaming && !child->running) {
+    if (child->stream == NULL && !child->starting && !child->running && !child->dropping) {
+        timer_cancel(&child->linger);
+        close_fd(&child->ours);
+        close_fd(&child->theirs);
         child->server->child_count--;
         list_remove(&child->node);
         mem_free(child);
     }
 }
 
-static void on_watch_closed(struct watch *watch)
+static void on_started_closed(struct watch *watch)
+{
+    struct child *child = container_of(watch, struct child, started);
+    child->starting = false;
+    child_let_go(child);
+}
+
+static void on_ended_closed(struct watch *watch)
 {
     struct child *child = container_of(watch, struct child, ended);
     child->running = false;
     child_let_go(child);
+}
+
+static void on_unread_closed(struct watch *watch)
+{
+    struct child *child = container_of(watch, struct child, unread);
+    child->dropping = false;
+    child_let_go(child);
+}
+
+static void on_stream_closed(void *arg, const struct weir_agent_problem *problem)
+{
+    struct child *child = arg;
+    child->stream = NULL;
+    if (problem != NULL && child->process.handle >= 0) {
+        sys_child_terminate(&child->process);
+    }
+    child_let_go(child);
+}
+
+// ---- What a program leaves unread
+
+static void on_unread(struct watch *watch, unsigned events)
+{
+    struct child *child = container_of(watch, struct child, unread);
+    struct worker *worker = watch->worker;
+    enum weir_result result = WEIR_OK;
+    (void)events;
+    for (int i = 0; i < DROP_PIECES && result == WEIR_OK; i++) {
+        size_t len;
+        result = sys_recv(child->theirs, worker->read_area, WORKER_READ_AREA_SIZE, &len);
+    }
+    if (result != WEIR_OK && result != WEIR_AGAIN) {
+        watch_close(watch, on_unread_closed);
+    }
+}
+
+static void on_linger(struct timer *timer)
+{
+    struct child *child = container_of(timer, struct child, linger);
+    if (child->stream != NULL) {
+        weir_stream_close(child->stream);
+    }
+}
+
+static void drop_unread(struct child *child)
+{
+    struct worker *worker = child->server->loop.worker;
+    sys_shutdown_send(child->theirs);
+    child->dropping = sys_adopt(child->theirs) == WEIR_OK &&
+                      watch_open(worker, &child->unread, child->theirs, on_unread) == WEIR_OK;
+    if (child->dropping) {
+        watch_want(&child->unread, WATCH_READ);
+    }
+    worker_arm_in(worker, &child->linger, LINGER_NS);
+}
+
+// ---- Programs
+
+static void join(struct child *child)
+{
+    if (child->stream != NULL && child->ours >= 0) {
+        weir_stream_join(child->stream, child->ours);
+        child->ours = -1;
+    }
+}
+
+static void on_started(struct watch *watch, unsigned events)
+{
+    struct child *child = container_of(watch, struct child, started);
+    (void)events;
+    if (sys_child_runs(&child->process)) {
+        join(child);
+    } // else its end follows, and says why
+    watch_close(watch, on_started_closed);
+}
+
+static void settle(struct child *child, const struct sys_exit *exit)
+{
+    const char *program = child->server->options->argv[0];
+    char how[64];
+    if (exit->started != WEIR_OK) {
+        say(child->server, program, weir_result_text(exit->started));
+        if (child->stream != NULL) {
+            weir_stream_refuse(child->stream, "the program cannot be run");
+        }
+    } else if (exit->signal != 0) {
+        snprintf(how, sizeof how, "ended by signal %d", exit->signal);
+        say(child->server, program, how);
+        if (child->stream != NULL) {
+            weir_stream_close(child->stream);
+        }
+    } else {
+        if (exit->code != 0) {
+            snprintf(how, sizeof how, "exit status %d", exit->code);
+            say(child->server, program, how);
+        }
+        join(child); // when both words come at once, this one may be the first
+        drop_unread(child);
+    }
+}
+
+static void close_process(struct child *child)
+{
+    if (child->starting) {
+        watch_close(&child->started, on_started_closed);
+    }
+    if (child->running) {
+        watch_close(&child->ended, on_ended_closed);
+    }
+    sys_child_close(&child->process);
 }
 
 static void on_ended(struct watch *watch, unsigned events)
@@ -73,78 +219,84 @@ static void on_ended(struct watch *watch, unsigned events)
     if (result == WEIR_AGAIN) {
         return;
     }
-    if (result == WEIR_OK && exit.started != WEIR_OK) {
-        say(child->server, child->server->options->argv[0], weir_result_text(exit.started));
-    }
-    sys_child_close(&child->process);
-    watch_close(watch, on_watch_closed);
-}
-
-static void on_stream_closed(void *arg, const struct weir_agent_problem *problem)
-{
-    struct child *child = arg;
-    child->streaming = false;
-    if (problem != NULL && child->running) {
-        sys_child_terminate(&child->process);
-    }
-    child_let_go(child);
-}
-
-// False: there is no program, and the descriptors are closed.
-static bool start_program(struct child *child, int *ret_fd)
-{
-    int other;
-    if (sys_socket_pair(ret_fd, &other) != WEIR_OK) {
-        return false;
-    }
-    enum weir_result result = sys_spawn(
-        &(struct sys_spawn_options){.argv = child->server->options->argv, .stdio = &other},
-        &child->process);
-    sys_close(other);
+    close_process(child);
     if (result == WEIR_OK) {
-        sys_close(child->process.output); // nothing comes there
-        result =
-            watch_open(child->server->loop.worker, &child->ended, child->process.handle, on_ended);
-        child->running = result == WEIR_OK;
-        if (!child->running) {
+        settle(child, &exit);
+    } else if (child->stream != NULL) {
+        weir_stream_close(child->stream);
+    }
+}
+
+static enum weir_result watch_process(struct child *child)
+{
+    struct worker *worker = child->server->loop.worker;
+    enum weir_result result = watch_open(worker, &child->ended, child->process.handle, on_ended);
+    if (result != WEIR_OK) {
+        return result;
+    }
+    child->running = true;
+    watch_want(&child->ended, WATCH_READ);
+    result = watch_open(worker, &child->started, child->process.report, on_started);
+    child->starting = result == WEIR_OK;
+    if (child->starting) {
+        watch_want(&child->started, WATCH_READ);
+    }
+    return result;
+}
+
+// False: there is no program; it has been said why.
+static bool start_program(struct child *child)
+{
+    enum weir_result result = sys_socket_pair(&child->ours, &child->theirs);
+    if (result == WEIR_OK) {
+        result = sys_spawn(&(struct sys_spawn_options){.argv = child->server->options->argv,
+                               .stdio = &child->theirs},
+            &child->process);
+        if (result == WEIR_OK) {
+            sys_close(child->process.output); // nothing comes there
+            result = watch_process(child);
+        }
+        if (result != WEIR_OK && child->process.handle >= 0) {
             sys_child_kill(&child->process);
-            sys_child_close(&child->process);
+            close_process(child);
         }
     }
     if (result != WEIR_OK) {
         say(child->server, child->server->options->argv[0], weir_result_text(result));
-        sys_close(*ret_fd);
-        return false;
     }
-    watch_want(&child->ended, WATCH_READ);
-    return true;
+    return result == WEIR_OK;
+}
+static struct child *child_new(struct server *server)
+{
+    struct child *child = server->child_count < CHILDREN_MAX ? mem_zalloc(sizeof *child) : NULL;
+    if (child != NULL) {
+        child->server = server;
+        child->ours = child->theirs = -1;
+        child->process.handle = -1;
+        timer_init(&child->linger, on_linger);
+        list_init(&child->node);
+        list_push_back(&server->children, &child->node);
+        server->child_count++;
+    }
+    return child;
 }
 
 static void on_accept(void *arg, struct weir_tunnel *tunnel, struct weir_stream *stream,
     const struct weir_stream_info *info)
 {
     static const struct weir_stream_events events = {.closed = on_stream_closed};
-    struct server *server = arg;
-    struct child *child = server->child_count < CHILDREN_MAX ? mem_zalloc(sizeof *child) : NULL;
-    int fd;
+    struct child *child = child_new(arg);
     (void)tunnel;
     (void)info;
     if (child == NULL) {
         weir_stream_refuse(stream, "too many programs run");
-        return;
-    }
-    child->server = server;
-    list_init(&child->node);
-    list_push_back(&server->children, &child->node);
-    server->child_count++;
-    if (!start_program(child, &fd)) {
+    } else if (!start_program(child)) {
         weir_stream_refuse(stream, "the program cannot be run");
         child_let_go(child);
-        return;
+    } else {
+        child->stream = stream;
+        weir_stream_take(stream, &events, child);
     }
-    child->streaming = true;
-    weir_stream_take(stream, &events, child);
-    weir_stream_join(stream, fd);
 }
 
 // ---- The tunnel
@@ -252,10 +404,12 @@ static void stop(struct cli_loop *loop)
     weir_agent_loop_free(server->agents);
     list_for_each (node, &server->children) {
         struct child *child = container_of(node, struct child, node);
-        if (child->running) {
+        if (child->process.handle >= 0) {
             sys_child_kill(&child->process);
-            sys_child_close(&child->process);
-            watch_close(&child->ended, on_watch_closed);
+            close_process(child);
+        }
+        if (child->dropping) {
+            watch_close(&child->unread, on_unread_closed);
         }
     }
     worker_settle(loop->worker);

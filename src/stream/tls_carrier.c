@@ -43,6 +43,7 @@ struct rest {
 struct tls_carrier {
     int fd;
     bool broken;               // bytes were lost
+    bool reset;                // the kernel has told so, which it does once: then it tells an end
     struct tls_intake *intake; // borrowed between begin and end, as is batch
     struct tls_batch *batch;
     struct chunk *kept; // owned, as is rest
@@ -51,6 +52,13 @@ struct tls_carrier {
 
 static pthread_once_t method_once = PTHREAD_ONCE_INIT;
 static BIO_METHOD *method; // one for the process, never freed; NULL without memory
+
+// ---- Failures
+
+static void note_failure(struct tls_carrier *carrier, enum weir_result result)
+{
+    carrier->reset |= result != WEIR_OK && result != WEIR_AGAIN && result != WEIR_CLOSED;
+}
 
 // ---- Receiving
 
@@ -61,6 +69,7 @@ void tls_intake_begin(
     *intake = (struct tls_intake){.at = area, .result = WEIR_AGAIN};
     if (carrier->kept == NULL) {
         intake->result = sys_recv(carrier->fd, area, size, &intake->len);
+        note_failure(carrier, intake->result);
     }
     carrier->intake = intake;
 }
@@ -123,7 +132,9 @@ static enum weir_result receive(
         return WEIR_OK;
     }
     if (intake == NULL) {
-        return sys_recv(carrier->fd, bytes, size, ret_len);
+        enum weir_result result = sys_recv(carrier->fd, bytes, size, ret_len);
+        note_failure(carrier, result);
+        return result;
     }
     if (intake->len == 0) {
         return intake->result == WEIR_OK ? WEIR_AGAIN : intake->result;
@@ -183,7 +194,9 @@ static enum weir_result send_bytes(
 {
     struct iovec part = {(char *)(uintptr_t)bytes, len};
     *ret_len = 0;
-    return sys_send_vector(carrier->fd, &part, 1, ret_len);
+    enum weir_result result = sys_send_vector(carrier->fd, &part, 1, ret_len);
+    note_failure(carrier, result);
+    return result;
 }
 
 enum weir_result tls_batch_send(struct tls_carrier *carrier, size_t *ret_plain_len)
@@ -286,7 +299,11 @@ static int on_write(BIO *bio, const char *bytes, size_t len, size_t *written)
 
 static int on_read(BIO *bio, char *bytes, size_t size, size_t *len)
 {
-    enum weir_result result = receive(BIO_get_data(bio), bytes, size, len);
+    struct tls_carrier *carrier = BIO_get_data(bio);
+    enum weir_result result = receive(carrier, bytes, size, len);
+    if (result == WEIR_CLOSED && carrier->reset) {
+        result = WEIR_RESET; // what has come before the reset was read, this is no end in order
+    }
     BIO_clear_retry_flags(bio);
     if (result == WEIR_AGAIN) {
         BIO_set_retry_read(bio);

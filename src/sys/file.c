@@ -377,15 +377,3 @@ bool sys_wait_readable(int fd, uint64_t timeout_ns)
 {
     return wait_for(fd, POLLIN, timeout_ns);
 }
-
-int sys_descriptor_flags(int fd)
-{
-    return fcntl(fd, F_GETFL);
-}
-
-void sys_descriptor_set_flags(int fd, int flags)
-{
-    if (flags >= 0) {
-        fcntl(fd, F_SETFL, flags);
-    }
-}

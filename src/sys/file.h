@@ -12,8 +12,8 @@
 enum weir_result sys_file_read(const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
 // The same of a plain file: WEIR_INVALID when it is a pipe or a device, which would be waited for.
 enum weir_result sys_file_read_plain(const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
-// The same of a plain file under a shared flock, so that a writer that locks the file is not read in the middle.
-// WEIR_AGAIN: somebody holds it exclusively right now.
+// The same of a plain file under a shared flock, so that a writer that locks the file is not read
+// in the middle. WEIR_AGAIN: somebody holds it exclusively right now.
 enum weir_result sys_file_read_shared(
     const char *path, size_t max, struct buf *out) WEIR_MUST_CHECK;
 // The same of a plain file below a directory: path is relative, and no link in it is followed, so
@@ -25,8 +25,8 @@ enum weir_result sys_file_read_below(
 enum weir_result sys_file_write_private(const char *path, struct slice content) WEIR_MUST_CHECK;
 // Makes the file as a whole, or leaves the one that is there and gives WEIR_IN_USE; mode 0600.
 enum weir_result sys_file_create_private(const char *path, struct slice content) WEIR_MUST_CHECK;
-// Makes the file if need be (mode 0600) and locks it (flock) for this process alone until sys_close;
-// WEIR_TIMEOUT: somebody else kept it locked.
+// Makes the file if need be (mode 0600) and locks it (flock) for this process alone until
+// sys_close; WEIR_TIMEOUT: somebody else kept it locked.
 enum weir_result sys_file_lock(const char *path, uint64_t timeout_ns, int *ret_fd) WEIR_MUST_CHECK;
 // Makes the directory and its parents, mode 0700; fine when it is there already.
 enum weir_result sys_dir_make(const char *path) WEIR_MUST_CHECK;
@@ -59,10 +59,6 @@ enum weir_result sys_write_some(
     int fd, const void *bytes, size_t len, size_t *ret_len) WEIR_MUST_CHECK;
 // One read; WEIR_CLOSED at the end.
 enum weir_result sys_read_some(int fd, void *bytes, size_t len, size_t *ret_len) WEIR_MUST_CHECK;
-// Its status flags, for who makes an open file non-blocking that others share; -1 when it is none.
-int sys_descriptor_flags(int fd);
-// Gives them back.
-void sys_descriptor_set_flags(int fd, int flags);
 // True when fd took to being writable, or readable, within the time.
 bool sys_wait_writable(int fd, uint64_t timeout_ns);
 bool sys_wait_readable(int fd, uint64_t timeout_ns);

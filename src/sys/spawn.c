@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -387,6 +388,13 @@ enum weir_result sys_spawn(const struct sys_spawn_options *options, struct sys_c
         close(null_fd);
     }
     return result;
+}
+
+bool sys_child_runs(const struct sys_child *child)
+{
+    // exec closes the other end; a step that failed has written before.
+    struct pollfd report = {.fd = child->report, .events = POLLIN};
+    return poll(&report, 1, 0) == 1 && (report.revents & POLLIN) == 0;
 }
 
 void sys_child_terminate(const struct sys_child *child)

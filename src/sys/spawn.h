@@ -24,7 +24,8 @@ struct sys_child {
     int pid;
     int handle; // a pidfd: readable once the program has ended
     int output; // the read end of the pipe, non-blocking
-    int report; // the read end of what is told of the start and the end
+    int report; // the read end of what is told of the start and the end: readable, or hung up, once
+                // it is known whether the program runs (not with a contained one)
     bool contained;
 };
 
@@ -33,6 +34,9 @@ struct sys_child {
 // WEIR_TOO_LARGE: one with too many groups; else what there was not enough of.
 enum weir_result sys_spawn(
     const struct sys_spawn_options *options, struct sys_child *ret_child) WEIR_MUST_CHECK;
+// Once the report is readable: whether the program runs, or ran. False: it was not started, and
+// sys_child_reap says why.
+bool sys_child_runs(const struct sys_child *child);
 // Asks the program's group to end (SIGTERM).
 void sys_child_terminate(const struct sys_child *child);
 // Kills the group, and with a contained program everything that came of it.

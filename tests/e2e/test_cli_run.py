@@ -615,6 +615,38 @@ def test_a_program_that_is_not_there(engine, start):
     running.stop()
 
 
+def test_a_program_leaves_its_input_unread(engine, start):
+    running = start("nc", "-L", "rstrm://five", "-c", "head -c 5; exit 0")
+    running.wait_line("five: online")
+    sent = b"hello" + b"x" * 1_000_000
+    assert dial(engine, "dial", "five", data=sent).stdout == b"hello", "and an end in order"
+    eventually(lambda: not children(running.process), "it has ended")
+    running.stop()
+
+
+def test_a_program_fails(engine, start):
+    running = start("nc", "-L", "rstrm://fails", "-c", "cat; echo oh dear; exit 3")
+    running.wait_line("fails: online")
+    sent = b"x" * 100_000
+    assert dial(engine, "dial", "fails", data=sent).stdout == sent + b"oh dear\n", "all it said"
+    running.wait_line("exit status 3")
+    running.stop()
+
+
+def test_a_program_is_killed(engine, start):
+    running = start("nc", "-L", "rstrm://killed", "-c", "echo begun; read line; kill -9 $$")
+    running.wait_line("killed: online")
+    visitor = start("dial", "killed", stdin=subprocess.PIPE)
+    visitor.wait_line("begun")
+    visitor.process.stdin.write("go\n")
+    visitor.process.stdin.close()
+    assert visitor.process.wait(30) == 1
+    visitor.join()
+    assert any("broke off" in line for line in visitor.errors), visitor.errors
+    running.wait_line("ended by signal 9")
+    running.stop()
+
+
 def test_a_program_ends_with_its_server(engine, start):
     running = start("nc", "-L", "rstrm://sleeper", "-c", "sleep 1000")
     running.wait_line("sleeper: online")

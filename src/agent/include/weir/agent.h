@@ -332,7 +332,8 @@ struct weir_stream_events {
 // Of an accepted stream. It opens when the engine was reached.
 void weir_stream_take(
     struct weir_stream *stream, const struct weir_stream_events *events, void *arg);
-// The visitor is told that there is no service (HTTP: 502). text goes to the engine.
+// The visitor is told that there is no service (HTTP: 502). text goes to the engine. A stream that
+// was taken is ended; once it has opened, the visitor sees a broken stream.
 void weir_stream_refuse(struct weir_stream *stream, const char *text);
 
 struct weir_stream_dial_options {
