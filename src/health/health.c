@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "health/api.h"
+#include "health/deployment.h"
 #include "loop/resolver.h"
 #include "obs/log.h"
 #include "sys/clock.h"
@@ -486,6 +487,7 @@ void health_stop(struct health *health)
     history_stop(&health->history);
     monitor_close(&health->monitor);
     diagnoses_stop(&health->diagnoses);
+    deployment_stop(health);
     resolver_fini(worker);
     worker_settle(worker);
     sockets_fini(&health->sockets);

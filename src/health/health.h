@@ -33,6 +33,7 @@ struct health_options {
     const char *heartbeat_url;        // that is asked for every minute; NULL: none
     const char *import_dir;           // what the reference kept; NULL: none
     const char *ui_dir;               // files to be served beside the API; NULL: none
+    const char *deploy_command;       // run with MACHINE SERVICE to move one; NULL: none
     bool public_read;                 // what only reads health takes no token
     bool production;                  // the environment is one
     bool compat_rollup;
@@ -40,6 +41,7 @@ struct health_options {
     uint64_t metrics_interval_ns; // of looks at this machine's resources
     uint64_t remote_interval_ns;  // the same for other machines, over ssh; 0: never
     uint64_t heartbeat_timeout_ns;
+    uint64_t deploy_timeout_ns; // of one move
 };
 
 // How many events are taken from outside (spec section 5.2): EVENTS_PER_SECOND at most.
@@ -72,6 +74,7 @@ struct health {
     struct devices devices;
     struct sockets sockets;
     struct diagnoses diagnoses;
+    struct deployment *deployment; // the one that runs; NULL: none
     struct events_gate events_gate;
     struct http_server server;
     struct http_options http;

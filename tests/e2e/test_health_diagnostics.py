@@ -280,8 +280,11 @@ def test_plans_and_dry_runs(lab, serve, watch):
     assert answer.json() == {"success": True, "dry_run": True, "results": [], **plan}
     answer = monitor.ask("POST", "/api/deployment/execute", {**moves, "dry_run": False})
     assert answer.status == 501 and "POST /api/events" in answer.json()["detail"]
-    answer = monitor.ask("POST", "/api/deployment/intelligent-execute", {"service": "web", "machine": "b"})
-    assert answer.status == 501
+    one = {"service": "web", "machine": "b"}
+    answer = monitor.ask("POST", "/api/deployment/intelligent-execute", one).json()
+    assert (answer["success"], answer["dry_run"], answer["phases"]) == (True, True, [])
+    answer = monitor.ask("POST", "/api/deployment/intelligent-execute", {**one, "dry_run": False})
+    assert answer.status == 501 and "--deploy-command" in answer.json()["detail"]
     for path in ("plan", "execute"):
         for move, status in (
             ({"service_name": "no", "to_machine": "b"}, 400), ({"service_name": "web", "to_machine": "no"}, 400),

@@ -85,6 +85,8 @@ def session(port):
     ask(port, "POST", "/api/health/check/exec")
     ask(port, "POST", "/api/health/maintenance/tcp", '{"for_seconds": 9}')
     ask(port, "POST", "/api/registry/reload")
+    ask(port, "POST", "/api/deployment/execute",
+        '{"dry_run":false,"moves":[{"service_name":"tcp","to_machine":"here"}]}')
     time.sleep(0.35)  # two intervals: what is tested is that checks go on, not when
     for path in ("/metrics", "/api/health/timeline", "/api/health/heatmap", "/api/cluster/health",
                  "/api/metrics/all", "/api/metrics/health", "/api/devices",
@@ -100,7 +102,7 @@ def run_under(lab, name, number):
     port = targets.free_port()
     process = subprocess.Popen(
         [weir.binary(), "health", "serve", "--registry", str(lab.directory / "registry.yml"),
-         "--listen", f"127.0.0.1:{port}", "--metrics-interval", "1",
+         "--listen", f"127.0.0.1:{port}", "--metrics-interval", "1", "--deploy-command", "echo moved",
          "--state-dir", str(lab.directory / f"state-{name}-{number}")],
         env={**weir.base_environment(), **lab.env, name: str(number)},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
