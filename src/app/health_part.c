@@ -182,6 +182,8 @@ static bool find_intervals(struct health_part *part, const struct health_part_op
         find_seconds("--ssh-metrics-interval", options->ssh_metrics_interval, 60, DAY_S,
             &into->remote_interval_ns) &&
         find_seconds(
+            "--on-change-quiet", options->on_change_quiet, 60, DAY_S, &into->on_change_quiet_ns) &&
+        find_seconds(
             "--deploy-timeout", options->deploy_timeout, 120, DAY_S, &into->deploy_timeout_ns) &&
         find_seconds(timeout, variable(part, timeout), 300, DAY_S, &into->heartbeat_timeout_ns);
     if (!options->ssh_metrics) {
@@ -300,6 +302,7 @@ int health_part_init(struct health_part *part, const struct health_part_options 
     part->options.ssh_dir = health_setup_ssh_dir(&part->setup);
     part->options.compat_rollup = options->compat_rollup;
     part->options.deploy_command = options->deploy_command;
+    part->options.on_change = options->on_change;
     if (!find_listen(part, options->listen) || !find_access(part, options) ||
         !find_pages(part, options) || !find_intervals(part, options) ||
         !find_jitter(part, options->jitter) || !find_store(part, options) || !find_redis(part)) {

@@ -27,6 +27,8 @@ struct health_part_options {
     const char *heartbeat_url;    // or NULL
     const char *import_dir;       // a directory, or NULL
     const char *ui_dir;           // a directory, or NULL
+    const char *on_change;        // a command or an URL, or NULL
+    const char *on_change_quiet;  // seconds, or NULL
     const char *deploy_command;   // or NULL
     const char *deploy_timeout;   // seconds, or NULL
     const char *jitter;           // percent of an interval, or NULL

@@ -91,15 +91,11 @@ static void on_result(void *arg, struct target *target)
 
 static void on_changed(void *arg, struct target *target, const struct state_change *change)
 {
-    const struct state *state = &target->state;
-    char text[CHECK_MESSAGE_SIZE + 64];
-    const char *message = target->has_last ? target->last.message : "";
-    int len = state->failures > 0 ? snprintf(text, sizeof text, "%s (%u in a row): %s",
-                                        state_reason_word(state->reason), state->failures, message)
-                                  : snprintf(text, sizeof text, "%s: %s",
-                                        state_reason_word(state->reason), message);
-    emit_for(arg, target, EVENT_STATUS_CHANGE, change,
-        slice_of(text, len < (int)sizeof text ? (size_t)len : sizeof text - 1));
+    struct health *health = arg;
+    char text[TARGET_TEXT_SIZE];
+    size_t len = target_describe(target, text);
+    emit_for(health, target, EVENT_STATUS_CHANGE, change, slice_of(text, len));
+    change_hook_look(&health->change_hook, target);
 }
 
 static bool on_holds(void *arg, const struct target *target)
@@ -421,6 +417,10 @@ enum weir_result health_start(struct health *health, struct worker *worker)
         .failed = on_failed,
         .owner = health,
     };
+    if (health->options.on_change != NULL) {
+        change_hook_start(&health->change_hook, worker, health->options.on_change,
+            health->options.on_change_quiet_ns);
+    }
     enum weir_result result =
         sockets_start(&health->sockets, worker, &health->monitor, &health->devices);
     if (result == WEIR_OK) {
@@ -481,6 +481,7 @@ void health_stop(struct health *health)
         health->server_open = false;
         http_server_close(&health->server);
     }
+    change_hook_stop(&health->change_hook);
     sockets_stop(&health->sockets);
     file_watch_close(&health->watch);
     devices_stop(&health->devices);

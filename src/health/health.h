@@ -5,6 +5,7 @@
 #define WEIR_HEALTH_HEALTH_H
 
 #include "health/api_stats.h"
+#include "health/change_hook.h"
 #include "health/cluster.h"
 #include "health/dead_man.h"
 #include "health/devices.h"
@@ -31,6 +32,7 @@ struct health_options {
     const char *cors_origins;         // whose pages may ask, a comma between them; NULL: none
     const char *allowed_hosts;        // names of this monitor, a comma between them; NULL: none
     const char *heartbeat_url;        // that is asked for every minute; NULL: none
+    const char *on_change;            // see change_hook.h; NULL: none
     const char *import_dir;           // what the reference kept; NULL: none
     const char *ui_dir;               // files to be served beside the API; NULL: none
     const char *deploy_command;       // run with MACHINE SERVICE to move one; NULL: none
@@ -41,7 +43,8 @@ struct health_options {
     uint64_t metrics_interval_ns; // of looks at this machine's resources
     uint64_t remote_interval_ns;  // the same for other machines, over ssh; 0: never
     uint64_t heartbeat_timeout_ns;
-    uint64_t deploy_timeout_ns; // of one move
+    uint64_t deploy_timeout_ns;  // of one move
+    uint64_t on_change_quiet_ns; // between two calls because of one service
 };
 
 // How many events are taken from outside (spec section 5.2): EVENTS_PER_SECOND at most.
@@ -71,6 +74,7 @@ struct health {
     struct cluster cluster;
     struct old_files old;
     struct dead_man dead_man;
+    struct change_hook change_hook;
     struct devices devices;
     struct sockets sockets;
     struct diagnoses diagnoses;

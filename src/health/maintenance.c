@@ -31,6 +31,7 @@ static void tell(struct health *health, struct target *target, uint64_t now_ms)
             .machine = slice_str(target->service->machine->name),
             .message = by_clock ? SLICE("its time is over") : slice_str(maintenance->reason),
         });
+    change_hook_look(&health->change_hook, target); // what happened meanwhile was not told
 }
 
 // When to look again because of this target; 0: not because of it.

@@ -446,6 +446,10 @@ static void write_monitor(struct page *page)
         write_one(page, METRIC_OF_HEARTBEATS, (double)health->dead_man.sent);
         write_one(page, METRIC_OF_HEARTBEAT_OK, health->dead_man.heard);
     }
+    if (health->change_hook.worker != NULL) {
+        write_one(page, METRIC_OF_HOOK_CALLS, (double)health->change_hook.told);
+        write_one(page, METRIC_OF_HOOK_FAILURES, (double)health->change_hook.failed);
+    }
     put_label(page, "version", WEIR_VERSION);
     write_one(page, METRIC_OF_BUILD_INFO, 1);
 }

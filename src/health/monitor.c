@@ -217,6 +217,7 @@ static void target_free(struct target *target)
 {
     if (target != NULL) {
         unplan(target);
+        list_remove(&target->hook_node);
         mem_free(target->key);
         mem_free(target);
     }
@@ -280,6 +281,8 @@ static struct target *target_new(struct monitor *monitor, const struct service *
     target->key = make_key(service);
     timer_init(&target->stale, on_stale);
     list_init(&target->refused.node);
+    list_init(&target->hook_node);
+    target->hook_told = HEALTH_HEALTHY;
     if (target->key == NULL ||
         map_insert(&monitor->by_key, &target->node, slice_str(target->key)) != WEIR_OK) {
         target_free(target);
@@ -638,6 +641,17 @@ bool target_in_maintenance(const struct target *target, uint64_t wall_ms)
 bool target_counted(const struct target *target, uint64_t wall_ms)
 {
     return !target_disabled(target) && !target_in_maintenance(target, wall_ms);
+}
+
+size_t target_describe(const struct target *target, char text[TARGET_TEXT_SIZE])
+{
+    const struct state *state = &target->state;
+    const char *message = target->has_last ? target->last.message : "";
+    int len = state->failures > 0 ? snprintf(text, TARGET_TEXT_SIZE, "%s (%u in a row): %s",
+                                        state_reason_word(state->reason), state->failures, message)
+                                  : snprintf(text, TARGET_TEXT_SIZE, "%s: %s",
+                                        state_reason_word(state->reason), message);
+    return len < TARGET_TEXT_SIZE ? (size_t)len : TARGET_TEXT_SIZE - 1;
 }
 
 double target_response_ms(const struct target *target)

@@ -59,6 +59,10 @@ struct target {
     bool unsent;               // its newest result is to be told to the others
     bool selected;             // of a single round
     enum target_change change; // during a reload
+    // Of the on_change hook (change_hook.h).
+    struct list hook_node;
+    uint64_t hook_quiet_ns;       // until when nothing more is told
+    enum health_status hook_told; // last; healthy before
 };
 
 // What a reload did to a target.
@@ -159,6 +163,9 @@ bool target_disabled(const struct target *target);
 bool target_in_maintenance(const struct target *target, uint64_t wall_ms);
 // Counts for its machine and the cluster.
 bool target_counted(const struct target *target, uint64_t wall_ms);
+// Why the state is what it is, and the newest result's message. Returns the length.
+#define TARGET_TEXT_SIZE (CHECK_MESSAGE_SIZE + 64)
+size_t target_describe(const struct target *target, char text[TARGET_TEXT_SIZE]);
 // Mean of the newest passes, in milliseconds; negative: there was none.
 double target_response_ms(const struct target *target);
 // The counted services of every machine, into a zeroed array as long as registry->machines; all

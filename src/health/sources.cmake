@@ -5,7 +5,7 @@ set(SOURCES
   api.c api_access.c api_badge.c api_control.c api_deployment.c api_devices.c api_events.c
   api_files.c api_health.c api_heatmap.c api_history.c api_lists.c api_page.c api_registry.c
   api_samples.c api_sockets.c api_stats.c api_uptime.c api_uptime_log.c
-  body_regex.c check_spec.c cluster.c cluster_read.c cluster_send.c dead_man.c deployment.c device.c
+  body_regex.c change_hook.c check_spec.c cluster.c cluster_read.c cluster_send.c dead_man.c deployment.c device.c
   device_counters.c device_probe.c devices.c diagnoses.c diagnosis_report.c dialect.c event_ring.c
   health.c history.c maintenance.c markup.c metrics_page.c monitor.c old_files.c path_match.c program.c
   redis_link.c registry.c registry_check.c registry_find.c registry_graph.c registry_show.c

@@ -378,3 +378,23 @@ def test_maintenance_is_everybodys(team):
         types = [e["event_type"] for e in reversed(monitor.events(service="s1"))
                  if e["event_type"].startswith("maintenance")]
         assert types == ["maintenance_started", "maintenance_ended"]
+
+
+def test_a_change_is_told_by_one_of_them(team):
+    told = team.directory / "told"
+    hook = ("--on-change", f"echo $WEIR_SERVICE $WEIR_STATUS >>{told}")
+    monitors = [team.start(name, None, *hook) for name in ("one", "two")]
+    wait_even(*monitors)
+    for monitor in monitors:
+        wait_healthy(monitor)
+    names = [f"s{i}" for i in range(SERVICES)]
+    team.target.sick.update(names)
+    for monitor in monitors:
+        eventually(lambda m=monitor: all(r["status"] != "healthy" for r in rows(m).values()),
+                   "both know", 30)
+    # Leases that move between the two meanwhile change nothing: what was told is not told again.
+    calls = eventually(lambda: sum(m.metrics()["portoser_hook_calls_total"] for m in monitors)
+                       >= SERVICES and [m.metrics()["portoser_hook_calls_total"] for m in monitors],
+                       "everything is told")
+    assert sum(calls) == SERVICES and min(calls) > 0, calls
+    eventually(lambda: sorted(told.read_text().split()[::2]) == sorted(names), "it is heard")

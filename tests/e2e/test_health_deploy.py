@@ -2,7 +2,6 @@
 """Moves of services through the API: the operator's deploy command runs, and everybody sees it."""
 import http.client
 import json
-import os
 import signal
 import threading
 
@@ -160,16 +159,6 @@ def test_output_is_escaped_and_bounded(serve, watch):
     assert max(map(len, lines)) <= 1023
 
 
-def wait_gone(pid):
-    def gone():
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        return False
-    eventually(gone, f"{pid} is gone")
-
-
 def in_background(work):
     answers = []
     thread = threading.Thread(target=lambda: answers.append(work()), daemon=True)
@@ -190,7 +179,8 @@ def test_a_move_cannot_outlive_its_time(lab, serve):
     monitor = serve(STUBBORN, "--deploy-timeout", "1")
     answer = execute(monitor, "web", "db").json()
     assert [r["error"] for r in answer["results"]] == ["timeout after 1.0 s"]
-    wait_gone(wait_pid(lab))
+    pid = wait_pid(lab)
+    eventually(lambda: not health.alive(pid), "nothing is left")
 
 
 def test_one_at_a_time_and_none_outlives_the_monitor(lab, serve):
@@ -201,7 +191,7 @@ def test_one_at_a_time_and_none_outlives_the_monitor(lab, serve):
     monitor.signal(signal.SIGTERM)
     cut = monitor.log.wait("health_deployment_cut")["details"]
     assert (cut["service"], cut["machine"]) == ("web", "b")
-    wait_gone(pid)
+    eventually(lambda: not health.alive(pid), "nothing is left")
     assert monitor.process.wait(20) == 0
     thread.join(10)
 

@@ -46,6 +46,14 @@ class Lab:
         return self.check(check, **kwargs)["last_result"]["message"]
 
 
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 class Switch:
     """A check that passes while it is on: a pid file, so that no load can make it fail."""
 
