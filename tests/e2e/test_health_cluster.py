@@ -382,7 +382,7 @@ def test_maintenance_is_everybodys(team):
 
 def test_a_change_is_told_by_one_of_them(team):
     told = team.directory / "told"
-    hook = ("--on-change", f"echo $WEIR_SERVICE $WEIR_STATUS >>{told}")
+    hook = ("--on-change", f"echo $WEIR_SERVICE $WEIR_STATUS >>{told}", "--on-change-quiet", "86400")
     monitors = [team.start(name, None, *hook) for name in ("one", "two")]
     wait_even(*monitors)
     for monitor in monitors:
