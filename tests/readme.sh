@@ -30,4 +30,20 @@ END
 build/release/bin/weir health --registry "$state/registry.yml" | grep -q '^relay  *here  *HEALTHY'
 kill -TERM "$up"
 wait "$up"
+
+# The weir.yml of the README, on ports that nobody has.
+sed -n '/^```yaml/,/^```/p' README.md | grep -v '^```' |
+  sed -e "s|7781|0|; s|registry.yml|$state/registry.yml\n  listen: 127.0.0.1:0|" >"$state/weir.yml"
+build/release/bin/weir config check up -c "$state/weir.yml" | grep -q '^up: fine$'
+build/release/bin/weir up -c "$state/weir.yml" --state-dir "$state" >"$output.log" 2>"$output" &
+up=$!
+for _ in $(seq 100); do
+  grep -q 'weir is up' "$output" && break
+  kill -0 "$up" || { cat "$output"; exit 1; }
+  sleep 0.1
+done
+health=$(sed -n 's/^ *health  *http/http/p' "$output")
+curl -sSf "$health/api/health/services/relay" | grep -q '"status"'
+kill -TERM "$up"
+wait "$up"
 echo "fine"

@@ -4,6 +4,7 @@
 
 #include "app/command.h"
 #include "app/engine_command.h"
+#include "app/up_file.h"
 #include "engine/config.h"
 #include "engine/engine_metrics.h"
 #include "health/metrics_page.h"
@@ -16,7 +17,7 @@
 enum { OPTION_FILE, OPTION_COUNT };
 
 static const struct option_row options[] = {
-    [OPTION_FILE] = {"--config", "FILE", "of the engine (RSTREAM_ENGINE_CONFIG)",
+    [OPTION_FILE] = {"--config", "FILE", "of the engine (RSTREAM_ENGINE_CONFIG), or of up",
         .alias = "-c", .flags = OPTION_PATH},
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
@@ -82,6 +83,12 @@ static int reference_health_metrics(const char *file)
     return print(metrics_page_manual);
 }
 
+static int reference_up(const char *file)
+{
+    (void)file;
+    return print(up_file_manual);
+}
+
 // The relay's environment, looked at as `weir relay` would.
 static int check_relay(const char *file)
 {
@@ -111,7 +118,9 @@ static const struct {
     {"reference", "engine-metrics", reference_engine_metrics},
     {"reference", "health", reference_health},
     {"reference", "health-metrics", reference_health_metrics},
+    {"reference", "up", reference_up},
     {"check", "relay", check_relay},
+    {"check", "up", up_command_check},
     {"check", "engine", engine_command_check},
     {"print", "engine", engine_command_print},
 };
@@ -143,7 +152,8 @@ const struct command command_config = {
     .name = "config",
     .summary = "Print the manual of all settings, check the ones that are set, or print what is in "
                "effect",
-    .usage = "reference relay|engine|health|metrics|engine-metrics|health-metrics, check relay|engine, "
+    .usage = "reference relay|engine|health|up|metrics|engine-metrics|health-metrics, "
+             "check relay|engine|up, "
              "print engine",
     .options = options,
     .run = run,

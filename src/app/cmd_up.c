@@ -3,23 +3,33 @@
 // the relay asks over HTTP as it would ask a hosted one. Keys, tokens and certificate are made on
 // the first start and kept in the state directory. The environment of `weir relay` still counts;
 // only what is not set there gets these defaults.
+//
+// With -c FILE, the parts that a weir.yml names (up_file.h), in one process.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app/command.h"
+#include "app/engine_command.h"
+#include "app/engine_part.h"
+#include "app/health_part.h"
 #include "app/platform_server.h"
 #include "app/relay_part.h"
 #include "app/state_dir.h"
+#include "app/up_file.h"
 #include "platform/certificate.h"
 
 #define DEMO_WORKSPACE "demo"
 #define DEMO_TARGET "laptop"
 #define URL_SIZE 96
+#define LOG_LINES_KEPT 1000
 
-enum { OPTION_STATE_DIR, OPTION_LISTEN, OPTION_WORKERS, OPTION_COUNT };
+enum { OPTION_FILE, OPTION_STATE_DIR, OPTION_LISTEN, OPTION_WORKERS, OPTION_COUNT };
 
 static const struct option_row options[] = {
+    [OPTION_FILE] = {"--config", "FILE",
+        "the parts that this weir.yml names: weir config reference up",
+        .alias = "-c", .flags = OPTION_PATH},
     [OPTION_STATE_DIR] = {"--state-dir", "DIR", "keys, tokens, certificate (WEIR_STATE_DIR)"},
     [OPTION_LISTEN] = {"--listen", "ADDR:PORT", "where the relay listens; 127.0.0.1:7781"},
     [OPTION_WORKERS] = {"--workers", "N", "threads that carry connections (WEIR_WORKERS)"},
@@ -27,14 +37,19 @@ static const struct option_row options[] = {
 };
 
 struct up {
+    const char *const *values; // of the options
+    bool has[UP_SECTION_COUNT];
+    struct up_file file; // without -c zeroed
     char state_dir[4096];
     char validate_url[URL_SIZE];
     char jwks_url[URL_SIZE];
     struct certificate_paths certificate;
-    struct platform *platform;
+    struct platform *platform; // NULL: none runs here
     struct sys_address platform_address;
     struct platform_server platform_server;
     struct relay_part relay;
+    struct engine_part engine;
+    struct health_part health;
 };
 
 // ---- Defaults under the environment
@@ -44,15 +59,40 @@ struct preset {
     const char *value;
 };
 
+// The environment, with the file below it.
+static const struct conf_source *settings(const struct up *up)
+{
+    return up->file.relay.above == NULL ? &conf_environment : &up->file.relay.source;
+}
+
+static const char *get_setting(const struct up *up, const char *name)
+{
+    const struct conf_source *source = settings(up);
+    return source->get(source->arg, name);
+}
+
+// Whoever brings a certificate gets none of ours.
+static bool brings_certificate(const struct up *up)
+{
+    static const char *const names[] = {"RELAY_TLS_CERT_DIR", "RELAY_TLS_HOST",
+        "RELAY_TLS_CERT_PATH", "RELAY_TLS_KEY_PATH"};
+    bool brings = false;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        brings = brings || conf_section_holds(&up->file.relay, names[i]);
+    }
+    return brings;
+}
+
 static const char *get(void *arg, const char *name)
 {
     const struct up *up = arg;
-    const char *set = getenv(name);
+    const struct platform *platform = up->platform; // NULL while the file is only looked at
+    const char *set = get_setting(up, name);
     const struct preset presets[] = {
         {"RELAY_VALIDATE_URL", up->validate_url},
         {"RELAY_JWKS_URL", up->jwks_url},
-        {"RELAY_INTERNAL_KEY", platform_internal_key(up->platform)},
-        {"RELAY_ADMIN_TOKEN", platform_admin_token(up->platform)},
+        {"RELAY_INTERNAL_KEY", platform == NULL ? NULL : platform_internal_key(platform)},
+        {"RELAY_ADMIN_TOKEN", platform == NULL ? NULL : platform_admin_token(platform)},
         {"RELAY_ENABLE_ADMIN_HTTP", "1"},
         {"RELAY_BACKPLANE_MODE", "single"},
         {"RELAY_TLS_HOST", "localhost"},
@@ -61,7 +101,8 @@ static const char *get(void *arg, const char *name)
     };
     for (size_t i = 0; (set == NULL || set[0] == '\0') && i < sizeof presets / sizeof presets[0];
          i++) {
-        if (strcmp(presets[i].name, name) == 0) {
+        bool tls = strncmp(presets[i].name, "RELAY_TLS_", 10) == 0;
+        if (strcmp(presets[i].name, name) == 0 && !(tls && brings_certificate(up))) {
             return presets[i].value;
         }
     }
@@ -74,11 +115,15 @@ static bool file_exists(void *arg, const char *path)
     return conf_environment.file_exists(NULL, path);
 }
 
+static void label(void *arg, const char *name, char text[CONF_LABEL_SIZE])
+{
+    conf_source_label(settings(arg), name, text);
+}
+
 // ---- What a person sees
 
-static void print_ready(void *arg)
+static void print_demo(const struct up *up)
 {
-    const struct up *up = arg;
     const struct relay *relay = &up->relay.relay;
     bool tls = relay->config->tls_enabled;
     char base[URL_SIZE];
@@ -107,9 +152,47 @@ static void print_ready(void *arg)
         relay->address.port, base, base, up->state_dir);
 }
 
-// ---- Start
+static void print_address(const char *what, const char *scheme, const struct sys_address *address)
+{
+    char host[IP_TEXT_SIZE];
+    ip_to_text(&address->ip, host);
+    bool v6 = strchr(host, ':') != NULL;
+    fprintf(stderr, "  %-10s %s://%s%s%s:%u\n", what, scheme, v6 ? "[" : "", host, v6 ? "]" : "",
+        address->port);
+}
 
-static bool prepare(struct up *up)
+static void print_parts(const struct up *up)
+{
+    fputs("\nweir is up. Ctrl-C drains and ends.\n\n", stderr);
+    if (up->platform != NULL) {
+        print_address("platform", "http", &up->platform_address);
+    }
+    if (up->has[UP_RELAY]) {
+        bool tls = up->relay.config.tls_enabled;
+        print_address("relay", tls ? "wss" : "ws", &up->relay.relay.address);
+    }
+    if (up->has[UP_ENGINE]) {
+        print_address("engine", "https", &up->engine.engine.address);
+    }
+    if (up->has[UP_HEALTH]) {
+        print_address("health", "http", &up->health.health.address);
+    }
+    fputs("\n", stderr);
+}
+
+static void print_ready(void *arg)
+{
+    const struct up *up = arg;
+    if (up->values[OPTION_FILE] == NULL) {
+        print_demo(up);
+    } else {
+        print_parts(up);
+    }
+}
+
+// ---- The embedded platform
+
+static bool open_platform(struct up *up)
 {
     enum weir_result result;
     up->platform = platform_open(up->state_dir, NULL, &result);
@@ -138,31 +221,217 @@ static bool prepare(struct up *up)
     return true;
 }
 
-static int run_parts(struct up *up, const char *const *values)
+static int prepare_platform(struct up *up, struct conf_problems *problems)
 {
-    struct conf_source source = {get, file_exists, up};
-    struct conf_problems problems;
-    conf_problems_init(&problems);
-    int exit_code = relay_part_init(&up->relay,
+    (void)problems;
+    const char *option = up->values[OPTION_STATE_DIR];
+    option = option != NULL ? option : up->file.globals.state_dir;
+    if (!state_dir_find(option, up->state_dir, sizeof up->state_dir)) {
+        return EXIT_USAGE;
+    }
+    return open_platform(up) ? EXIT_FINE : EXIT_FAILED;
+}
+
+// ---- The other parts
+
+static int prepare_relay(struct up *up, struct conf_problems *problems)
+{
+    const struct conf_source presets = {get, file_exists, up, label};
+    return relay_part_init(&up->relay,
         &(struct relay_part_options){
-            .source = &source,
-            .listen = values[OPTION_LISTEN],
-            .workers = values[OPTION_WORKERS],
+            .source = up->platform != NULL ? &presets : settings(up),
+            .listen = up->values[OPTION_LISTEN],
+            .workers = up->values[OPTION_WORKERS],
         },
-        &problems);
+        problems);
+}
+
+static struct engine_config_source engine_source(const struct up *up)
+{
+    struct engine_config_source source = engine_command_source(up->values[OPTION_FILE]);
+    source.section = "engine";
+    return source;
+}
+
+static int prepare_engine(struct up *up, struct conf_problems *problems)
+{
+    return engine_part_init(&up->engine,
+        &(struct engine_part_options){
+            .source = engine_source(up),
+            .workers = up->values[OPTION_WORKERS],
+        },
+        problems);
+}
+
+static int prepare_health(struct up *up, struct conf_problems *problems)
+{
+    struct health_part_options health = up->file.health_options;
+    (void)problems;
+    if (up->values[OPTION_STATE_DIR] != NULL && up->file.health.state_dir == NULL) {
+        health.state_dir = up->values[OPTION_STATE_DIR];
+    }
+    return health_part_init(&up->health, &health);
+}
+
+// In the order of their start: the relay asks the platform.
+static const struct {
+    int (*prepare)(struct up *up, struct conf_problems *problems);
+    size_t part; // offset
+} parts[UP_SECTION_COUNT] = {
+    [UP_PLATFORM] = {prepare_platform, offsetof(struct up, platform_server.part)},
+    [UP_RELAY] = {prepare_relay, offsetof(struct up, relay.part)},
+    [UP_ENGINE] = {prepare_engine, offsetof(struct up, engine.part)},
+    [UP_HEALTH] = {prepare_health, offsetof(struct up, health.part)},
+};
+
+static void keep_warnings(struct conf_problems *all, const struct conf_problems *more)
+{
+    buf_append_slice(&all->warnings, buf_slice(&more->warnings));
+}
+
+// Every part says what is wrong with its section; the first exit code counts.
+static int prepare(struct up *up, struct conf_problems *problems, struct part **ret_parts)
+{
+    int exit_code = EXIT_FINE;
+    size_t count = 0;
+    for (unsigned i = 0; i < UP_SECTION_COUNT; i++) {
+        struct conf_problems own;
+        if (!up->has[i]) {
+            continue;
+        }
+        conf_problems_init(&own);
+        int part_code = parts[i].prepare(up, &own);
+        keep_warnings(problems, &own);
+        conf_problems_fini(&own);
+        exit_code = exit_code == EXIT_FINE ? part_code : exit_code;
+        ret_parts[count++] = (struct part *)((char *)up + parts[i].part);
+    }
+    return exit_code;
+}
+
+// ---- Start
+
+static uint64_t workers_of(const struct up *up)
+{
+    bool by_option = up->values[OPTION_WORKERS] != NULL;
+    if (!by_option && up->file.globals.workers > 0) {
+        return up->file.globals.workers;
+    }
+    if (up->has[UP_RELAY]) {
+        return up->relay.config.workers;
+    }
+    return up->has[UP_ENGINE] ? engine_part_config(&up->engine)->workers : 1; // health has one
+}
+
+static int run_parts(struct up *up, struct conf_problems *problems)
+{
+    struct part *running[UP_SECTION_COUNT];
+    size_t count = 0;
+    int exit_code = prepare(up, problems, running);
+    for (unsigned i = 0; i < UP_SECTION_COUNT; i++) {
+        count += up->has[i];
+    }
     if (exit_code == EXIT_FINE) {
         exit_code = process_run(&(struct process_options){
-            .parts = (struct part *[]){&up->relay.part, &up->platform_server.part},
-            .part_count = 2,
-            .workers = up->relay.config.workers,
-            .max_logs = up->relay.config.max_logs,
-            .problems = &problems,
+            .parts = running,
+            .part_count = count,
+            .workers = workers_of(up),
+            .max_logs = up->has[UP_RELAY] ? up->relay.config.max_logs : LOG_LINES_KEPT,
+            .problems = problems,
             .ready = print_ready,
             .arg = up,
         });
     }
-    conf_problems_fini(&problems);
     relay_part_fini(&up->relay);
+    engine_part_fini(&up->engine);
+    health_part_fini(&up->health);
+    platform_free(up->platform);
+    return exit_code;
+}
+
+// ---- A file
+
+// Prints what is wrong, if anything is; false then.
+static bool judge(struct conf_problems *problems, bool fine)
+{
+    bool good = fine && (problems->errors.len == 0 || command_print_problems(problems));
+    conf_problems_fini(problems);
+    return good;
+}
+
+static bool check_relay(const struct up *up)
+{
+    const uint8_t random[6] = {0};
+    const struct conf_source presets = {get, file_exists, (void *)(uintptr_t)up, label};
+    struct conf_problems problems;
+    struct relay_config config;
+    conf_problems_init(&problems);
+    bool fine = relay_config_load(up->has[UP_PLATFORM] ? &presets : settings(up), random, &config,
+                    &problems) == WEIR_OK;
+    relay_config_free(&config);
+    return judge(&problems, fine);
+}
+
+static bool check_engine(const struct up *up)
+{
+    const struct engine_config_source source = engine_source(up);
+    struct conf_problems problems;
+    struct engine_config config;
+    conf_problems_init(&problems);
+    bool fine = engine_config_load(&source, &config, NULL, &problems) == WEIR_OK;
+    engine_config_free(&config);
+    return judge(&problems, fine);
+}
+
+// Nothing is opened or made before the whole file is fine.
+static bool read_file(struct up *up, struct conf_problems *problems)
+{
+    if (up_file_open(&up->file, up->values[OPTION_FILE], problems) != WEIR_OK) {
+        fputs("weir up: out of memory\n", stderr);
+        return false;
+    }
+    memcpy(up->has, up->file.has, sizeof up->has);
+    bool good = problems->errors.len == 0 || command_print_problems(problems);
+    if (up->file.document.root == NULL) {
+        return false;
+    }
+    good = (!up->has[UP_RELAY] || check_relay(up)) && good;
+    return (!up->has[UP_ENGINE] || check_engine(up)) && good;
+}
+
+static int run_file(struct up *up)
+{
+    struct conf_problems problems;
+    conf_problems_init(&problems);
+    int exit_code = read_file(up, &problems) ? run_parts(up, &problems) : EXIT_CONFIG;
+    conf_problems_fini(&problems);
+    up_file_close(&up->file);
+    return exit_code;
+}
+
+int up_command_check(const char *path)
+{
+    const char *const values[OPTION_COUNT] = {[OPTION_FILE] = path == NULL ? "weir.yml" : path};
+    static struct up up;
+    struct conf_problems problems;
+    conf_problems_init(&problems);
+    up.values = values;
+    bool good = read_file(&up, &problems) && command_print_problems(&problems);
+    if (good) {
+        puts("up: fine");
+    }
+    conf_problems_fini(&problems);
+    up_file_close(&up.file);
+    return good ? EXIT_FINE : EXIT_CONFIG;
+}
+
+static int run_demo(struct up *up)
+{
+    struct conf_problems problems;
+    conf_problems_init(&problems);
+    up->has[UP_PLATFORM] = up->has[UP_RELAY] = true;
+    int exit_code = run_parts(up, &problems);
+    conf_problems_fini(&problems);
     return exit_code;
 }
 
@@ -179,20 +448,14 @@ static int run(const struct command *command, int argc, char **argv)
         fprintf(stderr, "weir up: \"%s\" is not understood; see weir up --help\n", argv[0]);
         return EXIT_USAGE;
     }
-    if (!state_dir_find(values[OPTION_STATE_DIR], up.state_dir, sizeof up.state_dir)) {
-        return EXIT_USAGE;
-    }
-    exit_code = EXIT_FAILED;
-    if (prepare(&up)) {
-        exit_code = run_parts(&up, values);
-    }
-    platform_free(up.platform);
-    return exit_code;
+    up.values = values;
+    return values[OPTION_FILE] != NULL ? run_file(&up) : run_demo(&up);
 }
 
 const struct command command_up = {
     .name = "up",
-    .summary = "Run a relay on loopback with an embedded platform: nothing to set up",
+    .summary = "Run a relay on loopback with an embedded platform: nothing to set up; or with -c "
+               "the parts that a weir.yml names",
     .usage = "",
     .options = options,
     .run = run,

@@ -17,6 +17,8 @@ extern const struct command command_token;
 extern const struct command command_config;
 extern const struct command command_health;
 extern const struct command command_engine;
+// What `weir up -c FILE` would say about the file (NULL: weir.yml); an exit code.
+int up_command_check(const char *path);
 extern const struct command command_token_engine; // "token engine"
 
 #endif

@@ -138,6 +138,17 @@ static bool file_exists_below(void *arg, const char *path)
     return over->below->file_exists(over->below->arg, path);
 }
 
+static void label_below(void *arg, const char *name, char text[CONF_LABEL_SIZE])
+{
+    const struct overridden *over = arg;
+    const struct conf_source *below = over->below;
+    if (get_overridden(arg, name) == below->get(below->arg, name)) {
+        conf_source_label(below, name, text);
+    } else {
+        snprintf(text, CONF_LABEL_SIZE, "%s", name);
+    }
+}
+
 static bool split_listen(const char *listen, struct overridden *over)
 {
     const char *colon = listen == NULL ? NULL : strrchr(listen, ':');
@@ -162,7 +173,7 @@ int relay_part_init(struct relay_part *part, const struct relay_part_options *op
     struct conf_problems *problems)
 {
     struct overridden over = {.below = options->source, .workers = options->workers};
-    struct conf_source source = {get_overridden, file_exists_below, &over};
+    struct conf_source source = {get_overridden, file_exists_below, &over, label_below};
     uint8_t random[6];
     if (!split_listen(options->listen, &over)) {
         fprintf(

@@ -376,6 +376,16 @@ enum weir_result conf_reading_run(struct conf_reading *reading)
 
 // ---- Rows
 
+void conf_source_label(
+    const struct conf_source *source, const char *name, char text[CONF_LABEL_SIZE])
+{
+    if (source->label != NULL) {
+        source->label(source->arg, name, text);
+    } else {
+        snprintf(text, CONF_LABEL_SIZE, "%s", name);
+    }
+}
+
 // A value of blanks only counts as not set.
 static struct slice lookup(const struct conf_source *source, const char *name)
 {
@@ -397,11 +407,13 @@ static enum weir_result read_row(const struct conf_row *row, const struct conf_s
     struct slice value = lookup(source, row->name);
     struct slice other = lookup(source, row->other);
     bool use_other = value.len == 0 && other.len > 0;
+    char label[CONF_LABEL_SIZE];
+    conf_source_label(source, use_other ? row->other : row->name, label);
     struct conf_reading reading = {
         .row = row,
         .source = source,
         .problems = problems,
-        .name = use_other ? row->other : row->name,
+        .name = label,
         .value = use_other ? other : value,
         .field = (char *)target + row->offset,
         .given = value.len > 0 || other.len > 0,

@@ -89,12 +89,17 @@ struct conf_row {
 // The longest value of any type that is one text.
 #define CONF_TEXT_LEN_MAX 4095
 
+#define CONF_LABEL_SIZE 512
 // Where values come from. get returns NULL for what is not set; text of blanks counts as not set.
 struct conf_source {
     const char *(*get)(void *arg, const char *name);
     bool (*file_exists)(void *arg, const char *path);
     void *arg;
+    // What a line about the value begins with; NULL: the name is enough.
+    void (*label)(void *arg, const char *name, char text[CONF_LABEL_SIZE]);
 };
+void conf_source_label(
+    const struct conf_source *source, const char *name, char text[CONF_LABEL_SIZE]);
 
 struct yml_document;
 struct yml_node;
@@ -138,7 +143,6 @@ enum weir_result conf_read_file(const struct conf_row *rows, size_t count,
 void conf_release(const struct conf_row *rows, size_t count, void *target);
 // What a line about the row begins with: the variable that sets it, "FILE:LINE:COLUMN: PATH", or
 // where nothing does, "FILE: PATH".
-#define CONF_LABEL_SIZE 512
 void conf_label(
     const struct conf_file *file, const struct conf_row *row, char text[CONF_LABEL_SIZE]);
 // Refuses what the file holds and no row names, and variables with the prefix and "__" that name no
@@ -159,7 +163,8 @@ bool conf_keep(
 // Appends the manual: Markdown, one table a group, in the order of the rows. Values with "|" in
 // them would break it.
 void conf_manual(const struct conf_row *rows, size_t count, struct buf *out);
-// The same for rows of a file, with their variables and whether a reload takes them.
+// The same for rows of a file, with their variables (prefix NULL: there are none) and whether a
+// reload takes them.
 void conf_manual_file(
     const struct conf_row *rows, size_t count, const char *prefix, struct buf *out);
 // Appends the effective values of rows of a file as YAML that reads back to the same, each with

@@ -107,13 +107,12 @@ void conf_label(
 
 // ---- Reading
 
-static bool takes_list(enum conf_type type)
+bool conf_takes_list(enum conf_type type)
 {
     return type == CONF_NETWORKS || type == CONF_WORDS;
 }
 
-// "a,b" of [a, b]. False: refused and reported.
-static bool join_list(const struct yml_document *document, const struct yml_node *list,
+bool conf_join_list(const struct yml_document *document, const struct yml_node *list,
     struct buf *out, struct conf_problems *problems)
 {
     struct slice text;
@@ -141,8 +140,8 @@ static bool take_value(const struct conf_file *file, struct found *found,
         return false;
     } else if (found->node->kind == YML_SCALAR) {
         *ret_value = found->node->text;
-    } else if (found->node->kind == YML_SEQUENCE && takes_list(row->type)) {
-        if (!join_list(file->document, found->node, &found->joined, problems)) {
+    } else if (found->node->kind == YML_SEQUENCE && conf_takes_list(row->type)) {
+        if (!conf_join_list(file->document, found->node, &found->joined, problems)) {
             return false;
         }
         *ret_value = buf_slice(&found->joined);

@@ -20,4 +20,12 @@ struct conf_reading {
 // the field is untouched. WEIR_MEMORY.
 enum weir_result conf_reading_run(struct conf_reading *reading) WEIR_MUST_CHECK;
 
+// Whether values of the type may be YAML lists.
+bool conf_takes_list(enum conf_type type);
+// "a,b" of [a, b]. False: refused and reported.
+struct yml_document;
+struct yml_node;
+bool conf_join_list(const struct yml_document *document, const struct yml_node *list,
+    struct buf *out, struct conf_problems *problems);
+
 #endif

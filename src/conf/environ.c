@@ -17,4 +17,4 @@ static bool real_file_exists(void *arg, const char *path)
     return sys_file_exists(path);
 }
 
-const struct conf_source conf_environment = {get_environment, real_file_exists, NULL};
+const struct conf_source conf_environment = {get_environment, real_file_exists, NULL, NULL};

@@ -105,8 +105,13 @@ void conf_manual(const struct conf_row *rows, size_t count, struct buf *out)
 static void write_file_row(const struct conf_row *row, const char *prefix, struct buf *out)
 {
     char variable[CONF_VARIABLE_SIZE];
-    conf_variable(prefix, row->name, variable);
-    buf_printf(out, "| `%s` | `%s`", row->name, variable);
+    buf_printf(out, "| `%s` | ", row->name);
+    if (prefix != NULL) {
+        conf_variable(prefix, row->name, variable);
+        buf_printf(out, "`%s`", variable);
+    } else {
+        buf_append_str(out, "-");
+    }
     if (row->other != NULL) {
         buf_printf(out, ", `%s`", row->other);
     }

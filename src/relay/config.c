@@ -79,6 +79,12 @@ void relay_config_free(struct relay_config *config)
     *config = (struct relay_config){0};
 }
 
+const struct conf_row *relay_config_rows(size_t *ret_count)
+{
+    *ret_count = ROW_COUNT;
+    return rows;
+}
+
 void relay_config_manual(struct buf *out)
 {
     buf_append_str(out,

@@ -43,6 +43,8 @@ enum weir_result relay_config_load(const struct conf_source *source, const uint8
 // The port the kernel chose when listen_port was 0: goes into the names that hold it. WEIR_MEMORY.
 enum weir_result relay_config_use_port(
     struct relay_config *config, uint16_t port) WEIR_MUST_CHECK;
+// The rows, for a file that says the same as the variables.
+const struct conf_row *relay_config_rows(size_t *ret_count);
 void relay_config_free(struct relay_config *config);
 // Appends the manual of all variables, Markdown: docs/reference/relay-configuration.md.
 void relay_config_manual(struct buf *out);

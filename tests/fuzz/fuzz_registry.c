@@ -17,7 +17,7 @@ static const char *get(void *arg, const char *name)
     return slice_eq(slice_str(name), SLICE("HOME")) ? "/home/me" : NULL;
 }
 
-static const struct conf_source environment = {get, NULL, NULL};
+static const struct conf_source environment = {.get = get};
 static const struct registry_options options = {.environment = &environment};
 
 static void check_service(const struct service *service)

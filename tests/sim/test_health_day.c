@@ -232,7 +232,7 @@ static const char *get(void *arg, const char *name)
 
 static struct registry *read_registry(void)
 {
-    static const struct conf_source environment = {get, NULL, NULL};
+    static const struct conf_source environment = {.get = get};
     static const struct registry_options options = {.environment = &environment};
     struct buf text = BUF_INIT(1 << 20);
     struct registry *registry;

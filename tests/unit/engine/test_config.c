@@ -23,7 +23,7 @@ static const char *none(void *arg, const char *name)
     return NULL;
 }
 
-static const struct conf_source nothing = {none, NULL, NULL};
+static const struct conf_source nothing = {.get = none};
 
 // A file whose certificates are not there: its only errors are about them.
 static const char *const usual =

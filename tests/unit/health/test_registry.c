@@ -32,7 +32,7 @@ static const char *get(void *arg, const char *name)
     return NULL;
 }
 
-static const struct conf_source environment = {get, NULL, NULL};
+static const struct conf_source environment = {.get = get};
 static const struct registry_options plain = {.environment = &environment};
 
 static struct registry *parse(const char *text, const struct registry_options *options)

@@ -76,7 +76,8 @@ static inline void load(struct fixture *fixture, const char *variables, const ch
 {
     static const uint8_t random[6] = {0x01, 0x23, 0x45, 0x67, 0x89, 0xab};
     world_init(&fixture->world, variables, files);
-    struct conf_source source = {get, file_exists, &fixture->world};
+    struct conf_source source = {
+        .get = get, .file_exists = file_exists, .arg = &fixture->world};
     conf_problems_init(&fixture->problems);
     fixture->result = relay_config_load(&source, random, &fixture->config, &fixture->problems);
 }

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`weir up -c weir.yml`: relay, platform, engine and health in one process."""
+import http.server
+import json
+import os
+import signal
+import subprocess
+import threading
+import urllib.request
+
+import pytest
+
+from lib import frames as f
+from lib import weir, ws
+from lib.engine import HOST, SECRET, free_port, jwt
+from lib.wait import eventually
+from lib.world import World
+
+
+class Service(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):  # pylint: disable=invalid-name
+        body = b"from behind the tunnel"
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):  # pylint: disable=arguments-differ
+        pass
+
+
+@pytest.fixture(name="service")
+def service_fixture():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+class Up(weir.Relay):
+    """All parts of a file; `self.engine` sees its engine as the tests of the engine do."""
+
+    def __init__(self, path, state_dir):
+        self.state_dir = state_dir
+        env = {name: None for name in (
+            "RELAY_TLS", "RELAY_ADMIN_TOKEN", "RELAY_ENABLE_ADMIN_HTTP", "RELAY_LISTEN_PORT",
+            "RELAY_BACKPLANE_MODE")}
+        super().__init__(env, args=("up", "-c", str(path)))
+        weir.live.remove(self)  # its admin token is one of its own making
+
+    def health_url(self, path):
+        port = self.log.wait("health_started")["details"]["port"]
+        return f"http://127.0.0.1:{port}{path}"
+
+
+@pytest.fixture(name="files")
+def files_fixture(tmp_path, authority, service):
+    """A weir.yml with everything in it; edit(old, new) changes it."""
+    cert, key = authority.issue(HOST, hosts=[HOST, f"*.t.{HOST}"])
+    (tmp_path / "registry.yml").write_text(
+        "hosts:\n  here: {ip: 127.0.0.1}\n"
+        f"services:\n  behind: {{hostname: behind, current_host: here, port: {service}, "
+        f"healthcheck_url: 'http://127.0.0.1:{service}/'}}\n"
+    )
+    path = tmp_path / "weir.yml"
+    path.write_text(f"""\
+state_dir: {tmp_path}/state
+platform:
+relay:
+  listen_port: 0
+  tls: 0
+  max_clients_per_workspace: 7
+  trusted_proxies: [127.0.0.1, 10.0.0.0/8]
+engine:
+  engine: {{host: {HOST}, log_level: info}}
+  tls: {{enabled: true, listen_addr: "127.0.0.1:{free_port()}"}}
+  certs: {{static: {{enabled: true, cert_file: {cert}, key_file: {key}}}}}
+  auth: {{jwt: {{enabled: true, token_jwt_secret: {SECRET}}}}}
+  metrics: {{prometheus: {{enabled: true, listen_addr: "127.0.0.1:{free_port()}"}}}}
+health:
+  registry: {tmp_path}/registry.yml
+  listen: 127.0.0.1:0
+  metrics_interval: 60
+""")
+    return path
+
+
+@pytest.fixture(name="up")
+def up_fixture(files):
+    running = Up(files, files.parent / "state")
+    yield running
+    ws.close_all()
+    running.stop()
+
+
+def minted(up, role, *more):
+    result = weir.run(
+        "token", "relay", "--state-dir", str(up.state_dir), "--role", role, "--workspace", "demo",
+        "--target", "laptop", *more)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def ask(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)
+
+
+def test_every_part_works(up, authority, service):
+    world = World(up, None)
+    daemon, client = world.peer(), world.peer()
+    daemon.upgrade(ws.path_of("workspace-daemon", "demo", "laptop"),
+                   minted(up, "workspace-daemon"))
+    client.upgrade(ws.path_of("client", "demo", "laptop"),
+                   minted(up, "client", "--scope", "runtime"))
+    client.send(f.text(f.e2ee()))
+    assert daemon.recv_text() == f.text(f.e2ee())
+
+    def healthy():
+        return ask(up.health_url("/api/health/services/behind"))["status"] == "healthy"
+
+    eventually(healthy, "the check has run")
+    port = up.log.wait("engine_started")["details"]["port"]
+    agent = subprocess.Popen(
+        [weir.binary(), "forward", str(service), "--host", "web", "-o", "none",
+         "--engine", f"127.0.0.1:{port}", "--engine-tls-ca-file", str(authority.path),
+         "--engine-tls-server-name", HOST],
+        env={**weir.base_environment(), "RSTREAM_AUTHENTICATION_TOKEN": jwt({"exp": 4102444800})},
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: visit(authority, port) == b"from behind the tunnel", "it is published")
+    finally:
+        agent.send_signal(signal.SIGTERM)
+        agent.wait(20)
+
+
+def visit(authority, port):
+    host = f"web.t.{HOST}"
+    return subprocess.run(
+        ["curl", "-s", "--noproxy", "*", "--cacert", str(authority.path), "--resolve",
+         f"{host}:{port}:127.0.0.1", f"https://{host}:{port}/"],
+        env={"PATH": os.environ["PATH"]}, capture_output=True, timeout=20, check=False).stdout
+
+
+def test_it_says_where_everything_is(up):
+    page = eventually(lambda: up.stderr() if "  health " in up.stderr() else None, "the page")
+    for part in (f"relay      ws://127.0.0.1:{up.port}", "platform   http://127.0.0.1:",
+                 "engine     https://127.0.0.1:", "health     http://127.0.0.1:"):
+        assert part in page
+    started = up.log.wait("relay_started")["details"]
+    assert started["maxClientsPerWorkspace"] == 7 and started["tlsEnabled"] is False
+
+
+def test_the_environment_stands_above_the_file(files, tmp_path):
+    result = weir.run("config", "check", "up", "-c", str(files),
+                      env={"RELAY_MAX_CLIENTS_PER_WORKSPACE": "none"})
+    assert result.returncode == 78
+    assert result.stderr.startswith("RELAY_MAX_CLIENTS_PER_WORKSPACE: \"none\" is not usable")
+    assert not (tmp_path / "state").exists(), "looking makes nothing"
+    result = weir.run("config", "check", "up", "-c", str(files))
+    assert (result.returncode, result.stdout, result.stderr) == (0, "up: fine\n", "")
+
+
+def test_a_reload_reads_the_engines_section(up, files):
+    up.log.wait("health_started")
+    mark = up.log.mark()
+    files.write_text(files.read_text().replace("log_level: info", "log_level: debug"))
+    up.signal(signal.SIGHUP)
+    assert up.log.wait("config_changed", mark)["details"]["keys"] == "engine.log_level"
+    assert up.log.wait("reload", mark)["details"]["health"] == "registry, tokens"
+    files.write_text(files.read_text().replace("log_level: debug", "log_level: loud"))
+    up.signal(signal.SIGHUP)
+    assert "log_level" in up.log.wait("config_refused", mark)["details"]["problem"]
+
+
+def test_every_mistake_at_once_with_its_place(tmp_path):
+    path = tmp_path / "weir.yml"
+    path.write_text("""\
+stat_dir: x
+workers: many
+platform: {port: 1}
+relay:
+  listen_prt: 5
+  listen_port: [1, 2]
+  max_frame_bytes: lots
+  trusted_proxies: [10.0.0.0/8, nonsense]
+engine:
+  tls: {listen_addr: nowhere}
+health:
+  listen: nowhere
+  jitter: 70
+  bogus: 1
+""")
+    result = weir.run("up", "-c", str(path))
+    assert result.returncode == 78 and result.stdout == ""
+    lines = result.stderr.splitlines()
+    for place, words in (
+        ("1:1: stat_dir", 'is "state_dir" meant?'),
+        ("2:10: workers", "0 to 256"),
+        ("3:11: platform", "has no keys"),
+        ("5:3: relay.listen_prt", 'is "listen_port" meant?'),
+        ("6:16: relay.listen_port", "allowed: one value"),
+        ("7:20: relay.max_frame_bytes", "a whole number"),
+        ("8:20: relay.trusted_proxies", '"nonsense"'),
+        ("10:22: engine.tls.listen_addr", "ADDRESS:PORT"),
+        ("12:11: health.listen", "ADDRESS:PORT"),
+        ("13:11: health.jitter", "0 to 50"),
+        ("14:3: health.bogus", "there is no such key"),
+    ):
+        begin = f"{path}:{place}: "
+        assert any(line.startswith(begin) and words in line for line in lines), (place, lines)
+
+
+@pytest.mark.parametrize("text, words", [
+    ("", "there is nothing to run; allowed: the sections relay, engine, health, platform"),
+    ("{}", "there is nothing to run"),
+    ("workers: 2", "there is nothing to run"),
+    ("- relay", "allowed: a map of keys"),
+    ("relay: 5", "allowed: a map of keys"),
+    ("health: [1]", "allowed: a map of keys"),
+    ("relay: {listen_port: 1", "1:"),
+    ("relay: {}\nrelay: {}", "relay"),
+    (None, "cannot be read: not found"),
+])
+def test_a_file_that_is_none(tmp_path, text, words):
+    path = tmp_path / "weir.yml"
+    if text is not None:
+        path.write_text(text)
+    result = weir.run("up", "-c", str(path))
+    assert result.returncode == 78, result.stderr
+    assert words in result.stderr and str(path) in result.stderr
+
+
+def test_one_part_alone(files):
+    text = files.read_text()
+    files.write_text("state_dir:" + text.partition("state_dir:")[2].partition("\n")[0] + "\n" +
+                     text[text.index("health:"):])
+    running = subprocess.Popen(
+        [weir.binary(), "up", "-c", str(files)], env=weir.base_environment(),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    log = weir.Log(running.stdout)
+    port = log.wait("health_started")["details"]["port"]
+    assert "behind" in json.dumps(ask(f"http://127.0.0.1:{port}/api/health/dashboard"))
+    running.send_signal(signal.SIGTERM)
+    assert running.wait(20) == 0
+    assert b"relay" not in running.stderr.read()
+    running.stderr.close()
+    assert (files.parent / "state" / "health.db").exists(), "history is kept where state_dir says"
