@@ -62,11 +62,15 @@ class Window:
     def text(self):
         return self.tmux("capture-pane", "-p")
 
-    def wait(self, *words):
+    def history(self):
+        """What has scrolled away as well."""
+        return self.tmux("capture-pane", "-p", "-S", "-1000")
+
+    def wait(self, *words, look=text):
         try:
-            eventually(lambda: all(word in self.text() for word in words), str(words))
+            eventually(lambda: all(word in look(self) for word in words), str(words))
         except AssertionError as error:
-            raise AssertionError(f"{error}: {self.text()}") from None
+            raise AssertionError(f"{error}: {look(self)}") from None
 
     def pid(self):
         return int(self.pid_file.read_text())
@@ -133,7 +137,7 @@ def test_a_crash_gives_the_terminal_back(forward):
     window = forward("crash")
     window.wait("status      : online")
     os.kill(window.pid(), signal.SIGABRT)
-    window.wait("SIGABRT", "exit code 134", "\necho\n")
+    window.wait("SIGABRT", "exit code 134", "\necho\n", look=Window.history)
 
 
 def test_stopped_and_on_again(forward):
