@@ -7,7 +7,8 @@
 // Conventions: every scan_* function starts at the first byte of its thing and returns the byte
 // after it, or NULL when the text breaks the grammar of RFC 8259 there. No byte at or past `end`
 // is ever read. A string is searched 16 bytes at a time for what may not stand in it unescaped, and
-// 64 at a time once it has turned out long; its last bytes are searched by a load that ends with the text and so overlaps what was seen.
+// as wide.c can once it has turned out long; its last bytes are searched by a load that ends with
+// the text and so overlaps what was seen.
 //
 // Rejected: a lookup by binary search (four unpredictable branches a key), and a perfect hash
 // computed by a generator at build time (the table below finds a name in one probe as well).
@@ -18,6 +19,7 @@
 #endif
 
 #include "base/mem.h"
+#include "proto/wide.h"
 
 #define SLOT_COUNT 256
 #define NAME_LEN_MAX 64
@@ -119,36 +121,6 @@ static inline unsigned special_mask(const char *at)
     return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, backslash));
 }
 
-static inline __m128i least_of(__m128i a, __m128i b, __m128i c, __m128i d, __m128i flip)
-{
-    return _mm_min_epu8(_mm_min_epu8(_mm_xor_si128(a, flip), _mm_xor_si128(b, flip)),
-        _mm_min_epu8(_mm_xor_si128(c, flip), _mm_xor_si128(d, flip)));
-}
-
-// Where a run of 64-byte blocks without a special byte ends. Only the least of each byte place is
-// kept: a quote is 0x20 after the flip of special_mask, and a backslash is 0 after one of its own.
-static __attribute__((noinline)) const char *skip_plain(const char *at, const char *end)
-{
-    const __m128i quote_flip = _mm_set1_epi8(0x02);
-    const __m128i backslash = _mm_set1_epi8('\\');
-    const __m128i limit = _mm_set1_epi8(0x20);
-    for (; end - at >= 4 * BLOCK; at += 4 * BLOCK) {
-        const __m128i *block = (const __m128i *)(const void *)at;
-        __m128i a = _mm_loadu_si128(block);
-        __m128i b = _mm_loadu_si128(block + 1);
-        __m128i c = _mm_loadu_si128(block + 2);
-        __m128i d = _mm_loadu_si128(block + 3);
-        __m128i least = least_of(a, b, c, d, quote_flip);
-        __m128i least_backslash = least_of(a, b, c, d, backslash);
-        __m128i low = _mm_cmpeq_epi8(_mm_max_epu8(least, limit), limit);
-        __m128i found = _mm_cmpeq_epi8(least_backslash, _mm_setzero_si128());
-        if (_mm_movemask_epi8(_mm_or_si128(low, found)) != 0) {
-            break;
-        }
-    }
-    return at;
-}
-
 #define SHORT_BLOCKS 4 // so many blocks are looked at one by one: most strings end there
 
 // The first special byte at or after `at`, or end.
@@ -161,7 +133,7 @@ static inline const char *find_special(const char *at, const struct span *text)
         }
         at += BLOCK;
         if (seen == SHORT_BLOCKS) {
-            at = skip_plain(at, text->end);
+            at = wide_best()->skip_plain(at, text->end);
         }
     }
     if (text->end - text->begin >= BLOCK) {
@@ -177,29 +149,10 @@ static inline const char *find_special(const char *at, const struct span *text)
 
 #else
 
-#define EVERY_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
-
-// Whether any of eight bytes is special. Subtracting borrows into the top bit of the lowest byte
-// that was too small; that one is exact, and more is not asked.
-static inline bool any_special(uint64_t word)
-{
-    uint64_t quote = word ^ EVERY_BYTE('"');
-    uint64_t backslash = word ^ EVERY_BYTE('\\');
-    uint64_t found = (word - EVERY_BYTE(0x20)) & ~word;
-    found |= (quote - EVERY_BYTE(1)) & ~quote;
-    found |= (backslash - EVERY_BYTE(1)) & ~backslash;
-    return (found & EVERY_BYTE(0x80)) != 0;
-}
-
 // The first special byte at or after `at`, or end.
 static inline const char *find_special(const char *at, const struct span *text)
 {
-    for (uint64_t word; text->end - at >= 8; at += 8) {
-        memcpy(&word, at, sizeof word);
-        if (any_special(word)) {
-            break;
-        }
-    }
+    at = wide_best()->skip_plain(at, text->end);
     while (at < text->end && *at != '"' && *at != '\\' && (unsigned char)*at >= 0x20) {
         at++;
     }

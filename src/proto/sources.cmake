@@ -14,4 +14,5 @@ set(SOURCES
   rstrm_check.c
   rstrm_forms.c
   websocket.c
+  wide.c
 )

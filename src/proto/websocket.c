@@ -5,22 +5,15 @@
 // opcodes, the second the mask and the length of a control frame. A peer that breaks the rules does
 // not keep us waiting for the rest.
 //
-// Unmasking is the hot path. A payload may move towards lower addresses while it is unmasked (the
-// place of its header is free by then), so:
-//  1. every block is loaded whole before any of it is stored, and blocks go upwards: a store never
-//     reaches bytes that are still to be loaded;
-//  2. block sizes are multiples of the mask's four bytes, so one pattern, turned to the phase of
-//     the first byte, serves every block.
+// Unmasking is the hot path: wide.c does all but the last bytes.
 #include "proto/websocket.h"
 
 #include <openssl/evp.h>
 #include <string.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 #include "base/base64.h"
 #include "base/utf8.h"
+#include "proto/wide.h"
 
 #define FIN_BIT 0x80u
 #define RESERVED_BITS 0x70u
@@ -193,47 +186,6 @@ size_t ws_header_write(
     return len + 4;
 }
 
-#ifdef __SSE2__
-
-// The blocks of 64 bytes at the front; returns where they end.
-static size_t unmask_blocks(
-    char *to, const char *from, size_t len, uint64_t pattern, uint64_t *seen)
-{
-    const __m128i wide = _mm_set1_epi64x((long long)pattern);
-    __m128i all = _mm_setzero_si128();
-    size_t i = 0;
-    for (; len - i >= 64; i += 64) {
-        const __m128i *at = (const __m128i *)(const void *)(from + i);
-        __m128i a = _mm_xor_si128(_mm_loadu_si128(at), wide);
-        __m128i b = _mm_xor_si128(_mm_loadu_si128(at + 1), wide);
-        __m128i c = _mm_xor_si128(_mm_loadu_si128(at + 2), wide);
-        __m128i d = _mm_xor_si128(_mm_loadu_si128(at + 3), wide);
-        all = _mm_or_si128(all, _mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d)));
-        __m128i *out = (__m128i *)(void *)(to + i);
-        _mm_storeu_si128(out, a);
-        _mm_storeu_si128(out + 1, b);
-        _mm_storeu_si128(out + 2, c);
-        _mm_storeu_si128(out + 3, d);
-    }
-    *seen = _mm_movemask_epi8(all) != 0 ? UINT64_MAX : 0;
-    return i;
-}
-
-#else
-
-static size_t unmask_blocks(
-    char *to, const char *from, size_t len, uint64_t pattern, uint64_t *seen)
-{
-    (void)to;
-    (void)from;
-    (void)len;
-    (void)pattern;
-    (void)seen;
-    return 0;
-}
-
-#endif
-
 bool ws_unmask(char *to, const char *from, size_t len, const uint8_t mask[4], uint64_t offset)
 {
     uint8_t turned[8];
@@ -243,21 +195,15 @@ bool ws_unmask(char *to, const char *from, size_t len, const uint8_t mask[4], ui
     uint64_t pattern;
     memcpy(&pattern, turned, sizeof pattern);
 
-    uint64_t seen = 0; // all results, one over the other
-    size_t i = unmask_blocks(to, from, len, pattern, &seen);
-    for (; len - i >= sizeof pattern; i += sizeof pattern) {
-        uint64_t block;
-        memcpy(&block, from + i, sizeof block);
-        block ^= pattern;
-        seen |= block;
-        memcpy(to + i, &block, sizeof block);
-    }
-    for (size_t k = 0; i < len; i++, k++) {
-        uint8_t byte = (uint8_t)((uint8_t)from[i] ^ turned[k]);
+    bool ascii;
+    size_t done = wide_best()->unmask(to, from, len, pattern, &ascii);
+    uint8_t seen = 0; // the last bytes, one over the other
+    for (size_t k = 0; done + k < len; k++) {
+        uint8_t byte = (uint8_t)((uint8_t)from[done + k] ^ turned[k]);
         seen |= byte;
-        to[i] = (char)byte;
+        to[done + k] = (char)byte;
     }
-    return (seen & UINT64_C(0x8080808080808080)) == 0;
+    return ascii && seen < 0x80;
 }
 
 enum weir_result ws_close_parse(struct slice payload, uint16_t *ret_code, struct slice *ret_reason)

@@ -235,7 +235,7 @@ static void test_nul_is_no_end(void **state)
 
 // ---- Strings, at every place of the blocks of 16 bytes, and of 64 behind the first four of those
 
-#define STRING_MAX 210
+#define STRING_MAX 280
 
 // {"v":"xxxx...xxxx"} with one byte replaced.
 static struct slice string_text(char *out, size_t len, size_t at, const char *piece)

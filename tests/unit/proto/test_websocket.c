@@ -315,7 +315,7 @@ static void test_written_headers_read_back(void **state)
 
 // ---- Section 5.3: masking -----------------------------------------------------------------------
 
-#define UNMASK_LEN_MAX 200
+#define UNMASK_LEN_MAX 280
 #define UNMASK_DISTANCE_MAX 14 // a header's length: how far a payload moves
 
 static const uint8_t unmask_key[4] = {0xa5, 0x5a, 0x0f, 0x81};
