@@ -214,7 +214,7 @@ static void on_outcome(
 
 static void want(struct dial *dial)
 {
-    stream_want(&dial->stream, dial->unread.len < UNREAD_MAX ? WATCH_READ : WATCH_NONE);
+    stream_want(&dial->stream, dial->unread.len < UNREAD_MAX ? WATCH_READ : WATCH_BROKEN);
 }
 
 static void on_ready(struct stream *stream, unsigned events)
@@ -223,13 +223,16 @@ static void on_ready(struct stream *stream, unsigned events)
     struct iovec part = {stream->worker->read_area, UNREAD_MAX - dial->unread.len};
     const void *bytes = part.iov_base;
     size_t len = 0;
-    (void)events;
+    if (events == WATCH_BROKEN) {
+        close_dial(dial);
+        return;
+    }
     enum weir_result result = stream_read(stream, &part, 1, &len);
     if (result == WEIR_AGAIN) {
         return;
     }
     if (result == WEIR_CLOSED) {
-        stream_want(stream, WATCH_NONE); // whoever gets the stream meets the end again
+        stream_want(stream, WATCH_BROKEN); // whoever gets the stream meets the end again
         return;
     }
     if (result == WEIR_OK) {

@@ -356,16 +356,24 @@ static void account(struct h1_conn *conn)
     conn->in_counted = conn->in.len;
 }
 
-// A visitor who sends no more and then leaves altogether shows by a hangup only.
+// What shows of a visitor's departure while he is not read. Of one who has said that he sends no
+// more, or whose body waits for its service, a FIN is enough: it is later than a close_notify.
+// Behind raw bytes and requests that wait for their turn it may only be the last of them.
+static unsigned departure(const struct h1_conn *conn)
+{
+    if (conn->state != H1_EXCHANGE) {
+        return WATCH_NONE;
+    }
+    bool unsettled = conn->visitor_ended || !conn->body_done;
+    return unsettled && !conn->exchange.upgraded ? WATCH_HANGUP : WATCH_BROKEN;
+}
+
 static void update_interest(struct h1_conn *conn)
 {
     account(conn);
-    unsigned events = read_room(conn) > 0 ? WATCH_READ : WATCH_NONE;
+    unsigned events = read_room(conn) > 0 ? (unsigned)WATCH_READ : departure(conn);
     if (!outgo_empty(&conn->out)) {
         events |= WATCH_WRITE;
-    }
-    if (conn->state == H1_EXCHANGE && conn->visitor_ended && !conn->exchange.upgraded) {
-        events |= WATCH_HANGUP;
     }
     stream_want(&conn->stream, events);
 }
@@ -489,7 +497,7 @@ static void on_readable(struct h1_conn *conn)
 static void on_ready(struct stream *stream, unsigned events)
 {
     struct h1_conn *conn = container_of(stream, struct h1_conn, stream);
-    if ((events & WATCH_HANGUP) != 0) {
+    if ((events & (WATCH_HANGUP | WATCH_BROKEN)) != 0) {
         conn_end(conn, true);
         return;
     }

@@ -143,7 +143,7 @@ static void on_hangup(struct stream *stream, unsigned events)
         log_departure(visitor);
         close_visitor(visitor);
     } else {
-        stream_want(stream, WATCH_NONE); // whoever gets the stream meets the end again
+        stream_want(stream, WATCH_BROKEN); // whoever gets the stream meets the end again
     }
 }
 

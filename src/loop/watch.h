@@ -12,6 +12,7 @@ enum watch_event {
     WATCH_READ = SYS_READY_READ,
     WATCH_WRITE = SYS_READY_WRITE,
     WATCH_HANGUP = SYS_READY_HANGUP, // the peer closed its sending side, or all
+    WATCH_BROKEN = SYS_READY_ERROR,  // nothing goes either way any more, whatever was left to read
 };
 
 struct watch;

@@ -16,7 +16,9 @@
 //                                   what it has for everything
 //   any             FAILED          the same
 //   ENDED           flows, and the back resets    met by the read: FAILED, as above
-//   ENDED           flows, and the front resets   met by the next write to it, or half_idle_ns
+//   any             any, and the front resets     met by the read or write that waits for it; when
+//                                   none does it is told: FAILED, as above. The back's is not asked
+//                                   for: what it said before may still be wanted
 //   paused          ENDED           impossible because only `down` is ever paused
 //   ENDED           paused          impossible because the front's end ends the hold
 //
@@ -124,7 +126,8 @@ static void settle(struct pair *pair)
         close_pair(pair, PAIR_DONE);
         return;
     }
-    stream_want(&pair->front, wanted(&pair->up, &pair->down));
+    unsigned of_front = wanted(&pair->up, &pair->down);
+    stream_want(&pair->front, of_front != 0 ? of_front : (unsigned)WATCH_BROKEN);
     stream_want(&pair->back, wanted(&pair->down, &pair->up));
 }
 
@@ -172,8 +175,12 @@ static void on_down_tap(struct pump *pump, const void *bytes, size_t len)
 
 static void on_front(struct stream *stream, unsigned events)
 {
-    turn(container_of(stream, struct pair, front), (events & WATCH_READ) != 0,
-        (events & WATCH_WRITE) != 0);
+    struct pair *pair = container_of(stream, struct pair, front);
+    if (events == WATCH_BROKEN) {
+        close_pair(pair, PAIR_FRONT_READ);
+        return;
+    }
+    turn(pair, (events & WATCH_READ) != 0, (events & WATCH_WRITE) != 0);
 }
 
 static void on_back(struct stream *stream, unsigned events)

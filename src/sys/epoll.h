@@ -14,7 +14,7 @@ enum sys_ready_event {
     SYS_READY_READ = 1,   // bytes, or the peer's end
     SYS_READY_WRITE = 2,  // room
     SYS_READY_HANGUP = 4, // the peer has closed its sending side, or all
-    SYS_READY_ERROR = 8,  // only told, never asked for
+    SYS_READY_ERROR = 8,  // told without being asked for: a reset, or the network gave up
 };
 
 struct sys_ready {
