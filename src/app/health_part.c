@@ -150,10 +150,13 @@ static bool find_redis(struct health_part *part)
     if (url == NULL || (enabled != NULL && strcmp(enabled, "false") == 0)) {
         return true;
     }
-    if (redis_place_parse(slice_str(url), &part->redis) != WEIR_OK) {
-        fputs("weir health: REDIS_URL is not usable; allowed: redis://[USER:PASSWORD@]HOST[:PORT]"
-              "[/DATABASE], or rediss://\n",
-            stderr);
+    char problem[REDIS_PROBLEM_SIZE] = "health uses one Redis, without sentinels or cluster";
+    if (redis_place_parse(slice_str(url), &part->redis, problem, sizeof problem) != WEIR_OK ||
+        part->redis.kind != REDIS_SINGLE) {
+        fprintf(stderr,
+            "weir health: REDIS_URL is not usable: %s; allowed: redis://[USER:PASSWORD@]HOST"
+            "[:PORT][/DATABASE], or rediss://\n",
+            problem);
         return false;
     }
     part->options.redis = &part->redis;

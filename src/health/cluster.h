@@ -14,8 +14,8 @@
 
 #include "health/event_ring.h"
 #include "health/monitor.h"
-#include "health/redis_link.h"
 #include "health/shares.h"
+#include "redis/link.h"
 
 #define CLUSTER_PROBLEM_SIZE 160
 

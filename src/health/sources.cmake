@@ -8,7 +8,7 @@ set(SOURCES
   body_regex.c change_hook.c check_spec.c cluster.c cluster_read.c cluster_send.c dead_man.c deployment.c device.c
   device_counters.c device_probe.c devices.c diagnoses.c diagnosis_report.c dialect.c event_ring.c
   health.c history.c maintenance.c markup.c metrics_page.c monitor.c old_files.c path_match.c program.c
-  redis_link.c registry.c registry_check.c registry_find.c registry_graph.c registry_show.c
+  registry.c registry_check.c registry_find.c registry_graph.c registry_show.c
   registry_side.c registry_value.c rollup.c scheduler.c series.c shared_result.c shares.c sockets.c
   sockets_ask.c sockets_tell.c state.c store.c subscriptions.c tokens.c uptime.c view.c view_html.c
   view_json.c view_read.c view_text.c)

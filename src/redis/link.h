@@ -6,15 +6,15 @@
 //   WAITING ──► RESOLVING ──► CONNECTING ──► TLS ──► GREETING ──► READY
 //      ▲            │             │           │          │          │
 //      └────────────┴─────────────┴───────────┴──────────┴──────────┘  failed: 0.5 s, doubling to 4
-#ifndef WEIR_HEALTH_REDIS_LINK_H
-#define WEIR_HEALTH_REDIS_LINK_H
+#ifndef WEIR_REDIS_LINK_H
+#define WEIR_REDIS_LINK_H
 
 #include "base/buf.h"
 #include "loop/resolver.h"
+#include "redis/place.h"
 #include "stream/stream.h"
 
 #define REDIS_PROBLEM_SIZE 160
-#define REDIS_TEXT_SIZE 256
 
 enum redis_state {
     REDIS_WAITING,
@@ -25,25 +25,13 @@ enum redis_state {
     REDIS_READY,
 };
 
-// What a redis:// or rediss:// URL says.
-struct redis_place {
-    char host[REDIS_TEXT_SIZE];
-    char user[REDIS_TEXT_SIZE];     // "": none
-    char password[REDIS_TEXT_SIZE]; // "": none
-    uint16_t port;
-    unsigned database;
-    bool tls;
-};
-// WEIR_MALFORMED.
-enum weir_result redis_place_parse(struct slice url, struct redis_place *ret_place) WEIR_MUST_CHECK;
-
 struct redisReader;
 struct redisReply;
 #define REDIS_PENDING_MAX 4096
 
 struct redis_link {
-    struct worker *worker; // NULL: not opened
-    struct redis_place place;
+    struct worker *worker;           // NULL: not opened
+    const struct redis_place *place; // borrowed, outlives the link
     enum redis_state state;
     struct timer timer;      // the deadline of the state, or the end of waiting
     struct resolve *resolve; // NULL: none under way

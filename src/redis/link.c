@@ -2,20 +2,18 @@
 // 1. `fail` is the only way back to WAITING; it closes the stream, and the next attempt begins when
 //    both the pause is over and the stream has gone.
 // 2. unanswered counts commands whose replies have not come; while there are any, the timer is
-// armed.
+//    armed.
 // 3. A reply is at most reply_max long, and what waits to be sent OUT_MAX.
 // 4. Every command has a tag, and every tag is told to `replied` once, or is gone with `lost`;
 // those
 //    of the greeting are the link's own.
-#include "health/redis_link.h"
+#include "redis/link.h"
 
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 
 #include "base/mem.h"
-#include "base/number.h"
 #include "base/time.h"
-#include "conf/url.h"
 #include "stream/tls_context.h"
 
 #define OUT_MAX (4 * 1024 * 1024)
@@ -23,81 +21,6 @@
 #define BACKOFF_MIN_NS (NS_PER_S / 2)
 #define BACKOFF_MAX_NS (4 * NS_PER_S)
 #define READS_PER_TURN 8
-
-// ---- The URL
-
-static int hex_value(char digit)
-{
-    return digit >= '0' && digit <= '9'   ? digit - '0'
-           : digit >= 'a' && digit <= 'f' ? digit - 'a' + 10
-           : digit >= 'A' && digit <= 'F' ? digit - 'A' + 10
-                                          : -1;
-}
-
-static bool decode(struct slice text, char out[REDIS_TEXT_SIZE])
-{
-    size_t len = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        char byte = text.at[i];
-        if (byte == '%') {
-            if (i + 2 >= text.len || hex_value(text.at[i + 1]) < 0 ||
-                hex_value(text.at[i + 2]) < 0) {
-                return false;
-            }
-            byte = (char)(hex_value(text.at[i + 1]) * 16 + hex_value(text.at[i + 2]));
-            i += 2;
-        }
-        if (byte == '\0' || len + 1 >= REDIS_TEXT_SIZE) {
-            return false;
-        }
-        out[len++] = byte;
-    }
-    out[len] = '\0';
-    return true;
-}
-
-static bool read_user(struct slice userinfo, struct redis_place *place)
-{
-    ptrdiff_t colon = slice_find(userinfo, ':');
-    struct slice user = colon < 0 ? userinfo : slice_of(userinfo.at, (size_t)colon);
-    struct slice password = colon < 0 ? SLICE_EMPTY : slice_skip(userinfo, (size_t)colon + 1);
-    return decode(user, place->user) && decode(password, place->password);
-}
-
-enum weir_result redis_place_parse(struct slice url, struct redis_place *ret_place)
-{
-    struct redis_place place = {.port = 6379};
-    struct conf_url parts;
-    uint64_t number;
-    if (conf_url_parse(url, &parts) != WEIR_OK) {
-        return WEIR_MALFORMED;
-    }
-    place.tls = slice_eq_nocase(parts.scheme, SLICE("rediss"));
-    struct slice host = parts.host;
-    if (host.len > 1 && host.at[0] == '[') {
-        host = slice_of(host.at + 1, host.len - 2);
-    }
-    if ((!place.tls && !slice_eq_nocase(parts.scheme, SLICE("redis"))) ||
-        !slice_to_text(host, place.host, sizeof place.host) ||
-        (parts.has_userinfo && !read_user(parts.userinfo, &place))) {
-        return WEIR_MALFORMED;
-    }
-    if (parts.port.len > 0) {
-        if (number_parse_u64(parts.port, 65535, &number) != WEIR_OK || number == 0) {
-            return WEIR_MALFORMED;
-        }
-        place.port = (uint16_t)number;
-    }
-    struct slice database = slice_skip(parts.rest, 1);
-    if (database.len > 0) {
-        if (number_parse_u64(database, 1024, &number) != WEIR_OK) {
-            return WEIR_MALFORMED;
-        }
-        place.database = (unsigned)number;
-    }
-    *ret_place = place;
-    return WEIR_OK;
-}
 
 // ---- Life of a connection
 
@@ -238,7 +161,7 @@ bool redis_link_send(struct redis_link *link, unsigned tag, const struct slice *
 
 static void greet(struct redis_link *link)
 {
-    const struct redis_place *place = &link->place;
+    const struct redis_place *place = link->place;
     struct slice user = slice_str(place->user);
     struct slice password = slice_str(place->password);
     char database[16];
@@ -374,7 +297,7 @@ static void on_ready(struct stream *stream, unsigned events)
 
 static SSL *make_tls(const struct redis_link *link)
 {
-    const char *host = link->place.host;
+    const char *host = link->place->seeds[0].host;
     struct ip literal;
     bool is_name = ip_parse(slice_str(host), &literal) != WEIR_OK;
     SSL *ssl = SSL_new(link->tls);
@@ -393,7 +316,7 @@ static SSL *make_tls(const struct redis_link *link)
 
 static void connect_to(struct redis_link *link, const struct ip *ip)
 {
-    struct sys_address address = {*ip, link->place.port};
+    struct sys_address address = {*ip, link->place->seeds[0].port};
     SSL *ssl = link->tls == NULL ? NULL : make_tls(link);
     int fd;
     link->state = REDIS_CONNECTING;
@@ -427,7 +350,7 @@ static void on_resolved(void *arg, enum weir_result result, const struct ip *ips
 static void attempt(struct redis_link *link)
 {
     enter(link, REDIS_RESOLVING, DEADLINE_NS);
-    link->resolve = resolve_start(link->worker, link->place.host, on_resolved, link);
+    link->resolve = resolve_start(link->worker, link->place->seeds[0].host, on_resolved, link);
     if (link->resolve == NULL) {
         fail(link, doing_of(link), weir_result_text(WEIR_MEMORY));
     }
@@ -436,13 +359,13 @@ static void attempt(struct redis_link *link)
 enum weir_result redis_link_open(
     struct redis_link *link, struct worker *worker, const struct redis_place *place)
 {
-    link->place = *place;
+    link->place = place;
     link->backoff_ns = BACKOFF_MIN_NS;
     buf_init(&link->out, OUT_MAX);
     timer_init(&link->timer, on_timer);
     snprintf(link->problem, sizeof link->problem, "not connected yet");
     if (place->tls) {
-        link->tls = tls_client_new(NULL, true);
+        link->tls = tls_client_new(place->ca_path, true);
         if (link->tls == NULL) {
             return WEIR_CRYPTO;
         }
