@@ -21,7 +21,6 @@
 #define TTL_MAX_NS (6 * NS_PER_S)
 #define LEAVE_MAX_NS NS_PER_S
 #define CONTROL_REPLY_MAX (256 * 1024)
-#define READER_REPLY_MAX (64 * 1024 * 1024)
 
 // Part of what monitors agree upon: not a secret.
 static const struct siphash_key share_key = {0x7765697268656c74, 0x7368617265730001};
@@ -230,9 +229,9 @@ static void on_ready(void *arg)
     worker_arm_in(cluster->worker, &cluster->look, 0);
 }
 
-static void on_replied(void *arg, unsigned tag, const struct redisReply *reply)
+static void on_replied(void *arg, uint64_t tag, const struct redisReply *reply)
 {
-    cluster_take_reply(arg, tag, reply);
+    cluster_take_reply(arg, (unsigned)tag, reply);
 }
 
 static void on_lost(void *arg)
@@ -268,20 +267,16 @@ enum weir_result cluster_start(struct cluster *cluster, struct worker *worker,
     cluster->monitor = monitor;
     shares_init(&cluster->shares, name, TTL_MAX_NS);
     timer_init(&cluster->look, on_look);
-    cluster->control = (struct redis_link){.reply_max = CONTROL_REPLY_MAX,
-        .ready = on_ready,
-        .replied = on_replied,
-        .lost = on_lost,
-        .arg = cluster};
-    cluster->reader = (struct redis_link){.reply_max = READER_REPLY_MAX};
     cluster_send_start(cluster);
-    cluster_read_start(cluster);
     cut_shares(cluster);
     apply(cluster);
     worker_arm_in(worker, &cluster->look, 0);
-    enum weir_result result = redis_link_open(&cluster->control, worker, place);
+    struct redis_link_options options = {.place = place, .reply_max = CONTROL_REPLY_MAX};
+    struct redis_link_hooks hooks = {
+        .ready = on_ready, .replied = on_replied, .lost = on_lost, .arg = cluster};
+    enum weir_result result = redis_link_open(&cluster->control, worker, &options, &hooks);
     if (result == WEIR_OK) {
-        result = redis_link_open(&cluster->reader, worker, place);
+        result = cluster_read_start(cluster, place);
     }
     return result;
 }

@@ -27,7 +27,8 @@ void cluster_answered(struct cluster *cluster);
 void cluster_look_failed(struct cluster *cluster, const char *why);
 
 // cluster_read.c
-void cluster_read_start(struct cluster *cluster);
+enum weir_result cluster_read_start(
+    struct cluster *cluster, const struct redis_place *place) WEIR_MUST_CHECK;
 void cluster_read_states(struct cluster *cluster);
 
 #endif

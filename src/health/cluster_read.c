@@ -13,6 +13,7 @@
 #define RETRY_NS NS_PER_S
 #define ENTRIES_MAX "512"
 #define BLOCK_MS "500"
+#define REPLY_MAX (64 * 1024 * 1024)
 
 enum { TAG_NEWEST = 1, TAG_STATES, TAG_ENTRIES };
 
@@ -162,7 +163,7 @@ static void take_states(struct cluster *cluster, const redisReply *reply)
     }
 }
 
-static void on_replied(void *arg, unsigned tag, const struct redisReply *reply)
+static void on_replied(void *arg, uint64_t tag, const struct redisReply *reply)
 {
     struct cluster *cluster = arg;
     if (reply->type == REDIS_REPLY_ERROR && tag != TAG_STATES) {
@@ -202,11 +203,11 @@ static void on_retry(struct timer *timer)
     go_on(container_of(timer, struct cluster, retry));
 }
 
-void cluster_read_start(struct cluster *cluster)
+enum weir_result cluster_read_start(struct cluster *cluster, const struct redis_place *place)
 {
+    struct redis_link_options options = {.place = place, .reply_max = REPLY_MAX};
+    struct redis_link_hooks hooks = {
+        .ready = on_ready, .replied = on_replied, .lost = on_lost, .arg = cluster};
     timer_init(&cluster->retry, on_retry);
-    cluster->reader.ready = on_ready;
-    cluster->reader.replied = on_replied;
-    cluster->reader.lost = on_lost;
-    cluster->reader.arg = cluster;
+    return redis_link_open(&cluster->reader, cluster->worker, &options, &hooks);
 }

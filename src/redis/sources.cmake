@@ -1,3 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
 set(SOURCES
-  link.c place.c)
+  fault.c link.c place.c slot.c)
