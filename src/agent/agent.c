@@ -364,7 +364,9 @@ static bool copy_options(struct weir_agent *agent, const struct weir_agent_optio
                             : to->spare_connections < 0                ? 0
                             : to->spare_connections > AGENT_SPARES_MAX ? AGENT_SPARES_MAX
                                                                        : to->spare_connections;
-    agent->backoff = (struct backoff){.min_ms = to->retry_min_ms, .max_ms = to->retry_max_ms};
+    to->retry_jitter = to->retry_jitter > 100 ? 100 : to->retry_jitter;
+    agent->backoff = (struct backoff){
+        .min_ms = to->retry_min_ms, .max_ms = to->retry_max_ms, .jitter = to->retry_jitter};
     return copy_text(agent, &to->engine, NULL) && copy_text(agent, &to->token, NULL) &&
            copy_text(agent, &to->ca_file, NULL) && copy_text(agent, &to->server_name, NULL) &&
            copy_text(agent, &to->agent_name, "weir") &&

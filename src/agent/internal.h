@@ -216,6 +216,8 @@ struct weir_tunnel {
     struct backoff backoff;
     struct fault fault;
     bool closing;
+    bool close_asked;   // by the program
+    bool cut;           // twice
     struct list visits; // struct visit
     struct weir_tunnel_counts counts;
 };

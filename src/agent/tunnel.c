@@ -254,6 +254,11 @@ static void free_tunnel(struct weir_tunnel *tunnel)
 void tunnel_begin_close(struct weir_tunnel *tunnel)
 {
     struct weir_agent *agent = tunnel->agent;
+    if (tunnel->cut) {
+        list_for_each_safe (node, &tunnel->visits) {
+            visit_cut(container_of(node, struct visit, node));
+        }
+    }
     if (tunnel->state != WEIR_TUNNEL_CLOSING) {
         tunnel->fault = (struct fault){0};
         set_state(tunnel, WEIR_TUNNEL_CLOSING, 0);
@@ -282,6 +287,8 @@ void tunnel_begin_close(struct weir_tunnel *tunnel)
 
 void weir_tunnel_close(struct weir_tunnel *tunnel)
 {
+    tunnel->cut = tunnel->close_asked;
+    tunnel->close_asked = true;
     tunnel->closing = true;
     agent_plan_work(tunnel->agent);
 }
@@ -358,8 +365,9 @@ struct weir_tunnel *weir_tunnel_open(struct weir_agent *agent,
     list_init(&tunnel->node);
     list_init(&tunnel->visits);
     timer_init(&tunnel->timer, on_timer);
-    tunnel->backoff = (struct backoff){
-        .min_ms = agent->options.retry_min_ms, .max_ms = agent->options.retry_max_ms};
+    tunnel->backoff = (struct backoff){.min_ms = agent->options.retry_min_ms,
+        .max_ms = agent->options.retry_max_ms,
+        .jitter = agent->options.retry_jitter};
     if (!set_up(tunnel, options, problem, size)) {
         free_tunnel(tunnel);
         return NULL;

@@ -48,9 +48,11 @@ static bool make_key(struct run_plan *plan, size_t at)
         struct slice text = slice_str(texts[i]);
         buf_printf(&key, "%zu:%.*s;", text.len, SLICE_ARG(text)); // key.failed is looked at below
     }
+    size_t engine_len = key.len;
     buf_append_slice(&key, plan->file.tunnels[at].signature);
     char *copy = key.failed ? NULL : arena_copy(&plan->file.arena, buf_slice(&key));
     plan->keys[at] = copy == NULL ? SLICE_EMPTY : slice_of(copy, key.len);
+    plan->engine_keys[at] = copy == NULL ? SLICE_EMPTY : slice_of(copy, engine_len);
     buf_reset(&key);
     return copy != NULL;
 }
@@ -67,7 +69,9 @@ static bool resolve(struct run_plan *ret_plan, bool good, const struct profile_a
     size_t count = ret_plan->file.tunnel_count;
     ret_plan->profiles = mem_zalloc((count + 1) * sizeof *ret_plan->profiles);
     ret_plan->keys = arena_alloc(&ret_plan->file.arena, (count + 1) * sizeof *ret_plan->keys);
-    if (!good || ret_plan->profiles == NULL || ret_plan->keys == NULL) {
+    ret_plan->engine_keys = arena_alloc(&ret_plan->file.arena, (count + 1) * sizeof(struct slice));
+    if (!good || ret_plan->profiles == NULL || ret_plan->keys == NULL ||
+        ret_plan->engine_keys == NULL) {
         if (problems->errors.len == 0) {
             conf_error(problems, "out of memory");
         }

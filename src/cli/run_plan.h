@@ -9,7 +9,8 @@ struct run_plan {
     struct run_file file;
     struct profile *profiles; // owned; of file.tunnels, in their order
     // What makes a difference, as text, per tunnel: its signature and its engine. Holds secrets.
-    struct slice *keys; // of file.arena
+    struct slice *keys;        // of file.arena
+    struct slice *engine_keys; // the front of them: equal ones share a control channel
 };
 
 // ask: what command line says for tunnels without a context of their own. False: problems->errors

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `weir run`: keeps open what a file declares, each tunnel over a control channel of its own (spec
-// engine, section 11.6).
+// `weir run`: keeps open what a file declares (spec engine, section 11.6). Tunnels of one engine,
+// token and way of TLS share a control channel.
 #ifndef WEIR_CLI_RUNNER_H
 #define WEIR_CLI_RUNNER_H
 

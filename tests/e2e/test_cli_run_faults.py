@@ -76,7 +76,10 @@ def test_run(engine, service, tmp_path, name):  # noqa: F811
         words = ("run", "-c", str(path), "--inspect=0", "--watch")
         running = Running(engine, *words, env={name: str(number)})
         eventually(
-            lambda: running.process.poll() is not None or running.count("online"), "online, or over"
+            lambda: running.process.poll() is not None
+            or running.count("online")
+            or running.count("stopped"),
+            "online, over, or waiting for another file",
         )
         urls = [line.split()[-1] for line in running.errors if "inspector at" in line]
         if running.process.poll() is None and urls:

@@ -22,6 +22,19 @@ static void bounds_double_up_to_the_last(void **state)
     }
 }
 
+static void a_part_is_random(void **state)
+{
+    struct backoff backoff = {.min_ms = 1000, .max_ms = 30000, .attempts = 1, .jitter = 20};
+    struct backoff high = backoff;
+    (void)state;
+    assert_int_equal(backoff_next(&backoff, 0), 800);
+    assert_int_equal(backoff_next(&backoff, 400), 2000);
+    assert_int_equal(backoff_next(&backoff, 801), 3200); // from the start again
+    high.attempts = 40;
+    assert_int_equal(backoff_next(&high, 6000), 30000);
+    assert_int_equal(backoff_next(&high, 0), 24000);
+}
+
 static void it_never_overflows(void **state)
 {
     struct backoff backoff = {.min_ms = UINT32_MAX, .max_ms = UINT32_MAX, .attempts = 1};
@@ -35,6 +48,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bounds_double_up_to_the_last),
+        cmocka_unit_test(a_part_is_random),
         cmocka_unit_test(it_never_overflows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

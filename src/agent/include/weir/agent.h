@@ -119,6 +119,7 @@ struct weir_agent_options {
     // handshake: from a tunnel's opening, or the last stream, for a minute. 0: 2; negative: none; 8
     // at most.
     int32_t spare_connections;
+    uint32_t retry_jitter; // percent of a wait that are random, downward; 0: 100
 };
 
 enum weir_agent_state {
@@ -166,7 +167,8 @@ struct weir_agent *weir_agent_new(struct weir_agent_loop *loop,
     const struct weir_agent_options *options, const struct weir_agent_events *events, void *arg,
     char *problem, size_t size);
 // Opens the control channel and keeps it open: after a loss at once, then after ever longer waits,
-// each of a random part of its bound. Not needed for dialing. Does nothing when it is at it.
+// each of a random part of its bound (see retry_jitter). Not needed for dialing. Does nothing when
+// it is at it.
 void weir_agent_connect(struct weir_agent *agent);
 // Something has changed outside, or the user is impatient: a wait for the next attempt ends, a
 // channel that is open is asked for a sign of life. Changes of the machine's addresses and routes,
@@ -305,6 +307,7 @@ struct weir_tunnel *weir_tunnel_open(struct weir_agent *agent,
     char *problem, size_t size);
 // CLOSING: tells the engine and waits for its answer, 5 s at the most. CLOSED follows when the last
 // stream has ended by itself. Another tunnel of the same name may be opened right behind this call.
+// A second call ends its streams.
 void weir_tunnel_close(struct weir_tunnel *tunnel);
 
 struct weir_tunnel_counts {
