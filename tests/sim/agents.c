@@ -69,6 +69,7 @@ static struct peer *spawn_back(
         const struct target *target = find_target(request->tunnel_id);
         back->agent = agent;
         back->serves = target != NULL && target->shape == WEB;
+        back->speaks_h2 = back->serves && target->h2c;
         back->zero_rtt = sim_chance(50);
         sim_check(slice_to_text(request->stream_id, back->id, sizeof back->id) &&
                       slice_to_text(request->secret, back->secret, sizeof back->secret),
@@ -205,6 +206,7 @@ static void ask_tunnel(struct peer *agent)
         properties.tls_mode = SLICE("passthrough");
     } else if (shape == WEB) {
         properties.protocol = SLICE("http");
+        properties.http_version = sim_chance(50) ? SLICE("h2c") : SLICE_EMPTY;
     }
     peer_say(agent, &(struct rstrm_message){.kind = RSTRM_OPEN_TUNNEL_REQ,
                         .open_tunnel_req = {slice_str(request), &properties}});
@@ -222,6 +224,7 @@ static void note_tunnel(struct peer *agent, const struct rstrm_open_tunnel_rsp *
     target->shape = properties->hostname.len == 0                   ? PRIVATE
                     : slice_eq(properties->protocol, SLICE("http")) ? WEB
                                                                     : RAW;
+    target->h2c = slice_eq(properties->http_version, SLICE("h2c"));
     sim_check(slice_to_text(properties->id, target->id, sizeof target->id) &&
                   slice_to_text(properties->name, target->name, sizeof target->name) &&
                   slice_to_text(properties->hostname, target->host, sizeof target->host),

@@ -17,14 +17,14 @@ enum kind { AGENT, BACK, DIALER, VISITOR, BROWSER };
 enum shape { PRIVATE, RAW, WEB, SHAPE_COUNT };
 
 struct talk {
-    bool waits;    // for a frame before the other's bytes
-    bool early;    // says something before that frame
+    bool waits;        // for a frame before the other's bytes
+    bool early;        // says something before that frame
     bool shakes_hands; // and cannot end before it has heard anything
-    size_t total;  // to be said, with the number
-    size_t said;   // of it
-    size_t snaps;  // resets when so much is said
-    size_t stalls; // does nothing any more when so much is said
-    bool ends;     // says so behind the last byte
+    size_t total;      // to be said, with the number
+    size_t said;       // of it
+    size_t snaps;      // resets when so much is said
+    size_t stalls;     // does nothing any more when so much is said
+    bool ends;         // says so behind the last byte
     bool ended;
     size_t heard;
     uint64_t other; // its number; 0: not heard yet
@@ -56,9 +56,11 @@ struct peer {
     bool wrong;   // has no right to a stream
     bool accepts; // says so on the control channel when it begins
     bool serves;  // HTTP
-    bool mute;    // a service that does nothing any more
-    bool leaves;  // a service that ends behind its last answer
-    bool snaps;   // the same, by a reset
+    bool speaks_h2;
+    bool mute;         // a service that does nothing any more
+    bool leaves;       // a service that ends behind its last answer
+    bool snaps;        // the same, by a reset
+    struct web_h2 *h2; // of services and browsers that speak it; owned
     // Of browsers.
     char host[TUNNEL_HOST_SIZE];
     unsigned requests_wanted;
@@ -72,6 +74,7 @@ struct target {
     char host[TUNNEL_HOST_SIZE];
     struct peer *agent;
     enum shape shape;
+    bool h2c;
     bool closed; // the agent has been told
 };
 
@@ -109,11 +112,28 @@ char talk_byte(uint64_t number, size_t place);
 
 // ---- web.c: browsers, and streams of agents that serve them.
 
+#define WEB_REQUESTS_MAX 16
+#define WEB_UP UINT64_C(0x100000) // tags of bodies that go up
+
+size_t web_some_size(void);
+// Of a browser's request.
+uint64_t web_tag(const struct peer *peer, unsigned nth);
+void web_send_out(struct peer *peer);
+// False when the connection is over.
+bool web_take_in(struct peer *peer);
+
 void browser_start(struct peer *peer);
 void browser_step(struct peer *peer);
 void browser_check(const struct peer *peer);
 // Of one that has been bound, as far as it knows.
 void service_step(struct peer *peer);
+
+// ---- web_h2.c: the same two in h2.
+
+void browser_h2_step(struct peer *peer);
+void service_h2_step(struct peer *peer);
+// NULL is fine.
+void web_h2_free(struct web_h2 *web);
 
 // ---- agents.c: control channels, and the connections that agents make for streams.
 

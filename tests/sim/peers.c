@@ -144,10 +144,15 @@ static void browse_target(struct peer *peer, const struct target *target)
     }
     memcpy(peer->host, target->host, sizeof peer->host);
     browser_start(peer);
+    peer->speaks_h2 = sim_chance(50);
     wire_open(&peer->wire, &arrival);
     memcpy(arrival.sni, target->host, sizeof arrival.sni);
     arrival.tls_version = TLS1_3_VERSION; // says the gate
-    edge_h1_start(sim_any_shard(), &arrival);
+    if (peer->speaks_h2) {
+        edge_h2_start(sim_any_shard(), &arrival);
+    } else {
+        edge_h1_start(sim_any_shard(), &arrival);
+    }
 }
 
 // False: there is nobody to call yet.
@@ -205,6 +210,8 @@ static void step(struct peer *peer)
         }
     } else if (peer->kind == AGENT) {
         agent_step(peer);
+    } else if (peer->kind == BROWSER && peer->speaks_h2) {
+        browser_h2_step(peer);
     } else if (peer->kind == BROWSER) {
         browser_step(peer);
     } else {
@@ -260,6 +267,7 @@ void peers_end(void)
         wire_close(&peer->wire, false);
         buf_reset(&peer->in);
         buf_reset(&peer->out);
+        web_h2_free(peer->h2);
         free(peer);
     }
 }

@@ -359,6 +359,7 @@ static void set_limits(struct engine_config *config)
         .limit_outstanding_per_channel = sim_chance(50) ? 1 : 2 + sim_below(3),
         .limit_queued_per_channel = narrow ? sim_below(3) : 100,
         .limit_streams_per_tunnel = narrow ? 2 : 100,
+        .limit_h2_streams = narrow ? 2 : 100,
         .limit_connections = 1000,
         .limit_connections_per_address = 1000,
         .limit_labels = 8,
@@ -465,7 +466,7 @@ bool sim_has_streams(void)
     for (unsigned i = 0; i < sim.workers; i++) {
         const struct engine_shard *shard = shard_at(i);
         any = any || !list_empty(&shard->raws) || !list_empty(&shard->h1_conns) ||
-              !list_empty(&shard->upstreams);
+              !list_empty(&shard->h2_conns) || !list_empty(&shard->upstreams);
     }
     return any;
 }
@@ -574,6 +575,8 @@ void sim_check_variety(void)
         {ENGINE_STREAMS_HTTP_OK + PROXIED_DIAL * PROXIED_OUTCOME_COUNT, PROXIED_FAILED},
         {ENGINE_CONTROL_CHANNEL_CLOSES_CLIENT, CONTROL_CLOSE_ERROR + 1},
         {ENGINE_CONTROL_CHANNEL_OPENS_OK, OPENS},
+        {ENGINE_HTTP_REQUESTS_H1_1XX + 1, 1},
+        {ENGINE_HTTP_REQUESTS_H2_1XX + 1, 1},
         {ENGINE_HTTP_RETRIES, 1},
         {ENGINE_HTTP_STREAM_REUSES, 1},
         {ENGINE_TAKEOVERS, 1},

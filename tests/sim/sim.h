@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A world of one seed: clock, chance, wires, an engine without doors (sim.c), and those who talk to
-// it (peers.c, agents.c, talk.c, web.c).
+// it (peers.c, agents.c, talk.c, web.c, web_h2.c).
 #ifndef WEIR_SIM_H
 #define WEIR_SIM_H
 

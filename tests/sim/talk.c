@@ -137,7 +137,11 @@ void talk_step(struct peer *peer)
 {
     struct talk *talk = &peer->talk;
     if (peer->serves && !talk->waits) {
-        service_step(peer);
+        if (peer->speaks_h2) {
+            service_h2_step(peer);
+        } else {
+            service_step(peer);
+        }
         return;
     }
     if (talk->said >= talk->stalls) {

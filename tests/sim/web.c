@@ -13,9 +13,7 @@
 #include "peer.h"
 
 #define HEAD_MAX 4096
-#define REQUESTS_MAX 16
 #define BODY_MAX 60000
-#define UP UINT64_C(0x100000) // tags of bodies that go up
 
 struct text {
     struct slice head; // with the empty line
@@ -24,7 +22,7 @@ struct text {
     bool chunked;
 };
 
-static size_t some_size(void)
+size_t web_some_size(void)
 {
     return sim_below(sim_chance(80) ? 500 : BODY_MAX);
 }
@@ -109,7 +107,20 @@ static bool join_chunks(struct slice coded, struct buf *body, size_t *ret_len)
     }
 }
 
-static void send_out(struct peer *peer)
+// False until it is whole. From then on body is all of it, and body_len what it took.
+static bool take_body(struct text *text, struct buf *joined)
+{
+    bool whole = text->body.len >= text->body_len;
+    if (text->chunked) {
+        whole = join_chunks(text->body, joined, &text->body_len);
+        text->body = buf_slice(joined);
+    } else if (whole) {
+        text->body.len = text->body_len;
+    }
+    return whole;
+}
+
+void web_send_out(struct peer *peer)
 {
     struct slice waiting = buf_slice(&peer->out);
     if (waiting.len > 0) {
@@ -119,7 +130,7 @@ static void send_out(struct peer *peer)
 }
 
 // False when the connection is over.
-static bool take_in(struct peer *peer)
+bool web_take_in(struct peer *peer)
 {
     char bytes[PIECE_MAX];
     size_t len = 0;
@@ -137,23 +148,23 @@ void browser_start(struct peer *peer)
     peer->requests_wanted = 1 + (unsigned)sim_below(5);
 }
 
-static uint64_t tag_of(const struct peer *peer, unsigned nth)
+uint64_t web_tag(const struct peer *peer, unsigned nth)
 {
-    return peer->number * REQUESTS_MAX + nth;
+    return peer->number * WEB_REQUESTS_MAX + nth;
 }
 
 static void ask(struct peer *peer)
 {
-    uint64_t tag = tag_of(peer, peer->requests_sent++);
+    uint64_t tag = web_tag(peer, peer->requests_sent++);
     bool post = sim_chance(50);
-    size_t len = post ? some_size() : 0;
+    size_t len = post ? web_some_size() : 0;
     put(peer, "%s /%llu/%zu HTTP/1.1\r\nHost: %s\r\nX-Tag: %llu\r\n", post ? "POST" : "GET",
-        (unsigned long long)tag, some_size(), peer->host, (unsigned long long)tag);
+        (unsigned long long)tag, web_some_size(), peer->host, (unsigned long long)tag);
     if (post) {
         put(peer, "Content-Length: %zu\r\n", len);
     }
     put(peer, "\r\n");
-    put_body(peer, tag | UP, 0, len);
+    put_body(peer, tag | WEB_UP, 0, len);
 }
 
 static void judge(const struct text *text, struct slice body, uint64_t tag)
@@ -170,20 +181,17 @@ static void judge(const struct text *text, struct slice body, uint64_t tag)
 static bool take_reply(struct peer *peer)
 {
     struct text text;
-    uint64_t tag = tag_of(peer, peer->answers);
+    uint64_t tag = web_tag(peer, peer->answers);
     if (!read_text(buf_slice(&peer->in), &text)) {
         return false;
     }
     sim_check(peer->answers < peer->requests_sent, "an answer that nobody has asked for");
-    size_t len = text.body_len;
     struct buf joined = BUF_INIT(4 * BODY_MAX);
-    bool whole = text.chunked ? join_chunks(text.body, &joined, &len) : text.body.len >= len;
-    struct slice body =
-        text.chunked ? buf_slice(&joined) : slice_of(text.body.at, whole ? len : text.body.len);
-    judge(&text, body, tag);
+    bool whole = take_body(&text, &joined);
+    judge(&text, text.body, tag);
     buf_reset(&joined);
     if (whole) {
-        buf_consume(&peer->in, text.head.len + len);
+        buf_consume(&peer->in, text.head.len + text.body_len);
         peer->answers++;
     }
     return whole;
@@ -200,8 +208,8 @@ void browser_step(struct peer *peer)
         peer_finish(peer, sim_chance(50));
         return;
     }
-    send_out(peer);
-    bool here = take_in(peer);
+    web_send_out(peer);
+    bool here = web_take_in(peer);
     while (take_reply(peer)) {
     }
     if (!here || peer->answers == peer->requests_wanted) {
@@ -261,21 +269,33 @@ static void reply(struct peer *peer, uint64_t tag, size_t size)
     peer->snaps = manner == HALF_AND_RESET;
 }
 
+// Only h2 has bodies whose length is known at their end.
+static bool may_be_chunked(uint64_t tag)
+{
+    uint64_t number = tag / WEB_REQUESTS_MAX;
+    return number > 0 && number <= town.count && town.peers[number - 1]->speaks_h2;
+}
+
 static void take_question(struct peer *peer)
 {
     struct text text;
-    if (peer->out.len > 0 || !read_text(buf_slice(&peer->in), &text) ||
-        text.body.len < text.body_len) {
+    struct buf joined = BUF_INIT(4 * BODY_MAX);
+    if (peer->out.len > 0 || !read_text(buf_slice(&peer->in), &text)) {
+        return;
+    }
+    if (!take_body(&text, &joined)) {
+        buf_reset(&joined);
         return;
     }
     sim_check(!peer->wrong, "a request for one who has no right to it");
-    sim_check(!text.chunked, "a body of known length in chunks");
     uint64_t tag = number_behind(text.head, "\r\nx-tag:");
+    sim_check(!text.chunked || may_be_chunked(tag), "a body of known length in chunks");
     ptrdiff_t slash = slice_find(text.head, '/');
     char *size = NULL;
     sim_check(
         slash > 0 && strtoull(text.head.at + slash + 1, &size, 10) == tag, "a request that is two");
-    check_body(slice_of(text.body.at, text.body_len), tag | UP);
+    check_body(text.body, tag | WEB_UP);
+    buf_reset(&joined);
     size_t answer = strtoul(size + 1, NULL, 10);
     buf_consume(&peer->in, text.head.len + text.body_len);
     reply(peer, tag, answer);
@@ -289,11 +309,11 @@ void service_step(struct peer *peer)
     if (!peer->leaves && !peer->snaps) {
         take_question(peer);
     }
-    send_out(peer);
+    web_send_out(peer);
     bool idle = peer->out.len == 0 && peer->in.len == 0;
     bool done = peer->out.len == 0 && (peer->leaves || peer->snaps);
     done = done || (idle && !sim_calm() && sim_chance(10)); // a request may be under way
-    if (!take_in(peer) || done) {
+    if (!web_take_in(peer) || done) {
         peer_finish(peer, peer->snaps);
     }
 }
