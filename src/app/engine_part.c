@@ -119,8 +119,8 @@ static void log_started(struct part *part)
     log_text(&line, "host", config->host);
     log_text(&line, "address", address);
     log_u64(&line, "port", self->engine.address.port);
-    log_u64(&line, "redirectPort", self->engine.redirect_address.port);
-    log_u64(&line, "metricsPort", self->engine.metrics_address.port);
+    log_u64(&line, "redirectPort", self->engine.redirect_listen.address.port);
+    log_u64(&line, "metricsPort", self->engine.metrics_listen.address.port);
     log_bool(&line, "extensions", config->extensions_enabled);
     log_u64(&line, "workers", self->engine.crew->count);
     log_end(&line);

@@ -22,6 +22,7 @@
 #include "stream/listener.h"
 #include "stream/websocket.h"
 #include "sys/process.h"
+#include "sys/supervisor.h"
 
 #define PROBLEM_SIZE 512
 #define OWN_DESCRIPTORS 64 // log, loops, timers, connections to a platform
@@ -78,6 +79,7 @@ static void drain(struct process *process, int number)
     const struct process_options *options = process->options;
     uint64_t longest_ns = 0;
     process->draining = true;
+    sys_supervisor_tell("STOPPING=1");
     for (size_t i = 0; i < options->part_count; i++) {
         struct part *part = options->parts[i];
         longest_ns = part->drain_max_ns > longest_ns ? part->drain_max_ns : longest_ns;
@@ -116,7 +118,9 @@ static void on_signal(struct signal_watch *signals, int number)
 {
     struct process *process = container_of(signals, struct process, signals);
     if (number == SIGHUP) {
+        sys_supervisor_tell_reload();
         reload(process);
+        sys_supervisor_tell(process->draining ? "STOPPING=1" : "READY=1");
     } else if (process->draining) {
         _exit(EXIT_FINE); // a second one: now
     } else {
@@ -134,6 +138,7 @@ static void note_started(const struct process *process)
             options->parts[i]->ops->started(options->parts[i]);
         }
     }
+    sys_supervisor_tell("READY=1");
     if (options->ready != NULL) {
         options->ready(options->arg);
     }
@@ -203,6 +208,21 @@ static void close_parts(const struct process_options *options)
     }
 }
 
+// Whose name nobody knows: a word that is spelt wrong would leave a port without an answer.
+static void warn_of_sockets(void)
+{
+    const char *name;
+    for (unsigned i = 0; (name = sys_supervisor_left(i)) != NULL; i++) {
+        struct log_line line;
+        log_begin(&line, LOG_CONFIG_WARNING);
+        log_text(&line, "warning",
+            "a socket was passed (LISTEN_FDS) under a name that nobody here listens by; see "
+            "FileDescriptorName= in docs/operations.md");
+        log_text(&line, "name", name);
+        log_end(&line);
+    }
+}
+
 static int run_crew(struct process *process)
 {
     struct crew_hooks hooks = {start_worker, stop_worker, process};
@@ -218,6 +238,7 @@ static int run_crew(struct process *process)
         result = open_parts(process);
     }
     if (result == WEIR_OK) {
+        warn_of_sockets();
         result = crew_run(&process->crew, &hooks);
         if (result != WEIR_OK) {
             fprintf(stderr, "weir: ended before its time: %s\n", weir_result_text(result));
@@ -314,6 +335,7 @@ int process_run(const struct process_options *options)
         return EXIT_FAILED;
     }
     signal(SIGPIPE, SIG_IGN);
+    sys_supervisor_open();
     sys_limit_heaps(2);
     process->options = options;
     timer_init(&process->drain_deadline, on_drain_deadline);

@@ -175,6 +175,7 @@ static void start_request(struct h1_conn *conn, struct http1_head *head, struct 
     // What follows a CONNECT was meant for another protocol, whatever the answer is.
     conn->keep_alive = head->keep_alive && !conn->draining && !connect;
     conn->body_done = !has_body;
+    conn->asked = true;
     (void)slice_to_text(request.upgrade, conn->upgrade, sizeof conn->upgrade); // it fits
     begin_exchange(conn);
     exchange_start(&conn->exchange, &request);
@@ -582,6 +583,7 @@ void edge_h1_start(struct engine_shard *shard, struct arrival *arrival)
         return;
     }
     visitor_init(&conn->visitor, shard, arrival);
+    conn->draining = shard->draining;
     buf_init(&conn->in, shard->engine->config->limit_header_bytes + IN_BESIDE_HEAD);
     outgo_init(&conn->out, &conn->stream, &conn->visitor, VISITOR_HELD_MAX);
     timer_init(&conn->timer, on_timer);
@@ -596,12 +598,12 @@ void edge_h1_start(struct engine_shard *shard, struct arrival *arrival)
     }
 }
 
-void edge_h1_drain(struct engine_shard *shard)
+void edge_h1_drain(struct engine_shard *shard, bool newcomers)
 {
     list_for_each_safe (node, &shard->h1_conns) {
         struct h1_conn *conn = container_of(node, struct h1_conn, node);
         conn->draining = true;
-        if (conn->state == H1_HEAD && conn->in.len == 0) {
+        if (conn->state == H1_HEAD && conn->in.len == 0 && (conn->asked || newcomers)) {
             part(conn);
             if (conn->state == H1_LINGER) {
                 update_interest(conn);

@@ -42,6 +42,7 @@ struct h1_conn {
     bool visitor_ended; // he sends no more
     bool cut;           // the end must not look like one
     bool draining;
+    bool asked; // a request, at least one
     bool finished_raw; // close_notify has been sent behind the last byte of an upgraded answer
 };
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The engine's life. Draining, on each worker (spec section 2.4):
 //
-//   drain ─► no newcomers, exchanges come to their end ─► streams have gone, or GRACE_NS
+//   drain ─► the gates drain, exchanges come to their end; who has come is still served, once
+//         ─► all gates are closed (20 ms, a second at most): shut, no agent's connection comes in
+//         ─► streams have gone, or GRACE_NS
 //         ─► agents: close_notify and FIN (no CloseTunnelRsp: that would be for good)
 //         ─► all have gone, or PARTING_NS ─► drained; what is left is cut when the worker stops
 #include "engine/engine.h"
@@ -28,6 +30,8 @@
 #include "sys/clock.h"
 
 #define GRACE_NS (5 * NS_PER_S)
+#define NEWCOMERS_NS NS_PER_S // for the first request of who came last
+#define DRAIN_LOOK_NS (20 * NS_PER_MS)
 #define PARTING_NS NS_PER_S
 #define STOP_ROUNDS 8 // of cutting, until nothing begets anything any more
 
@@ -36,7 +40,7 @@
 enum weir_result engine_init(
     struct engine *engine, struct crew *crew, const struct engine_config *config)
 {
-    *engine = (struct engine){.crew = crew, .metrics_fd = -1};
+    *engine = (struct engine){.crew = crew};
     engine->config = config;
     enum weir_result result = tls_tickets_init(&engine->tickets, sys_now_ns());
     if (result != WEIR_OK) {
@@ -52,26 +56,14 @@ enum weir_result engine_init(
     return ok ? WEIR_OK : WEIR_MEMORY;
 }
 
-static void close_all(int *fds, unsigned count)
-{
-    for (unsigned i = 0; fds != NULL && i < count; i++) {
-        if (fds[i] >= 0) {
-            sys_close(fds[i]);
-        }
-    }
-    mem_free(fds);
-}
-
 void engine_fini(struct engine *engine)
 {
     if (engine->crew == NULL) {
         return;
     }
-    close_all(engine->listen_fds, engine->crew->count);
-    close_all(engine->redirect_fds, engine->crew->count);
-    if (engine->metrics_fd >= 0) {
-        sys_close(engine->metrics_fd);
-    }
+    listen_set_close(&engine->listen);
+    listen_set_close(&engine->redirect_listen);
+    listen_set_close(&engine->metrics_listen);
     if (engine->directory != NULL) {
         directory_free(engine->directory);
     }
@@ -82,55 +74,16 @@ void engine_fini(struct engine *engine)
     engine_metrics_free(engine->metrics);
     mem_free(engine->notices);
     tls_tickets_fini(&engine->tickets);
-    *engine = (struct engine){.metrics_fd = -1};
+    *engine = (struct engine){0};
 }
 
-// Meant for upgrades. An agent's connection for a stream may reach the process that does not wait
-// for it, so it should not stay so.
-static void log_shared(const struct conf_listen *listen)
+// While two processes listen, an agent's connection for a stream may reach the one that does not wait
+// for it: they should not stay so.
+static enum weir_result listen_at(struct listen_set *set, const char *name,
+    const struct conf_listen *listen, unsigned count, char *problem, size_t size)
 {
-    struct log_line line;
-    log_begin(&line, LOG_LISTEN_SHARED);
-    log_text(&line, "host", listen->host);
-    log_u64(&line, "port", listen->port);
-    log_text(&line, "warning",
-        "another process listens here too: the kernel spreads connections over both; stop one "
-        "soon");
-    log_end(&line);
-}
-
-static void look_for_others(
-    const struct conf_listen *listen, const struct sys_address *address, enum weir_result result)
-{
-    if (result == WEIR_OK && sys_is_listened_on(address)) {
-        log_shared(listen);
-    }
-}
-
-static enum weir_result listen_many(const struct conf_listen *listen, unsigned count,
-    struct sys_address *ret_address, int **ret_fds)
-{
-    enum weir_result result = sys_address_parse(listen->host, (uint16_t)listen->port, ret_address);
-    int *fds = mem_alloc(count * sizeof *fds);
-    *ret_fds = fds;
-    look_for_others(listen, ret_address, result);
-    for (unsigned i = 0; fds != NULL && i < count; i++) {
-        fds[i] = -1;
-        if (result == WEIR_OK) {
-            result = sys_listen(ret_address, &fds[i]);
-        }
-    }
-    return fds == NULL ? WEIR_MEMORY : result;
-}
-
-static enum weir_result explain(
-    enum weir_result result, const struct conf_listen *listen, char *problem, size_t size)
-{
-    if (result != WEIR_OK) {
-        snprintf(problem, size, "cannot listen on %s port %llu: %s", listen->host,
-            (unsigned long long)listen->port, weir_result_text(result));
-    }
-    return result;
+    return listen_set_open(set,
+        &(struct listen_wish){name, listen->host, (uint16_t)listen->port, count}, problem, size);
 }
 
 enum weir_result engine_listen(struct engine *engine, char *problem, size_t size)
@@ -138,26 +91,30 @@ enum weir_result engine_listen(struct engine *engine, char *problem, size_t size
     const struct engine_config *config = engine->config;
     unsigned count = engine->crew->count;
     enum weir_result result =
-        explain(listen_many(&config->tls_listen, count, &engine->address, &engine->listen_fds),
-            &config->tls_listen, problem, size);
+        listen_at(&engine->listen, "engine", &config->tls_listen, count, problem, size);
     if (result == WEIR_OK && config->http_enabled) {
-        result = explain(listen_many(&config->http_listen, count, &engine->redirect_address,
-                             &engine->redirect_fds),
-            &config->http_listen, problem, size);
+        result = listen_at(&engine->redirect_listen, "engine-http", &config->http_listen, count,
+            problem, size);
     }
     if (result == WEIR_OK && config->metrics_enabled) {
-        const struct conf_listen *listen = &config->metrics_listen;
-        result = sys_address_parse(listen->host, (uint16_t)listen->port, &engine->metrics_address);
-        look_for_others(listen, &engine->metrics_address, result);
-        if (result == WEIR_OK) {
-            result = sys_listen(&engine->metrics_address, &engine->metrics_fd);
-        }
-        result = explain(result, listen, problem, size);
+        result = listen_at(
+            &engine->metrics_listen, "engine-metrics", &config->metrics_listen, 1, problem, size);
     }
+    engine->address = engine->listen.address;
     return result;
 }
 
 // ---- Draining
+
+static uint64_t drained_for_ns(const struct engine_shard *shard)
+{
+    return worker_now(shard->worker) - shard->drain_began_ns;
+}
+
+static bool has_newcomers(const struct engine_shard *shard)
+{
+    return !shard->shut || (shard->gate_conn_count > 0 && drained_for_ns(shard) < NEWCOMERS_NS);
+}
 
 // Those that still wait for their agent's connection do not count: it could not come in any more.
 static bool has_streams(const struct engine_shard *shard)
@@ -192,6 +149,7 @@ static void part_from_agents(struct engine_shard *shard)
         return;
     }
     shard->parted = true;
+    upstream_drain(shard);
     controls_drain(shard);
     worker_arm_in(shard->worker, &shard->drain_timer, PARTING_NS);
     look_if_done(shard);
@@ -210,7 +168,7 @@ static void part_on_worker(struct worker *worker, struct job *job)
 static void note_quiet(struct engine_shard *shard)
 {
     struct engine *engine = shard->engine;
-    if (shard->quiet || has_streams(shard)) {
+    if (shard->quiet || has_newcomers(shard) || has_streams(shard)) {
         return;
     }
     shard->quiet = true;
@@ -230,14 +188,37 @@ void engine_note_departure(struct engine_shard *shard)
     }
 }
 
+static void look_at_gates(struct engine_shard *shard)
+{
+    struct engine *engine = shard->engine;
+    if (!shard->gate_ended && !listener_is_open(&shard->gate)) {
+        shard->gate_ended = true;
+        atomic_fetch_sub(&engine->gates_open, 1);
+    }
+    if (!shard->shut && atomic_load(&engine->gates_open) == 0) {
+        shard->shut = true;
+        proxied_give_up(shard);
+    }
+}
+
 static void on_drain_timer(struct timer *timer)
 {
     struct engine_shard *shard = container_of(timer, struct engine_shard, drain_timer);
     if (shard->parted) {
         shard_done(shard);
-    } else {
-        part_from_agents(shard);
+        return;
     }
+    if (drained_for_ns(shard) >= GRACE_NS) {
+        part_from_agents(shard);
+        return;
+    }
+    worker_arm_in(shard->worker, timer, DRAIN_LOOK_NS);
+    look_at_gates(shard);
+    if (drained_for_ns(shard) >= NEWCOMERS_NS) {
+        edge_h1_drain(shard, true);
+        edge_h2_drain(shard);
+    }
+    engine_note_departure(shard);
 }
 
 static void drain_on_worker(struct worker *worker, struct job *job)
@@ -248,13 +229,13 @@ static void drain_on_worker(struct worker *worker, struct job *job)
         return; // it could not start, which ends the crew anyway
     }
     shard->draining = true;
-    gate_stop_listening(shard);
-    edge_h1_drain(shard);
+    shard->drain_began_ns = worker_now(worker);
+    gate_drain(shard);
+    http_server_drain(&shard->redirect);
+    edge_h1_drain(shard, false);
     edge_h2_drain(shard);
-    upstream_drain(shard);
     watch_drain(shard);
-    worker_arm_in(worker, &shard->drain_timer, GRACE_NS);
-    engine_note_departure(shard);
+    worker_arm_in(worker, &shard->drain_timer, DRAIN_LOOK_NS);
 }
 
 void engine_drain(struct engine *engine, void (*drained)(void *arg), void *arg)
@@ -265,6 +246,7 @@ void engine_drain(struct engine *engine, void (*drained)(void *arg), void *arg)
     engine->drained = drained;
     engine->drained_arg = arg;
     atomic_store(&engine->shards_busy, engine->crew->count);
+    atomic_store(&engine->gates_open, engine->crew->count);
     atomic_store(&engine->shards_streaming, engine->crew->count);
     for (unsigned i = 0; i < engine->crew->count; i++) {
         worker_post(&engine->crew->workers[i], &engine->notices[i].drain, drain_on_worker);
@@ -345,26 +327,22 @@ static void shard_init(struct engine_shard *shard, struct engine *engine, struct
     }
 }
 
-static int take_fd(int *fds, unsigned index)
-{
-    int fd = fds[index];
-    fds[index] = -1;
-    return fd;
-}
-
 static enum weir_result open_listeners(struct engine_shard *shard, char *problem, size_t size)
 {
     struct engine *engine = shard->engine;
     unsigned index = shard->worker->index;
     enum weir_result result = engine_load_certificate(shard, problem, size);
     if (result == WEIR_OK) {
-        result = gate_open(shard, take_fd(engine->listen_fds, index));
+        result = gate_open(shard, listen_set_take(&engine->listen, index));
+        shard->gate.inherited = engine->listen.inherited;
     }
-    if (result == WEIR_OK && engine->redirect_fds != NULL) {
-        result = redirect_open(shard, take_fd(engine->redirect_fds, index));
+    if (result == WEIR_OK && engine->redirect_listen.count > 0) {
+        result = redirect_open(shard, listen_set_take(&engine->redirect_listen, index));
+        shard->redirect.listener.inherited = engine->redirect_listen.inherited;
     }
-    if (result == WEIR_OK && index == 0 && engine->metrics_fd >= 0) {
-        result = engine_metrics_serve(shard, take_fd(&engine->metrics_fd, 0));
+    if (result == WEIR_OK && index == 0 && engine->metrics_listen.count > 0) {
+        result = engine_metrics_serve(shard, listen_set_take(&engine->metrics_listen, 0));
+        shard->metrics_server.listener.inherited = engine->metrics_listen.inherited;
     }
     return result;
 }

@@ -8,8 +8,8 @@
 #include "engine/config.h"
 #include "base/time.h"
 #include "loop/worker.h"
+#include "stream/listen_set.h"
 #include "stream/tls_context.h"
-#include "sys/socket.h"
 
 struct census;
 struct directory;
@@ -38,13 +38,12 @@ struct engine {
     atomic_uint_fast64_t noted_pair_stamps[ENGINE_CERTS_MAX]; // the same for extensions.certs
     struct engine_notice *notices;       // owned; one for each worker
     struct sys_address address;          // of the TLS port, after engine_listen
-    struct sys_address redirect_address; // of the plain port
-    struct sys_address metrics_address;
-    int *listen_fds; // owned; one for each worker until it takes it, then -1
-    int *redirect_fds;
-    int metrics_fd;
+    struct listen_set listen;            // its sockets
+    struct listen_set redirect_listen;   // of the plain port
+    struct listen_set metrics_listen;
     atomic_uint_fast64_t channel_numbers;
     atomic_bool draining;
+    atomic_uint gates_open;       // while draining
     atomic_uint shards_streaming; // that still had streams when it began to drain
     atomic_uint shards_busy;      // that still hold connections while draining
     void (*drained)(void *arg);

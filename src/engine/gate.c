@@ -603,14 +603,14 @@ enum weir_result gate_open(struct engine_shard *shard, int fd)
     return result;
 }
 
-void gate_stop_listening(struct engine_shard *shard)
+void gate_drain(struct engine_shard *shard)
 {
-    listener_close(&shard->gate);
+    listener_drain(&shard->gate);
 }
 
 void gate_close(struct engine_shard *shard)
 {
-    gate_stop_listening(shard);
+    listener_close(&shard->gate);
     list_for_each_safe (node, &shard->gate_conns) {
         end_conn(container_of(node, struct gate_conn, node), true);
     }

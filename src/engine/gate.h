@@ -9,8 +9,8 @@
 void gate_init(struct engine_shard *shard);
 // fd is a listening socket, owned from here on, also on failure. The shard's TLS context is loaded.
 enum weir_result gate_open(struct engine_shard *shard, int fd) WEIR_MUST_CHECK;
-// Accepts no more. Connections under way go on.
-void gate_stop_listening(struct engine_shard *shard);
+// Accepts those who have come and no more (listener_drain). Connections under way go on.
+void gate_drain(struct engine_shard *shard);
 // Ends every connection that nobody has taken over.
 void gate_close(struct engine_shard *shard);
 

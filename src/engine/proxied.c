@@ -29,6 +29,7 @@
 #include "sys/entropy.h"
 
 #define HOLD_NS (50 * NS_PER_MS)
+#define LAST_ARRIVAL_NS (250 * NS_PER_MS) // for who has been accepted, and is being read
 #define UNREAD_MAX (64u * 1024)
 
 enum proxied_state { PROXIED_ASKED, PROXIED_HOLDING, PROXIED_LEAVING, PROXIED_ENDED };
@@ -459,7 +460,19 @@ static enum weir_result make_names(struct proxied *proxied)
 
 static void on_deadline(struct timer *timer)
 {
-    fail(container_of(timer, struct proxied, timer), PROXIED_TIMEOUT);
+    struct proxied *proxied = container_of(timer, struct proxied, timer);
+    fail(proxied, proxied->shard->shut ? PROXIED_GONE : PROXIED_TIMEOUT);
+}
+
+void proxied_give_up(struct engine_shard *shard)
+{
+    struct map_node *node = map_next(&shard->proxied, NULL);
+    for (; node != NULL; node = map_next(&shard->proxied, node)) {
+        struct proxied *proxied = container_of(node, struct proxied, node);
+        if (proxied->state == PROXIED_ASKED) {
+            worker_arm_in(shard->worker, &proxied->timer, LAST_ARRIVAL_NS);
+        }
+    }
 }
 
 static void on_ask(struct worker *worker, struct job *job)
@@ -500,9 +513,9 @@ static void ask(struct proxied *proxied, const struct ip *source)
 {
     struct engine_shard *shard = proxied->shard;
     struct ask *message = NULL;
-    if (!has_room(proxied)) {
+    if (shard->shut || !has_room(proxied)) {
         proxied->settled = true;
-        fail_later(proxied, PROXIED_FULL);
+        fail_later(proxied, shard->shut ? PROXIED_GONE : PROXIED_FULL);
         return;
     }
     if (make_names(proxied) == WEIR_OK) {

@@ -47,6 +47,9 @@ struct proxied *proxied_open(struct engine_shard *shard, struct tunnel *tunnel,
     enum proxied_kind kind, const struct ip *source, proxied_fn *done, void *arg) WEIR_MUST_CHECK;
 // The stream's id, as the agent knows it; valid until done or cancel.
 const char *proxied_id(const struct proxied *proxied);
+// No agent's connection comes in any more but those that are being read: what still waits for one
+// ends soon (GONE).
+void proxied_give_up(struct engine_shard *shard);
 // The visitor has gone: done is not called any more. NULL is fine.
 void proxied_cancel(struct proxied *proxied);
 // A stream that was bound has ended: for the books (streams_active, limits). Once for each BOUND.

@@ -63,7 +63,10 @@ struct engine_shard {
     struct http_options metrics_options;
 
     struct timer drain_timer;
-    bool draining; // no newcomers
+    uint64_t drain_began_ns;
+    bool draining; // no newcomers but those whom the kernel has begun to take
+    bool gate_ended; // counted in the engine
+    bool shut;     // nobody can come in any more, by any shard
     bool quiet;    // and its streams have gone
     bool parted;   // agents have been told, or cut
     bool drained;

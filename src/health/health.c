@@ -262,7 +262,7 @@ static void on_file_changed(struct file_watch *watch)
 enum weir_result health_init(
     struct health *health, const struct health_options *options, char *problem, size_t size)
 {
-    *health = (struct health){.options = *options, .address = options->listen, .listen_fd = -1};
+    *health = (struct health){.options = *options};
     buf_init(&health->problems, PROBLEMS_MAX);
     enum weir_result result = event_ring_init(&health->events, EVENTS_MAX);
     if (result == WEIR_OK && options->tokens_path != NULL) {
@@ -274,11 +274,11 @@ enum weir_result health_init(
         }
     }
     if (result == WEIR_OK) {
-        result = sys_listen(&health->address, &health->listen_fd);
-    }
-    if (result != WEIR_OK && problem[0] == '\0') {
-        snprintf(problem, size, "cannot listen on port %u: %s", (unsigned)options->listen.port,
-            weir_result_text(result));
+        char host[IP_TEXT_SIZE];
+        ip_to_text(&options->listen.ip, host);
+        result = listen_set_open(&health->listen,
+            &(struct listen_wish){"health", host, options->listen.port, 1}, problem, size);
+        health->address = health->listen.address;
     }
     return result;
 }
@@ -376,7 +376,11 @@ static void import_old_files(struct health *health)
 static void on_drain_look(struct timer *timer)
 {
     struct health *health = container_of(timer, struct health, drain_look);
-    if (health->server.conn_count + health->sockets.count > 0 || !cluster_left(&health->cluster)) {
+    if (!listener_is_open(&health->server.listener)) { // those who are told come back elsewhere
+        sockets_drain(&health->sockets);
+    }
+    if (!http_server_is_empty(&health->server) || health->sockets.count > 0 ||
+        !cluster_left(&health->cluster)) {
         worker_arm_in(health->worker, timer, DRAIN_LOOK_NS);
         return;
     }
@@ -446,9 +450,9 @@ enum weir_result health_start(struct health *health, struct worker *worker)
         return result;
     }
     file_watch_open(&health->watch, worker, health->options.registry_path, on_file_changed);
-    int fd = health->listen_fd;
-    health->listen_fd = -1;
+    int fd = listen_set_take(&health->listen, 0);
     result = http_server_open(&health->server, worker, &health->http, fd);
+    health->server.listener.inherited = health->listen.inherited;
     health->server_open = result == WEIR_OK;
     if (health->server_open && health->options.heartbeat_url != NULL) {
         dead_man_start(&health->dead_man, worker, health->options.heartbeat_url);
@@ -461,7 +465,6 @@ void health_drain(struct health *health, void (*drained)(void *arg), void *arg)
     health->drained = drained;
     health->drained_arg = arg;
     http_server_drain(&health->server);
-    sockets_drain(&health->sockets);
     cluster_leave(&health->cluster);
     on_drain_look(&health->drain_look);
 }
@@ -496,10 +499,7 @@ void health_stop(struct health *health)
 
 void health_fini(struct health *health)
 {
-    if (health->listen_fd >= 0) {
-        sys_close(health->listen_fd);
-        health->listen_fd = -1;
-    }
+    listen_set_close(&health->listen);
     event_ring_fini(&health->events);
     old_files_fini(&health->old);
     token_list_fini(&health->tokens);

@@ -18,6 +18,7 @@
 #include "health/tokens.h"
 #include "http/server.h"
 #include "loop/file_watch.h"
+#include "stream/listen_set.h"
 
 #define HEALTH_DRAIN_MAX_NS UINT64_C(5000000000)
 
@@ -92,7 +93,7 @@ struct health {
     uint64_t urgent;           // changes with what somebody asked for, and wants to see at once
     struct health_page dashboard;
     struct api_stats stats;
-    int listen_fd; // -1: none
+    struct listen_set listen;
     bool server_open;
     void (*drained)(void *arg);
     void *drained_arg;

@@ -14,6 +14,7 @@
 
 #define OUT_MAX (64u * 1024 * 1024) // an answer: /state of a big relay
 #define READ_CHUNK 8192
+#define LAST_REQUEST_NS NS_PER_S // while draining, for the first byte of who came last
 
 enum conn_state {
     CONN_PROXY,
@@ -35,7 +36,7 @@ struct http_conn {
     size_t peeked; // bytes of the PROXY header when we last looked
     enum conn_state state;
     bool keep_alive;
-    bool draining;
+    bool asked; // a request, at least one
     struct buf in;
     size_t request_len; // of head and body, once the head is known: no parsing before they are here
     struct buf out;
@@ -112,7 +113,7 @@ static void on_pipelined(struct worker *worker, struct job *job)
 static void next_request(struct http_conn *conn)
 {
     const struct http_options *options = conn->server->options;
-    if (!conn->keep_alive || conn->draining) {
+    if (!conn->keep_alive || conn->server->draining) {
         linger(conn);
         return;
     }
@@ -160,7 +161,7 @@ void http_answer(struct http_conn *conn, const struct http_answer *answer)
 {
     weir_assert(conn->state == CONN_HANDLER);
     conn->gone = NULL;
-    bool close = !conn->keep_alive || conn->draining;
+    bool close = !conn->keep_alive || conn->server->draining;
     buf_printf(&conn->out, "HTTP/1.1 %u %s\r\n", answer->status, http1_reason(answer->status));
     if (answer->content_type != NULL) {
         buf_printf(&conn->out, "Content-Type: %s\r\n", answer->content_type);
@@ -270,6 +271,7 @@ static void dispatch(struct http_conn *conn, struct http1_head *head)
         return;
     }
     conn->keep_alive = head->keep_alive;
+    conn->asked = true;
     call_handler(conn, head, slice_of(all.at + head->head_len, body_len));
     buf_reset(&taken);
 }
@@ -468,6 +470,14 @@ static void on_timer(struct timer *timer)
 
 // ---- Opening
 
+// Who is silent holds up the end of the process.
+static void hurry(struct http_conn *conn)
+{
+    if (conn->state == CONN_HEAD && conn->in.len == 0) {
+        worker_arm_in(conn->stream.worker, &conn->timer, LAST_REQUEST_NS);
+    }
+}
+
 static void begin(struct http_conn *conn)
 {
     const struct http_options *options = conn->server->options;
@@ -475,6 +485,9 @@ static void begin(struct http_conn *conn)
     stream_want(&conn->stream, WATCH_READ);
     if (options->tls == NULL && !options->proxy_protocol) {
         conn->state = CONN_HEAD;
+    }
+    if (conn->server->draining) {
+        hurry(conn);
     }
 }
 
@@ -541,14 +554,24 @@ enum weir_result http_server_open(
 
 void http_server_drain(struct http_server *server)
 {
-    listener_close(&server->listener);
+    if (server->worker == NULL) {
+        return;
+    }
+    server->draining = true;
+    listener_drain(&server->listener);
     list_for_each_safe (node, &server->conns) {
         struct http_conn *conn = container_of(node, struct http_conn, node);
-        conn->draining = true;
-        if (conn->state == CONN_HEAD && conn->in.len == 0) {
+        if (conn->state == CONN_HEAD && conn->in.len == 0 && conn->asked) {
             conn_end(conn, false);
+        } else {
+            hurry(conn);
         }
     }
+}
+
+bool http_server_is_empty(const struct http_server *server)
+{
+    return server->draining && !listener_is_open(&server->listener) && server->conn_count == 0;
 }
 
 void http_server_close(struct http_server *server)

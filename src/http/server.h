@@ -79,13 +79,17 @@ struct http_server {
     const struct http_options *options; // borrowed, outlives the server
     struct list conns;
     size_t conn_count;
+    bool draining;
 };
 
 // fd is a listening socket (sys_listen), owned from here on, also on failure.
 enum weir_result http_server_open(struct http_server *server, struct worker *worker,
     const struct http_options *options, int fd) WEIR_MUST_CHECK;
-// No new connections; those between requests are closed, others after their answer.
+// No new connections but those that the kernel has begun to take (listener_drain), which may ask once;
+// those between requests are closed, others after their answer. Nothing on one that never opened.
 void http_server_drain(struct http_server *server);
+// Drained, and nobody can come any more.
+bool http_server_is_empty(const struct http_server *server);
 // Ends everything at once. The memory of connections is reclaimed by the loop.
 void http_server_close(struct http_server *server);
 

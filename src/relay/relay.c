@@ -2,10 +2,11 @@
 // Composition of a relay, and its end.
 //
 // Draining, per shard: for RELAY_DRAIN_TIME_MS /health says 503 and everybody is still let in, so
-// that load balancers can turn away first. Then the listener closes; upgrades under way are ended;
-// connections are told one slice every 20 ms so that all are told within a second; when the last has
-// gone, or five seconds have passed, the shard is done. The last shard
-// that is done tells whoever asked for it.
+// that load balancers can turn away first. Then the listener drains, and upgrades under way go on.
+// When no shard listens any more (so that nobody comes back to this process), connections are told
+// one slice every 20 ms so that all are told within a second; those that come out of the last
+// upgrades, too. When the last has gone, or five seconds have passed, the shard is done. The last
+// shard that is done tells whoever asked for it.
 #include "relay/relay.h"
 
 #include <stdio.h>
@@ -64,6 +65,8 @@ enum weir_result relay_init(struct relay *relay, struct crew *crew,
     relay->tls.certificate_path = config->tls_cert_path;
     relay->tls.key_path = config->tls_key_path;
     relay->tls.tickets = &relay->tickets;
+    atomic_store(&relay->shards_listening, crew->count);
+    atomic_store(&relay->shards_receiving, crew->count);
     atomic_store(&relay->shards_busy, crew->count);
     relay->notices = mem_zalloc(crew->count * sizeof *relay->notices);
     if (relay->notices == NULL) {
@@ -96,51 +99,23 @@ enum weir_result relay_init(struct relay *relay, struct crew *crew,
     return relay->ledger == NULL ? WEIR_MEMORY : WEIR_OK;
 }
 
-// Meant for upgrades: the old process and the new one side by side for a moment.
-static void log_shared(const struct relay *relay)
-{
-    struct log_line line;
-    log_begin(&line, LOG_LISTEN_SHARED);
-    log_text(&line, "host", relay->config->listen_host);
-    log_u64(&line, "port", relay->address.port);
-    log_text(&line, "warning",
-        "another process listens here too: the kernel spreads connections over both");
-    log_end(&line);
-}
-
 enum weir_result relay_listen(struct relay *relay, char *problem, size_t size)
 {
-    const struct relay_config *config = relay->config;
-    enum weir_result result = sys_address_parse(
-        config->listen_host, (uint16_t)config->listen_port, &relay->address);
-    relay->listen_fds = mem_alloc(relay->crew->count * sizeof(int));
-    if (relay->listen_fds == NULL) {
-        result = WEIR_MEMORY;
-    }
-    bool shared = result == WEIR_OK && sys_is_listened_on(&relay->address);
-    for (unsigned i = 0; relay->listen_fds != NULL && i < relay->crew->count; i++) {
-        relay->listen_fds[i] = -1;
-        if (result == WEIR_OK) {
-            result = sys_listen(&relay->address, &relay->listen_fds[i]);
-        }
-    }
-    if (result != WEIR_OK) {
-        snprintf(problem, size, "cannot listen on %s port %llu: %s", config->listen_host,
-            (unsigned long long)config->listen_port, weir_result_text(result));
-    } else if (shared) {
-        log_shared(relay);
-    }
+    enum weir_result result = listen_set_open(&relay->listen,
+        &(struct listen_wish){
+            .name = "relay",
+            .host = relay->config->listen_host,
+            .port = (uint16_t)relay->config->listen_port,
+            .count = relay->crew->count,
+        },
+        problem, size);
+    relay->address = relay->listen.address;
     return result;
 }
 
 void relay_fini(struct relay *relay)
 {
-    for (unsigned i = 0; relay->listen_fds != NULL && i < relay->crew->count; i++) {
-        if (relay->listen_fds[i] >= 0) {
-            sys_close(relay->listen_fds[i]);
-        }
-    }
-    mem_free(relay->listen_fds);
+    listen_set_close(&relay->listen);
     mem_free(relay->notices);
     ledger_free(relay->ledger);
     frame_rules_fini();
@@ -292,9 +267,11 @@ static enum weir_result open_listener(struct shard *shard, char *problem, size_t
         note_certificate(shard);
         worker_arm_in(shard->worker, &shard->certificate_watch, CERTIFICATE_LOOK_NS);
     }
-    int fd = relay->listen_fds[shard->worker->index];
-    relay->listen_fds[shard->worker->index] = -1;
-    return http_server_open(&shard->server, shard->worker, &shard->server_options, fd);
+    int fd = listen_set_take(&relay->listen, shard->worker->index);
+    enum weir_result result =
+        http_server_open(&shard->server, shard->worker, &shard->server_options, fd);
+    shard->server.listener.inherited = relay->listen.inherited;
+    return result;
 }
 
 enum weir_result relay_worker_start(
@@ -372,6 +349,7 @@ static void shard_done(struct shard *shard)
         return;
     }
     shard->drained = true;
+    timer_cancel(&shard->farewell);
     if (atomic_fetch_sub(&shard->relay->shards_busy, 1) == 1) {
         shard->relay->drained(shard->relay->drained_arg);
     }
@@ -379,7 +357,10 @@ static void shard_done(struct shard *shard)
 
 void relay_note_departure(struct shard *shard)
 {
-    if (shard->draining && shard->peer_count == 0 && list_empty(&shard->upgrades)) {
+    struct relay *relay = shard->relay;
+    if (shard->draining && atomic_load(&relay->shards_receiving) == 0 &&
+        atomic_load(&relay->upgrades_moving) == 0 && shard->peer_count == 0 &&
+        list_empty(&shard->upgrades)) {
         shard_done(shard);
     }
 }
@@ -389,22 +370,26 @@ static void stop_listening(struct shard *shard)
     shard->draining = true;
     shard->farewell_deadline_ns = worker_now(shard->worker) + DRAIN_TIMEOUT_NS;
     http_server_drain(&shard->server);
-    upgrades_abort(shard);
-    relay_note_departure(shard);
+}
+
+// Once each: nobody comes to this shard any more, and nobody here has a request to make.
+static void note_ends(struct shard *shard)
+{
+    struct relay *relay = shard->relay;
+    if (!shard->listening_ended && !listener_is_open(&shard->server.listener)) {
+        shard->listening_ended = true;
+        atomic_fetch_sub(&relay->shards_listening, 1);
+    }
+    if (!shard->receiving_ended && http_server_is_empty(&shard->server)) {
+        shard->receiving_ended = true;
+        atomic_fetch_sub(&relay->shards_receiving, 1);
+    }
 }
 
 // Tells the next slice. Those who were told stay in the list until they have gone; ws_close does
 // nothing to them.
-static void on_farewell(struct timer *timer)
+static void tell_some(struct shard *shard)
 {
-    struct shard *shard = container_of(timer, struct shard, farewell);
-    if (!shard->draining) {
-        stop_listening(shard);
-    }
-    if (worker_now(shard->worker) >= shard->farewell_deadline_ns) {
-        shard_done(shard);
-        return;
-    }
     size_t slice = shard->peer_count / FAREWELL_STEPS;
     size_t left = slice < FAREWELL_SMALL ? FAREWELL_SMALL : slice;
     list_for_each_safe(node, &shard->peers) {
@@ -417,7 +402,24 @@ static void on_farewell(struct timer *timer)
             break;
         }
     }
+}
+
+static void on_farewell(struct timer *timer)
+{
+    struct shard *shard = container_of(timer, struct shard, farewell);
+    if (!shard->draining) {
+        stop_listening(shard);
+    }
+    note_ends(shard);
+    if (atomic_load(&shard->relay->shards_listening) == 0) {
+        tell_some(shard);
+    }
     worker_arm_in(shard->worker, timer, FAREWELL_STEP_NS);
+    if (worker_now(shard->worker) >= shard->farewell_deadline_ns) {
+        shard_done(shard);
+    } else {
+        relay_note_departure(shard);
+    }
 }
 
 static void drain_on_worker(struct worker *worker, struct job *job)

@@ -11,6 +11,7 @@
 #include "loop/worker.h"
 #include "relay/config.h"
 #include "relay/ledger.h"
+#include "stream/listen_set.h"
 #include "stream/websocket.h"
 
 // What any thread may tell a worker, without memory of its own.
@@ -34,10 +35,14 @@ struct relay {
     const struct http_route *routes; // plain requests; borrowed
     http_handler_fn *not_found;
     struct sys_address address; // what is listened on, after relay_listen
-    int *listen_fds;            // owned; one for each worker until it takes it, then -1
+    struct listen_set listen;
     struct relay_notice *notices; // owned; one for each worker, which may not have started yet
     atomic_bool draining;
-    atomic_uint shards_busy; // shards that still hold connections while draining
+    // While draining:
+    atomic_uint shards_listening;
+    atomic_uint shards_receiving; // that may still get requests
+    atomic_uint upgrades_moving;  // at any time: between two workers
+    atomic_uint shards_busy;      // that still hold connections
     relay_drained_fn *drained; // told when none does any more
     void *drained_arg;
     atomic_bool unknown_claim_logged;
@@ -59,8 +64,9 @@ enum weir_result relay_worker_start(
     struct relay *relay, struct worker *worker, char *problem, size_t size) WEIR_MUST_CHECK;
 void relay_worker_stop(struct worker *worker);
 
-// Once, on any thread. Stops listening, sends everybody 1001 spread over a second, and calls
-// drained, on any worker's thread, when all have left or five seconds later (spec section 13; 14, 9).
+// Once, on any thread. Stops listening (everybody who has come is still let in), sends everybody 1001
+// spread over a second, and calls drained, on any worker's thread, when all have left or five seconds
+// later (spec section 13; 14, 9).
 void relay_drain(struct relay *relay, relay_drained_fn *drained, void *arg);
 // Any thread: loads the certificate anew; a pair that does not fit is logged and not used.
 void relay_reload(struct relay *relay);

@@ -40,6 +40,8 @@ struct shard {
     struct timer farewell;        // while draining: the next ones to be told
     uint64_t farewell_deadline_ns;
     bool draining;
+    bool listening_ended; // counted in the relay, as is the next
+    bool receiving_ended;
     bool drained;
 };
 

@@ -410,6 +410,7 @@ static void on_detached(void *arg)
     struct upgrade *upgrade = arg;
     struct relay *relay = upgrade->shard->relay;
     if (upgrade->shard->drained) { // the owner may have stopped: nobody would take it
+        atomic_fetch_sub(&relay->upgrades_moving, 1);
         drop_detached(upgrade->shard->worker, upgrade);
         return;
     }
@@ -460,6 +461,7 @@ void upgrade_handle(struct http_request *request)
         upgrade->exempt = true;
         ledger_exempt(shard->relay->ledger);
     }
+    atomic_fetch_add(&shard->relay->upgrades_moving, 1); // before the connection leaves the server
     http_detach(request->conn, &upgrade->state, &upgrade->unread, on_detached, upgrade);
 }
 
@@ -646,7 +648,7 @@ static bool reserve_place(struct upgrade *upgrade)
 static void start_waiting(struct upgrade *upgrade)
 {
     struct shard *shard = upgrade->shard;
-    if (shard->draining) {
+    if (shard->drained) {
         abort_upgrade(upgrade);
     } else if (!reserve_place(upgrade)) {
         refuse(upgrade, &cell_full);
@@ -663,6 +665,7 @@ static void arrive(struct worker *worker, struct job *job)
 {
     struct upgrade *upgrade = container_of(job, struct upgrade, job);
     struct shard *shard = shard_of(worker);
+    atomic_fetch_sub(&upgrade->shard->relay->upgrades_moving, 1);
     if (shard == NULL) { // it could not start, which ends the crew
         drop_detached(worker, upgrade);
         return;

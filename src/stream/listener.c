@@ -5,10 +5,13 @@
 
 #include "base/time.h"
 #include "obs/log.h"
+#include "sys/last_call.h"
 
 // Accepts a turn, so that a flood of newcomers does not starve those who are in.
 #define ACCEPTS_PER_TURN 64
 #define RESUME_DELAY_NS (100 * NS_PER_MS)
+#define LAST_CALL_NS (20 * NS_PER_MS) // looks for handshakes under way
+#define LAST_CALL_MAX_NS NS_PER_S     // a handshake of a distant client, by far
 
 // Descriptors are the process's, and so is the one in reserve: -1 while somebody uses it.
 static _Atomic int reserve = -1;
@@ -68,10 +71,9 @@ static void take_a_break(struct listener *listener, enum weir_result reason, boo
     worker_arm_in(listener->worker, &listener->resume, RESUME_DELAY_NS);
 }
 
-static void on_ready(struct watch *watch, unsigned events)
+// Whether nobody waits any more.
+static bool take_newcomers(struct listener *listener)
 {
-    struct listener *listener = container_of(watch, struct listener, watch);
-    (void)events;
     for (int i = 0; i < ACCEPTS_PER_TURN && listener->fd >= 0 && !listener->paused; i++) {
         int fd;
         struct sys_address peer;
@@ -80,20 +82,27 @@ static void on_ready(struct watch *watch, unsigned events)
             continue; // that one left while it waited
         }
         if (result == WEIR_AGAIN) {
-            return;
+            return true;
         }
         if (result != WEIR_OK) {
             take_a_break(listener, result, result == WEIR_DESCRIPTORS && turn_one_away(listener));
-            return;
+            return false;
         }
         if (!keep_reserve()) {
             sys_close_hard(fd);
             listener_fill_reserve();
             take_a_break(listener, WEIR_DESCRIPTORS, true);
-            return;
+            return false;
         }
         listener->accepted(listener, fd, &peer);
     }
+    return false;
+}
+
+static void on_ready(struct watch *watch, unsigned events)
+{
+    (void)events;
+    take_newcomers(container_of(watch, struct listener, watch));
 }
 
 static void on_resume(struct timer *timer)
@@ -121,11 +130,40 @@ void listener_resume(struct listener *listener)
     }
 }
 
+// The look comes before the last accepts: a handshake is in sight until it is in the queue.
+static void on_last_call(struct timer *timer)
+{
+    struct listener *listener = container_of(timer, struct listener, last_call);
+    bool late = worker_now(listener->worker) >= listener->drain_deadline_ns;
+    bool last = late || !sys_has_handshakes(listener->fd);
+    bool empty = take_newcomers(listener);
+    if (listener->fd >= 0 && (late || (last && empty))) {
+        listener_close(listener);
+    } else if (listener->fd >= 0) {
+        worker_arm_in(listener->worker, timer, LAST_CALL_NS);
+    }
+}
+
+void listener_drain(struct listener *listener)
+{
+    if (!listener_is_open(listener) || listener->draining) {
+        return;
+    }
+    if (listener->inherited || sys_end_handshakes(listener->fd) != WEIR_OK) {
+        listener_close(listener);
+        return;
+    }
+    listener->draining = true;
+    listener->drain_deadline_ns = worker_now(listener->worker) + LAST_CALL_MAX_NS;
+    worker_arm_in(listener->worker, &listener->last_call, LAST_CALL_NS);
+}
+
 enum weir_result listener_open(
     struct listener *listener, struct worker *worker, int fd, listener_fn *accepted, void *owner)
 {
     *listener = (struct listener){.worker = worker, .accepted = accepted, .owner = owner, .fd = -1};
     timer_init(&listener->resume, on_resume);
+    timer_init(&listener->last_call, on_last_call);
     enum weir_result result = watch_open(worker, &listener->watch, fd, on_ready);
     if (result != WEIR_OK) {
         sys_close(fd);
@@ -150,6 +188,7 @@ void listener_close(struct listener *listener)
         return;
     }
     timer_cancel(&listener->resume);
+    timer_cancel(&listener->last_call);
     watch_close(&listener->watch, on_closed);
     sys_close(listener->fd);
     listener->fd = -1;

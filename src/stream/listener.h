@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A worker's own listening socket (SO_REUSEPORT). When descriptors run out it stops accepting for a
+// A worker's listening socket: its own (SO_REUSEPORT), or one that a service manager holds as well.
+// When descriptors run out it stops accepting for a
 // while instead of spinning; the process keeps a descriptor in reserve for that moment, which lets
 // it turn the first of those who wait away, who would hear nothing otherwise.
 #ifndef WEIR_STREAM_LISTENER_H
@@ -20,12 +21,16 @@ struct listener {
     struct watch watch;
     struct worker *worker; // borrowed
     listener_fn *accepted;
-    listener_closed_fn *closed; // NULL, or told at the end of the turn: the memory may go
+    listener_closed_fn *closed;    // NULL, or told at the end of the turn: the memory may go
     listener_short_fn *runs_short; // NULL: there are none
     void *owner;
     struct timer resume;
+    struct timer last_call; // while it drains
+    uint64_t drain_deadline_ns;
+    bool draining;
     bool paused;
-    int fd; // owned; -1 when not open
+    bool inherited; // somebody else holds the socket, too; to be set after listener_open
+    int fd;         // owned; -1 when not open
 };
 
 // fd is a listening socket (sys_listen), owned from here on, also on failure.
@@ -33,6 +38,15 @@ enum weir_result listener_open(struct listener *listener, struct worker *worker,
     listener_fn *accepted, void *owner) WEIR_MUST_CHECK;
 // Stops listening at once. Safe to repeat, and on a listener that never opened (all zero, fd -1).
 void listener_close(struct listener *listener);
+// Ends listening so that nobody who has come is lost: no new handshake begins, those under way come
+// to their end and are accepted as ever, then the listener closes by itself: within a second, and
+// mostly within 20 ms. An inherited socket is closed at once: what waits in it is for the next who
+// holds it. Safe to repeat, and on a listener that never opened or is closed.
+void listener_drain(struct listener *listener);
+static inline bool listener_is_open(const struct listener *listener)
+{
+    return listener->worker != NULL && listener->fd >= 0;
+}
 // Takes the process's descriptor in reserve: to be called once before the first listener opens.
 void listener_fill_reserve(void);
 // Leaves newcomers to the kernel's queue until listener_resume. Both are safe to repeat.

@@ -174,6 +174,36 @@ enum weir_result sys_listen_alone(struct sys_address *address, int *ret_fd)
     return listen_at(address, false, ret_fd);
 }
 
+enum weir_result sys_listening_address(int fd, struct sys_address *ret_address)
+{
+    union any_address own;
+    socklen_t len = sizeof own;
+    int protocol = 0;
+    int listens = 0;
+    socklen_t option_len = sizeof listens;
+    if (getsockname(fd, &own.any, &len) != 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &option_len) != 0 || listens == 0 ||
+        getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &option_len) != 0 ||
+        protocol != IPPROTO_TCP) {
+        return WEIR_INVALID;
+    }
+    from_kernel(&own, ret_address);
+    return WEIR_OK;
+}
+
+enum weir_result sys_duplicate(int fd, int *ret_fd)
+{
+    if (sys_fault_now()) {
+        return WEIR_DESCRIPTORS;
+    }
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0) {
+        return sys_result_of_errno(errno);
+    }
+    *ret_fd = copy;
+    return WEIR_OK;
+}
+
 bool sys_is_listened_on(const struct sys_address *address)
 {
     int fd;

@@ -31,6 +31,10 @@ enum weir_result sys_spare_descriptor(int *ret_fd) WEIR_MUST_CHECK;
 enum weir_result sys_listen(struct sys_address *address, int *ret_fd) WEIR_MUST_CHECK;
 // The same without SO_REUSEPORT: WEIR_IN_USE when anybody listens there.
 enum weir_result sys_listen_alone(struct sys_address *address, int *ret_fd) WEIR_MUST_CHECK;
+// Where a descriptor that came from outside listens. WEIR_INVALID: it is no TCP socket that does.
+enum weir_result sys_listening_address(int fd, struct sys_address *ret_address) WEIR_MUST_CHECK;
+// Another descriptor for the same socket, close-on-exec.
+enum weir_result sys_duplicate(int fd, int *ret_fd) WEIR_MUST_CHECK;
 // WEIR_AGAIN: nobody waits. WEIR_DESCRIPTORS: nobody can be taken now. WEIR_RESET: that one left.
 enum weir_result sys_accept(int fd, int *ret_fd, struct sys_address *ret_peer) WEIR_MUST_CHECK;
 // Begins to connect; writability tells the end, then sys_connect_result.
