@@ -234,9 +234,14 @@ bool peers_step(void)
     return busy;
 }
 
-void peers_leave(void)
+void peers_expect_the_end(void)
 {
     town.leaving = true;
+}
+
+void peers_leave(void)
+{
+    peers_expect_the_end();
     for (size_t i = 0; i < town.count; i++) {
         struct peer *peer = town.peers[i];
         if (peer->kind != AGENT || peer->over || !peer->begun) {

@@ -81,6 +81,8 @@ void wire_close(struct wire *wire, bool reset);
 void peers_begin(void);
 // Whoever's time has come makes a step, in any order. False when nobody has anything left to do.
 bool peers_step(void);
+// From here on the engine may end channels.
+void peers_expect_the_end(void);
 // Agents say goodbye, each in its way.
 void peers_leave(void);
 // What every peer has seen, one against the other.

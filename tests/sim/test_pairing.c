@@ -99,6 +99,7 @@ static void leave(void)
 static void drain(void)
 {
     uint64_t until_ns = sim_now() + ENGINE_DRAIN_MAX_NS;
+    peers_expect_the_end();
     sim_drain();
     while (!sim_is_drained() && sim_now() < until_ns) {
         (void)turns(1, sim_below(LAST_STEP_NS));
