@@ -49,6 +49,7 @@ def describe(servers):
         "virtual": virtual,
         "memory": f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.0f} GiB",
         "kernel": platform.release(),
+        "congestion_control": _said("cat", "/proc/sys/net/ipv4/tcp_congestion_control"),
         "system": _field("/etc/os-release", "PRETTY_NAME", "="),
         "compiler": _said("gcc", "--version"),
         "openssl": _said("openssl", "version"),
@@ -70,5 +71,6 @@ def paragraph(facts, programs):
     kind = "Virtual machine" if facts["virtual"] else "Machine"
     versions = ", ".join(f"{name} {facts[name]}" for name in programs)
     return (f"{facts['date']}. {kind} with {facts['cores']} cores of {facts['processor']}, "
-            f"{facts['memory']}; {facts['system']}, Linux {facts['kernel']}; {facts['compiler']}; "
-            f"{facts['openssl']}; {versions}. Everything over loopback: only ratios travel.")
+            f"{facts['memory']}; {facts['system']}, Linux {facts['kernel']} "
+            f"({facts['congestion_control']}); {facts['compiler']}; {facts['openssl']}; {versions}. "
+            "Everything over loopback: only ratios travel.")

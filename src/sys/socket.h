@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Non-blocking TCP sockets. Every descriptor is close-on-exec and never raises SIGPIPE.
+// Non-blocking TCP sockets. Every descriptor is close-on-exec and never raises SIGPIPE. Where the
+// machine's congestion control is BBR, sockets on loopback use Reno: they need not be paced.
 #ifndef WEIR_SYS_SOCKET_H
 #define WEIR_SYS_SOCKET_H
 
