@@ -203,7 +203,7 @@ static void ask_tunnel(struct peer *agent)
     };
     if (shape == RAW) {
         properties.protocol = SLICE("tls");
-        properties.tls_mode = SLICE("passthrough");
+        properties.tls_mode = sim_chance(50) ? SLICE("passthrough") : SLICE("terminated");
     } else if (shape == WEB) {
         properties.protocol = SLICE("http");
         properties.http_version = sim_chance(50) ? SLICE("h2c") : SLICE_EMPTY;

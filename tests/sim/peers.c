@@ -124,7 +124,11 @@ static void visit_target(struct peer *peer, const struct target *target)
         return;
     }
     talk_start(peer);
-    wire_open(&peer->wire, &arrival);
+    if (tunnel->passthrough) {
+        wire_open_plain(&peer->wire, &arrival);
+    } else {
+        wire_open(&peer->wire, &arrival);
+    }
     if (!arrival_take_seat(shard, &arrival)) {
         stream_state_drop(&arrival.state);
         peer_finish(peer, false);

@@ -8,9 +8,10 @@
 //   close               which end was closed, and how
 //   TCP's health        of unix sockets there is none, so chance decides
 //   heap                counted: a world gives back what it took
-//   certificates        none: the workers start without doors (the gate, and TLS, are proven end to
-//                       end), which engine_worker_start has to survive anyway. Peers are handed
-//                       over as the gate does it, on wires without TLS.
+//   certificates        none: the workers start without doors (the gate is proven end to end),
+//   which
+//                       engine_worker_start has to survive anyway. Peers are handed over as the
+//                       gate does it, in some worlds behind a handshake of TLS.
 //
 // Both workers run on this thread, a turn of one or the other as chance has it, so that a post may
 // overtake, or be overtaken by, anything that it may meet with threads.
@@ -42,6 +43,7 @@ static struct {
     uint64_t chance;
     uint64_t now_ns;
     bool calm;
+    bool encrypted;
     bool drained;
     unsigned workers;
     struct crew crew;
@@ -110,6 +112,7 @@ char *__wrap_mem_copy(const char *bytes, size_t len);
 void __real_mem_free(void *block);
 void __wrap_mem_free(void *block);
 enum weir_result __wrap_engine_load_certificate(struct engine_shard *, char *, size_t);
+void __real_census_vouch(SSL *ssl);
 void __wrap_census_vouch(SSL *ssl);
 void __real_control_start(
     struct engine_shard *, struct arrival *, const struct rstrm_open_control_channel_req *);
@@ -186,6 +189,14 @@ enum weir_result __wrap_sys_send_vector(int fd, struct iovec *parts, size_t coun
     return result;
 }
 
+static void drop_peers_end(struct wire *wire)
+{
+    SSL_free(wire->ssl);
+    wire->ssl = NULL;
+    close(wire->fd);
+    wire->fd = -1;
+}
+
 static void close_of(int fd, bool hard)
 {
     struct wire *wire = sim.wires[fd];
@@ -193,6 +204,9 @@ static void close_of(int fd, bool hard)
         wire->engine_fd = -1;
         wire->reset_by_engine = hard;
         sim.wires[fd] = NULL;
+        if (wire->leaves) {
+            drop_peers_end(wire);
+        }
     }
     __real_sys_close(fd);
 }
@@ -251,7 +265,9 @@ enum weir_result __wrap_engine_load_certificate(
 
 void __wrap_census_vouch(SSL *ssl)
 {
-    sim_check(ssl == NULL, "TLS on a wire");
+    if (ssl != NULL) {
+        __real_census_vouch(ssl);
+    }
 }
 
 void __wrap_control_start(struct engine_shard *shard, struct arrival *arrival,
@@ -277,7 +293,7 @@ void __wrap_proxied_ended(struct engine_shard *shard, struct tunnel *tunnel, enu
 
 // ---- Wires
 
-void wire_open(struct wire *wire, struct arrival *ret_arrival)
+void wire_open_plain(struct wire *wire, struct arrival *ret_arrival)
 {
     int ends[2];
     int size = 2048;
@@ -298,17 +314,41 @@ void wire_open(struct wire *wire, struct arrival *ret_arrival)
     };
 }
 
+// A fault hits once.
+void wire_open(struct wire *wire, struct arrival *ret_arrival)
+{
+    wire_open_plain(wire, ret_arrival);
+    while (sim.encrypted && !shell_open(wire, &ret_arrival->state.ssl)) {
+        close_of(wire->engine_fd, false);
+        drop_peers_end(wire);
+        wire_open_plain(wire, ret_arrival);
+    }
+    wire->engine_wrote = 0;
+}
+
 size_t wire_send(struct wire *wire, const void *bytes, size_t len)
 {
-    ssize_t sent = wire->fd < 0 ? -1 : send(wire->fd, bytes, len, MSG_NOSIGNAL);
+    if (wire->fd < 0 || wire->leaves) {
+        return 0;
+    }
+    if (wire->ssl != NULL) {
+        return shell_send(wire, bytes, len);
+    }
+    ssize_t sent = send(wire->fd, bytes, len, MSG_NOSIGNAL);
     return sent < 0 ? 0 : (size_t)sent;
 }
 
 enum wire_news wire_receive(struct wire *wire, void *bytes, size_t size, size_t *ret_len)
 {
-    if (wire->fd < 0) {
+    if (wire->fd < 0 || wire->leaves) {
         return WIRE_RESET;
     }
+    return wire->ssl != NULL ? shell_receive(wire, bytes, size, ret_len)
+                             : wire_receive_plain(wire, bytes, size, ret_len);
+}
+
+enum wire_news wire_receive_plain(struct wire *wire, void *bytes, size_t size, size_t *ret_len)
+{
     ssize_t got = recv(wire->fd, bytes, size, 0);
     if (got > 0) {
         *ret_len = (size_t)got;
@@ -322,17 +362,40 @@ enum wire_news wire_receive(struct wire *wire, void *bytes, size_t size, size_t 
 
 void wire_finish(struct wire *wire)
 {
-    if (wire->fd >= 0) {
+    if (wire->fd < 0) {
+        return;
+    }
+    if (wire->ssl != NULL) {
+        shell_finish(wire);
+    } else {
         (void)shutdown(wire->fd, SHUT_WR);
     }
 }
 
 void wire_close(struct wire *wire, bool reset)
 {
-    if (wire->fd >= 0) {
+    if (wire->fd < 0) {
+        return;
+    }
+    if (wire->ssl != NULL && !reset && wire->engine_fd >= 0) {
+        if (sim.calm || sim_chance(80)) {
+            shell_finish(wire);
+        }
+        wire->leaves = !shell_flush(wire);
+    }
+    if (!wire->leaves || reset) {
         wire->reset_by_peer = reset;
-        close(wire->fd);
-        wire->fd = -1;
+        drop_peers_end(wire);
+    }
+}
+
+static void flush_wires(void)
+{
+    for (size_t fd = 0; sim.encrypted && fd < FD_MAX; fd++) {
+        struct wire *wire = sim.wires[fd];
+        if (wire != NULL && wire->ssl != NULL && shell_flush(wire) && wire->leaves) {
+            drop_peers_end(wire);
+        }
     }
 }
 
@@ -376,6 +439,7 @@ void sim_begin(uint64_t seed)
     sim.seed = sim.chance = seed;
     sim.now_ns = 1000 * NS_PER_S;
     sim.calm = sim_chance(25);
+    sim.encrypted = sim_chance(25);
     sim.workers = 1 + (unsigned)sim_below(WORKERS_MAX);
     set_limits(&sim.config);
     sim_check(crew_init(&sim.crew, sim.workers) == WEIR_OK, "no crew");
@@ -431,6 +495,7 @@ void sim_change_secret(void)
 
 void sim_turn(void)
 {
+    flush_wires();
     unsigned first = (unsigned)sim_below(sim.workers);
     for (unsigned i = 0; i < sim.workers; i++) {
         worker_settle(&sim.crew.workers[(first + i) % sim.workers]);

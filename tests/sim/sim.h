@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A world of one seed: clock, chance, wires, an engine without doors (sim.c), and those who talk to
-// it (peers.c, agents.c, talk.c, web.c, web_h2.c).
+// A world of one seed: clock, chance, wires, an engine without doors (sim.c), TLS (shell.c), and
+// those who talk to it (peers.c, agents.c, talk.c, web.c, web_h2.c).
 #ifndef WEIR_SIM_H
 #define WEIR_SIM_H
 
@@ -61,6 +61,8 @@ void sim_check(bool ok, const char *what);
 struct wire {
     int fd;        // the peer's end; -1: closed
     int engine_fd; // -1: closed
+    SSL *ssl;      // the peer's; NULL: no TLS
+    bool leaves;   // as soon as what it has said is on its way
     bool reset_by_engine;
     bool reset_by_peer;
     size_t engine_wrote;
@@ -68,13 +70,28 @@ struct wire {
 
 enum wire_news { WIRE_BYTES, WIRE_NOTHING, WIRE_END, WIRE_RESET };
 
-// Gives the engine its end.
+// Gives the engine its end: with TLS in some worlds, or without in any.
 void wire_open(struct wire *wire, struct arrival *ret_arrival);
+void wire_open_plain(struct wire *wire, struct arrival *ret_arrival);
 // How many bytes were taken; 0 also when the engine has closed it.
 size_t wire_send(struct wire *wire, const void *bytes, size_t len);
 enum wire_news wire_receive(struct wire *wire, void *bytes, size_t size, size_t *ret_len);
+// Of what TLS makes of it.
+enum wire_news wire_receive_plain(struct wire *wire, void *bytes, size_t size, size_t *ret_len);
 void wire_finish(struct wire *wire);
 void wire_close(struct wire *wire, bool reset);
+
+// ---- shell.c: TLS of wires.
+
+// False when a fault of the world came between; the wire is of no use then.
+bool shell_open(struct wire *wire, SSL **ret_engine_ssl);
+size_t shell_send(struct wire *wire, const void *bytes, size_t len);
+enum wire_news shell_receive(struct wire *wire, void *bytes, size_t size, size_t *ret_len);
+void shell_finish(struct wire *wire);
+// True when nothing is left to be sent.
+bool shell_flush(struct wire *wire);
+// At the end of all worlds.
+void shells_end(void);
 
 // ---- Peers.
 
