@@ -8,7 +8,7 @@ weir_packages_test="libcmocka-dev libasan8 libubsan1 libtsan2 prometheus openssl
   python3-pytest python3-prometheus-client python3-hypothesis python3-websockets python3-h2 python3-cryptography python3-protobuf
   protobuf-compiler python3-selenium chromium chromium-driver nginx-light redis-server postgresql
   openssh-server openssh-client nghttp2-client nghttp2-server nodejs tmux procps systemd python3-yaml iproute2 zsh
-  fish groff-base g++"
+  fish groff-base g++ haproxy libnginx-mod-stream"
 
 weir_need_packages() {
   local group package missing=""

@@ -34,10 +34,11 @@ class Pipe:
         maximum=None,
         timeout=10,
         ciphers=None,
+        source=None,
     ):
         self.timeout = timeout
         self.address = address
-        self.sock = socket.create_connection(address, timeout)
+        self.sock = socket.create_connection(address, timeout, source and (source, 0))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         live.append(self)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
