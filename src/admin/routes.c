@@ -100,7 +100,7 @@ struct question {
     struct http_conn *conn;
     struct gather *gather;
     enum exposition exposition;
-    bool first_round; // of /metrics: frames in; then frames out
+    bool first_round; // of /metrics: frames in, then frames out; of /state: cells, then backplane
     struct buf page;
 };
 
@@ -146,11 +146,24 @@ static void answer_overload(struct question *question)
 
 // ---- /health
 
+// Local traffic goes on while the way to other relays is down, so that alone is no reason to be
+// taken out of service.
+static void write_backplane_health(struct json_writer *json, struct relay *relay)
+{
+    char since[TIME_ISO_SIZE];
+    bool degraded = atomic_load(&relay->links_down) > 0;
+    jsonw_text(json, "status", degraded ? "degraded" : "ok");
+    if (degraded) {
+        time_to_iso(atomic_load(&relay->links_down_since_wall_ms), since);
+        jsonw_text(json, "backplaneDownSince", since);
+        jsonw_text(json, "backplaneProblem", atomic_load(&relay->link_problem));
+    }
+}
+
 static void write_health(struct relay *relay, bool ok, struct buf *out)
 {
-    static const char *const modes[] = {"auto", "single", "server", "redis"};
     const struct relay_config *config = relay->config;
-    const char *backplane = modes[config->backplane_mode];
+    const char *backplane = backplane_mode_name(config->backplane_mode);
     bool reference = config->compat == COMPAT_REFERENCE;
     struct json_writer json;
     json_writer_init(&json, out);
@@ -165,6 +178,9 @@ static void write_health(struct relay *relay, bool ok, struct buf *out)
         jsonw_text(&json, "relayId", config->relay_id);
         jsonw_text(&json, "backplaneMode", backplane);
         jsonw_text(&json, "securityMode", security);
+    }
+    if (config->backplane_mode != BACKPLANE_SINGLE) {
+        write_backplane_health(&json, relay);
     }
     jsonw_object_end(&json);
 }
@@ -197,7 +213,6 @@ static void handle_health(struct http_request *request)
 
 static void write_state_head(struct json_writer *json, struct relay *relay)
 {
-    static const char *const modes[] = {"auto", "single", "server", "redis"};
     const struct relay_config *config = relay->config;
     const struct crew *crew = relay->crew;
     jsonw_bool(json, "ok", true);
@@ -210,7 +225,7 @@ static void write_state_head(struct json_writer *json, struct relay *relay)
         jsonw_text(json, "wsBaseUrl", config->public_ws_base_url);
     }
     jsonw_text(json, "relayId", config->relay_id);
-    jsonw_text(json, "backplaneMode", modes[config->backplane_mode]);
+    jsonw_text(json, "backplaneMode", backplane_mode_name(config->backplane_mode));
     jsonw_bool(json, "busEnabled", config->bus_enabled);
     jsonw_bool(json, "clientRedirectEnabled", config->client_redirect_enabled);
     jsonw_u64(json, "uptimeMs", (sys_now_ns() - crew->started_ns) / NS_PER_MS);
@@ -218,24 +233,40 @@ static void write_state_head(struct json_writer *json, struct relay *relay)
         metrics_total(crew->metrics, crew->count, METRIC_CONNECTIONS));
 }
 
-static void on_cells(void *arg, const struct buf *pieces, unsigned count, bool complete)
+// The two rounds' pieces, each the members of one array.
+static void on_state(void *arg, const struct buf *pieces, unsigned count, bool complete)
 {
     struct question *question = arg;
+    struct relay *relay = relay_of_conn(question->conn);
+    bool alone = relay->config->backplane_mode == BACKPLANE_SINGLE;
     struct json_writer json;
     if (!complete) {
         answer_overload(question);
         return;
     }
     json_writer_init(&json, &question->page);
-    jsonw_object_begin(&json, NULL);
-    write_state_head(&json, relay_of_conn(question->conn));
-    jsonw_array_begin(&json, "workspaces");
+    if (question->first_round) {
+        jsonw_object_begin(&json, NULL);
+        write_state_head(&json, relay);
+    } else {
+        json.need_comma = true;
+    }
+    jsonw_array_begin(&json, question->first_round ? "workspaces" : "backplane");
     for (unsigned i = 0; i < count; i++) {
         if (pieces[i].len > 0) {
             jsonw_raw(&json, NULL, buf_slice(&pieces[i]));
         }
     }
     jsonw_array_end(&json);
+    if (question->first_round && !alone) {
+        question->first_round = false;
+        question->gather = gather_start(http_worker(question->conn), ANSWER_BYTES_MAX,
+            GATHER_TIMEOUT_NS, relay_write_backplane, on_state, question);
+        if (question->gather == NULL) {
+            answer_overload(question);
+        }
+        return;
+    }
     jsonw_object_end(&json);
     answer_buffer(question->conn, 200, JSON_TYPE, &question->page);
     question_free(question);
@@ -244,7 +275,7 @@ static void on_cells(void *arg, const struct buf *pieces, unsigned count, bool c
 static void handle_state(struct http_request *request)
 {
     if (admit(request)) {
-        ask(request, EXPOSITION_PROMETHEUS, relay_write_cells, on_cells);
+        ask(request, EXPOSITION_PROMETHEUS, relay_write_cells, on_state);
     }
 }
 

@@ -49,7 +49,7 @@ static void log_started(struct part *part)
     log_text(&line, "relayId", config->relay_id);
     log_text(&line, "publicWsBaseUrl", config->public_ws_base_url);
     log_bool(&line, "clientRedirectEnabled", config->client_redirect_enabled);
-    log_text(&line, "backplaneMode", "single");
+    log_text(&line, "backplaneMode", backplane_mode_name(config->backplane_mode));
     log_bool(&line, "busEnabled", config->bus_enabled);
     log_bool(&line, "tlsEnabled", config->tls_enabled);
     log_text(&line, "securityMode", security_mode_name(config->security_mode));

@@ -66,6 +66,9 @@ bool json_value_starts_with(const struct json_value *value, struct slice prefix)
 size_t json_value_unescape(const struct json_value *value, char *out);
 // Unescaped length in UTF-16 code units, as JavaScript's String.length counts it.
 size_t json_value_utf16_len(const struct json_value *value);
+// The next element of an array, raw. rest starts as the array's text and is what this function keeps
+// its place in; false at the end, also when the value is no array.
+bool json_array_next(struct slice *rest, struct slice *ret_element);
 // The slice without JavaScript white space at its ends (text is UTF-8, already unescaped).
 struct slice json_js_trim(struct slice text);
 

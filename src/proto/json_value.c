@@ -284,3 +284,46 @@ bool json_value_is_filled(const struct json_value *value)
     }
     return !all_space(value->text);
 }
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+// Behind a string that starts at `at`.
+static size_t behind_string(struct slice text, size_t at)
+{
+    for (at++; at < text.len && text.at[at] != '"'; at++) {
+        at += text.at[at] == '\\';
+    }
+    return at + 1;
+}
+
+bool json_array_next(struct slice *rest, struct slice *ret_element)
+{
+    if (rest->len == 0 || (rest->at[0] != '[' && rest->at[0] != ',')) {
+        return false;
+    }
+    size_t at = 1;
+    size_t depth = 0;
+    while (at < rest->len && (depth > 0 || (rest->at[at] != ',' && rest->at[at] != ']'))) {
+        char c = rest->at[at];
+        if (c == '"') {
+            at = behind_string(*rest, at);
+            continue;
+        }
+        depth += c == '[' || c == '{';
+        depth -= c == ']' || c == '}';
+        at++;
+    }
+    struct slice element = slice_skip(slice_of(rest->at, at), 1);
+    while (element.len > 0 && is_blank(element.at[0])) {
+        element = slice_skip(element, 1);
+    }
+    while (element.len > 0 && is_blank(element.at[element.len - 1])) {
+        element.len--;
+    }
+    *rest = slice_skip(*rest, at);
+    *ret_element = element;
+    return element.len > 0;
+}

@@ -4,13 +4,27 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "obs/log.h"
+#include "relay/backplane/backplane.h"
 #include "relay/channels.h"
 #include "sys/clock.h"
 
 #define REQUEST_TTL_NS (120 * NS_PER_S)   // spec section 7.3
 #define SESSION_TTL_NS (1800 * NS_PER_S)
 #define LABELLED_WORKSPACES_MAX 2000 // of all workers together; spec section 3.4
-#define KEY_SIZE 260
+#define KEY_SIZE (2 * CELL_ID_LEN_MAX + 2)
+
+bool cell_is_id(struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.at[i];
+        bool ok = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                  c == '.' || c == '_' || c == ':' || c == '-';
+        if (!ok) {
+            return false;
+        }
+    }
+    return text.len > 0 && text.len <= CELL_ID_LEN_MAX;
+}
 
 static size_t write_key(char key[KEY_SIZE], struct slice workspace, struct slice target)
 {
@@ -56,6 +70,7 @@ static struct workspace *workspace_join(struct shard *shard, struct slice id)
         return NULL;
     }
     shard->labelled_workspaces += workspace->labelled;
+    backplane_watch(shard, id);
     return workspace;
 }
 
@@ -68,6 +83,7 @@ static void workspace_leave(struct shard *shard, struct workspace *workspace)
     shard->evicted_frames[RELAY_FRAMES_IN] += workspace->labelled ? 0 : workspace->frames_in;
     shard->evicted_frames[RELAY_FRAMES_OUT] += workspace->labelled ? 0 : workspace->frames_out;
     map_remove(&shard->workspaces, &workspace->node);
+    backplane_unwatch(shard, slice_of(workspace->id, workspace->id_len));
     mem_free(workspace);
 }
 

@@ -9,6 +9,9 @@
 #include "relay/shard.h"
 
 struct peer;
+struct announcement; // of its daemon to other relays; see backplane/presence.c
+
+#define CELL_ID_LEN_MAX 128
 
 // The counters of relay_frames_in_total and relay_frames_out_total, shared by a workspace's cells.
 struct workspace {
@@ -39,6 +42,7 @@ struct cell {
     size_t client_count;
     struct cell_tables *tables; // owned; NULL until something is tracked
     struct map channels;        // session-event channels by name
+    struct announcement *announcement; // owned; NULL without a daemon, or other relays
     int64_t generation;         // -1: none seen
     uint64_t last_activity_wall_ms;
     uint64_t empty_since_ns;
@@ -47,6 +51,8 @@ struct cell {
     char key[]; // workspace, NUL, target
 };
 
+// Workspace and target as they may be on the wire (spec section 4.3).
+bool cell_is_id(struct slice text);
 // NULL when there is none. target may be empty.
 struct cell *cell_find(struct shard *shard, struct slice workspace, struct slice target);
 // NULL when memory ran out.

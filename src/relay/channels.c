@@ -207,6 +207,7 @@ static bool is_own_user(const struct peer *peer, const struct frame *frame)
 
 // Sending can end any subscriber, and the last one takes the channel with it. So the place in the list
 // is held by a node of our own, which keeps the channel as well.
+// peer: who sent it, and does not get it; NULL: nobody here.
 static size_t fan_out(struct peer *peer, struct channel *channel, struct ws_message *message)
 {
     size_t sent = 0;
@@ -218,8 +219,10 @@ static size_t fan_out(struct peer *peer, struct channel *channel, struct ws_mess
         list_push_front(node, &place); // behind node
         struct peer *to = container_of(node, struct subscription, of_channel)->peer;
         if (to != peer && ws_forward(&to->ws, message)) {
-            flow_after_send(peer, to);
             sent++;
+            if (peer != NULL) {
+                flow_after_send(peer, to);
+            }
         }
     }
     list_remove(&place);
@@ -245,6 +248,23 @@ void channels_presence(struct peer *peer, const struct frame *frame, struct ws_m
     size_t sent = channel == NULL ? 0 : fan_out(peer, channel, message);
     count(peer, sent > 0 ? METRIC_SESSION_VIEWER_PRESENCE_FANNED
                          : METRIC_SESSION_VIEWER_PRESENCE_NO_PEERS);
+}
+
+bool channels_event(struct cell *cell, const struct frame *frame, struct ws_message *message)
+{
+    char scratch[CHANNEL_BYTES_MAX];
+    struct slice name;
+    struct metrics_shard *metrics = cell->shard->worker->metrics;
+    struct channel *channel =
+        frame_text_trimmed(&frame->channel, scratch, sizeof scratch, &name) ? find(cell, name)
+                                                                            : NULL;
+    size_t sent = channel == NULL ? 0 : fan_out(NULL, channel, message);
+    metrics_add(metrics, METRIC_SESSION_EVENT_FRAME_DELIVERED, (int64_t)sent);
+    cell->workspace->frames_out += sent;
+    if (sent == 0) {
+        metrics_count(metrics, METRIC_SESSION_EVENT_FRAME_DROPPED);
+    }
+    return sent > 0;
 }
 
 void channels_leave_all(struct peer *peer)

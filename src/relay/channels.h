@@ -14,6 +14,9 @@ void channels_subscribe(struct peer *peer, const struct frame *frame);
 void channels_unsubscribe(struct peer *peer, const struct frame *frame);
 void channels_presence(struct peer *peer, const struct frame *frame, struct ws_message *message);
 
+// A session event from the bus, to every subscriber of its channel here. False: there was none.
+bool channels_event(struct cell *cell, const struct frame *frame, struct ws_message *message);
+
 // The peer ends: leaves all channels.
 void channels_leave_all(struct peer *peer);
 // The cell ends; nobody is subscribed any more.

@@ -115,3 +115,9 @@ const char *security_mode_name(enum security_mode mode)
     static const char *const names[] = {"dev", "staging", "prod"};
     return names[mode];
 }
+
+const char *backplane_mode_name(enum backplane_mode mode)
+{
+    static const char *const names[] = {"auto", "single", "server", "redis"};
+    return names[mode];
+}

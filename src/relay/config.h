@@ -10,6 +10,7 @@
 enum relay_mode_choice { MODE_AUTO, MODE_DEV, MODE_STAGING, MODE_PROD };
 enum rate_limit_action { RATE_LIMIT_CLOSE, RATE_LIMIT_THROTTLE };
 enum backplane_mode { BACKPLANE_AUTO, BACKPLANE_SINGLE, BACKPLANE_SERVER, BACKPLANE_REDIS };
+enum redirect_style { REDIRECT_FRAME, REDIRECT_HTTP, REDIRECT_AUTO };
 enum relay_compat { COMPAT_DOCS, COMPAT_REFERENCE };
 enum config_switch { SWITCH_AUTO, SWITCH_OFF, SWITCH_ON };
 enum tls_termination { TLS_TERMINATION_SELF, TLS_TERMINATION_PLATFORM };
@@ -49,5 +50,6 @@ void relay_config_free(struct relay_config *config);
 // Appends the manual of all variables, Markdown: docs/reference/relay-configuration.md.
 void relay_config_manual(struct buf *out);
 const char *security_mode_name(enum security_mode mode);
+const char *backplane_mode_name(enum backplane_mode mode);
 
 #endif

@@ -232,6 +232,8 @@ static void rule_platform(struct config_loading *loading)
     bool lenient = false;
     if (config->server_url != NULL) {
         put_origin(loading, config->server_url);
+    } else if (config->backplane_mode == BACKPLANE_SERVER && config->backplane_url != NULL) {
+        put_origin(loading, config->backplane_url);
     } else if (config->validate_url != NULL) {
         put_origin(loading, config->validate_url);
     } else {
@@ -257,14 +259,9 @@ static void rule_backplane_mode(struct config_loading *loading)
     if (config->backplane_mode != BACKPLANE_AUTO) {
         return;
     }
-    bool server = config->bus_enabled || config->presence_sync_enabled;
+    bool server =
+        config->internal_key != NULL || config->bus_enabled || config->presence_sync_enabled;
     config->backplane_mode = server ? BACKPLANE_SERVER : BACKPLANE_SINGLE;
-    if (!server && config->internal_key != NULL) {
-        conf_warning(loading->problems,
-            "RELAY_BACKPLANE_MODE: not set while RELAY_INTERNAL_KEY is, from which the reference "
-            "relay infers server; this version runs single; set RELAY_BACKPLANE_MODE=single to say "
-            "so");
-    }
 }
 
 static void check_backplane_url(struct config_loading *loading)
@@ -336,7 +333,6 @@ static void check_other_relays(struct config_loading *loading)
 
 static void rule_backplane(struct config_loading *loading)
 {
-    static const char *const names[] = {"auto", "single", "server", "redis"};
     struct relay_config *config = loading->config;
     check_backplane_url(loading);
     if (config->backplane_mode == BACKPLANE_SINGLE) {
@@ -346,12 +342,10 @@ static void rule_backplane(struct config_loading *loading)
         return;
     }
     check_other_relays(loading);
-    conf_error(loading->problems,
-        "RELAY_BACKPLANE_MODE: \"%s\"%s is not available in this version; allowed: single",
-        names[config->backplane_mode],
-        loading->set[ROW_backplane_mode]
-            ? ""
-            : " (inferred from RELAY_BUS_ENABLED or RELAY_PRESENCE_SYNC_ENABLED)");
+    if (config->backplane_mode == BACKPLANE_REDIS) {
+        conf_error(loading->problems, "RELAY_BACKPLANE_MODE: \"redis\" is not available in this "
+                                      "version; allowed: single, server");
+    }
 }
 
 // ---- Names, and defaults that follow from the mode

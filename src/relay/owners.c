@@ -2,13 +2,14 @@
 #include "relay/owners.h"
 
 #include "base/mem.h"
+#include "relay/remotes.h"
 
 struct entry {
     struct map_node node;
     struct list order;
     struct list by_peer;
     struct owners *table;
-    struct peer *peer;
+    struct owner owner; // with a reference to the remote
     uint64_t since_ns;
     char key[];
 };
@@ -28,6 +29,7 @@ static void entry_free(struct entry *entry)
     map_remove(&entry->table->entries, &entry->node);
     list_remove(&entry->order);
     list_remove(&entry->by_peer);
+    remote_unref(entry->owner.remote);
     mem_free(entry);
 }
 
@@ -91,6 +93,7 @@ static struct entry *add(struct owners *owners, struct slice key)
     }
     memcpy(entry->key, key.at, key.len);
     entry->table = owners;
+    entry->owner = (struct owner){NULL, NULL};
     list_init(&entry->order);
     list_init(&entry->by_peer);
     if (map_insert(&owners->entries, &entry->node, slice_of(entry->key, key.len)) != WEIR_OK) {
@@ -100,8 +103,8 @@ static struct entry *add(struct owners *owners, struct slice key)
     return entry;
 }
 
-enum weir_result owners_set(struct owners *owners, struct slice key, struct peer *peer,
-    struct list *by_peer, uint64_t now_ns)
+// The entry of the key, old or new, that belongs to nobody; NULL without memory.
+static struct entry *claim(struct owners *owners, struct slice key, uint64_t now_ns)
 {
     drop_old(owners, now_ns);
     struct entry *entry = find(owners, key, now_ns);
@@ -112,34 +115,60 @@ enum weir_result owners_set(struct owners *owners, struct slice key, struct peer
         entry = add(owners, key);
     }
     if (entry == NULL) {
+        return NULL;
+    }
+    list_remove(&entry->by_peer);
+    remote_unref(entry->owner.remote);
+    entry->owner = (struct owner){NULL, NULL};
+    renew(owners, entry, now_ns);
+    return entry;
+}
+
+enum weir_result owners_set(struct owners *owners, struct slice key, struct peer *peer,
+    struct list *by_peer, uint64_t now_ns)
+{
+    struct entry *entry = claim(owners, key, now_ns);
+    if (entry == NULL) {
         return WEIR_MEMORY;
     }
-    entry->peer = peer;
-    list_remove(&entry->by_peer);
+    entry->owner.peer = peer;
     list_push_back(by_peer, &entry->by_peer);
-    renew(owners, entry, now_ns);
     return WEIR_OK;
 }
 
-struct peer *owners_find(struct owners *owners, struct slice key, uint64_t now_ns)
+enum weir_result owners_set_remote(
+    struct owners *owners, struct slice key, struct remote *remote, uint64_t now_ns)
+{
+    remote->refs++; // before the entry may give up the last one
+    struct entry *entry = claim(owners, key, now_ns);
+    if (entry == NULL) {
+        remote_unref(remote);
+        return WEIR_MEMORY;
+    }
+    entry->owner.remote = remote;
+    return WEIR_OK;
+}
+
+struct owner owners_find(struct owners *owners, struct slice key, uint64_t now_ns)
 {
     struct entry *entry = find(owners, key, now_ns);
     if (entry == NULL) {
-        return NULL;
+        return (struct owner){NULL, NULL};
     }
     if (owners->refresh) {
         renew(owners, entry, now_ns);
     }
-    return entry->peer;
+    return entry->owner;
 }
 
-struct peer *owners_take(struct owners *owners, struct slice key, uint64_t now_ns)
+struct owner owners_take(struct owners *owners, struct slice key, uint64_t now_ns)
 {
     struct entry *entry = find(owners, key, now_ns);
     if (entry == NULL) {
-        return NULL;
+        return (struct owner){NULL, NULL};
     }
-    struct peer *peer = entry->peer;
+    struct owner owner = entry->owner;
+    entry->owner.remote = NULL;
     entry_free(entry);
-    return peer;
+    return owner;
 }

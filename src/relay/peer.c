@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "obs/log.h"
+#include "relay/backplane/outgoing.h"
 #include "relay/channels.h"
 #include "relay/flow.h"
 #include "relay/routing.h"
@@ -184,6 +185,8 @@ static bool leave_cell(struct peer *peer)
         cell_clear_tables(cell);
         if (cell->candidate != NULL) {
             become_daemon(cell->candidate);
+        } else {
+            presence_withdraw(cell, peer);
         }
     }
     cell_update_emptiness(cell);
@@ -198,6 +201,7 @@ static void on_ended(struct ws *ws, const struct close_reason *reason)
     takeover_cancel(peer);
     flow_end(peer);
     channels_leave_all(peer);
+    outgoing_end(peer);
     owners_forget_peer(&peer->owned);
     worker_transport_end(peer);
     account_end(peer, reason);
@@ -338,6 +342,9 @@ static const struct rejection *judge_claims(
     if (needs_target && admitted->target.len == 0 && claims->runtime_target_id == NULL) {
         return &missing_target;
     }
+    if (claims->runtime_target_id != NULL && !cell_is_id(slice_str(claims->runtime_target_id))) {
+        return &target_mismatch;
+    }
     return NULL;
 }
 
@@ -362,6 +369,7 @@ static void become_daemon(struct peer *peer)
     cell_update_emptiness(cell);
     register_peer(peer);
     ws_resume(&peer->ws);
+    presence_announce(cell);
 }
 
 void peer_refuse_daemon(struct peer *candidate)
@@ -573,6 +581,9 @@ enum weir_result peer_open(struct shard *shard, struct admitted *admitted)
         register_peer(peer);
     } else {
         register_in_cell(peer, claims, target);
+    }
+    if (admitted->redirect.len > 0 && peer->registered) {
+        outgoing_redirect(peer, admitted->redirect, true);
     }
     return WEIR_OK;
 }

@@ -9,6 +9,7 @@
 struct channel_list; // the channels a session-events client may see
 struct peer_flow;    // what slows a peer down; see flow.h
 struct takeover;     // of a daemon that came back; see takeover.h
+struct client_line;  // frames on their way to another relay; see backplane/outgoing.h
 struct peer_expiry;  // the end of its token's life
 
 // What a claim says, kept behind the peer.
@@ -43,6 +44,7 @@ struct peer {
     struct peer_flow *flow;             // owned; NULL until needed
     struct channel_list *channels;      // owned; session-events clients only
     struct takeover *takeover;          // owned; of a candidate
+    struct client_line *line;           // owned; clients only, NULL until needed
     struct peer_expiry *expiry;         // owned; NULL: no end is set
     uint64_t connected_wall_ms;
     uint64_t frames_in;
@@ -73,6 +75,7 @@ struct admitted {
     const struct claims *claims;
     struct slice workspace; // of the query
     struct slice target;    // of the query; may be empty
+    struct slice redirect; // URL of the relay that has the daemon, to be told; may be empty
     enum role role;
     struct ip ip;
 };

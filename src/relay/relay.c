@@ -2,7 +2,8 @@
 // Composition of a relay, and its end.
 //
 // Draining, per shard: for RELAY_DRAIN_TIME_MS /health says 503 and everybody is still let in, so
-// that load balancers can turn away first. Then the listener drains, and upgrades under way go on.
+// that load balancers can turn away first. Then other relays are told that the daemons are here no
+// more, the listener drains, and upgrades under way go on.
 // When no shard listens any more (so that nobody comes back to this process), connections are told
 // one slice every 20 ms so that all are told within a second; those that come out of the last
 // upgrades, too. When the last has gone, or five seconds have passed, the shard is done. The last
@@ -15,7 +16,7 @@
 #include "base/time.h"
 #include "obs/log.h"
 #include "proto/json_write.h"
-#include "relay/backplane/message.h"
+#include "relay/backplane/backplane.h"
 #include "relay/jwks_cache.h"
 #include "relay/peer.h"
 #include "relay/upgrade.h"
@@ -85,6 +86,10 @@ enum weir_result relay_init(struct relay *relay, struct crew *crew,
     if (result == WEIR_OK) {
         result = bus_message_rules_init();
     }
+    if (result == WEIR_OK && config->backplane_mode != BACKPLANE_SINGLE) {
+        relay->mail = bus_mail_new(crew->count);
+        result = relay->mail == NULL ? WEIR_MEMORY : WEIR_OK;
+    }
     if (result != WEIR_OK) {
         return result;
     }
@@ -118,6 +123,7 @@ void relay_fini(struct relay *relay)
     listen_set_close(&relay->listen);
     mem_free(relay->notices);
     ledger_free(relay->ledger);
+    bus_mail_free(relay->mail);
     frame_rules_fini();
     bus_message_rules_fini();
     mem_free(relay->internal_key_header);
@@ -225,6 +231,7 @@ static void shard_init(struct shard *shard, struct relay *relay, struct worker *
     map_init(&shard->cells, seed);
     map_init(&shard->workspaces, seed);
     map_init(&shard->places, seed);
+    map_init(&shard->remotes, seed);
     list_init(&shard->cell_order);
     list_init(&shard->empty_cells);
     list_init(&shard->peers);
@@ -290,6 +297,9 @@ enum weir_result relay_worker_start(
         shard->jwks = jwks_cache_new(shard);
         result = shard->jwks == NULL ? WEIR_MEMORY : WEIR_OK;
     }
+    if (result == WEIR_OK && relay->config->backplane_mode != BACKPLANE_SINGLE) {
+        result = backplane_open(shard, problem, size);
+    }
     if (result == WEIR_OK) {
         result = open_listener(shard, problem, size);
     }
@@ -326,11 +336,14 @@ void relay_worker_stop(struct worker *worker)
     worker_settle(worker);
     weir_assert(list_empty(&shard->peers) && list_empty(&shard->upgrades));
     jwks_cache_free(shard->jwks);
+    backplane_close(shard);
     worker_settle(worker);
     cells_evict(shard, true);
     map_fini(&shard->cells);
     map_fini(&shard->workspaces);
     map_fini(&shard->places);
+    weir_assert(shard->remotes.count == 0);
+    map_fini(&shard->remotes);
     limiter_fini(&shard->kex);
     limiter_fini(&shard->pairing);
     limiter_fini(&shard->client_runtime);
@@ -360,7 +373,7 @@ void relay_note_departure(struct shard *shard)
     struct relay *relay = shard->relay;
     if (shard->draining && atomic_load(&relay->shards_receiving) == 0 &&
         atomic_load(&relay->upgrades_moving) == 0 && shard->peer_count == 0 &&
-        list_empty(&shard->upgrades)) {
+        list_empty(&shard->upgrades) && backplane_is_quiet(shard)) {
         shard_done(shard);
     }
 }
@@ -370,6 +383,7 @@ static void stop_listening(struct shard *shard)
     shard->draining = true;
     shard->farewell_deadline_ns = worker_now(shard->worker) + DRAIN_TIMEOUT_NS;
     http_server_drain(&shard->server);
+    backplane_withdraw_all(shard);
 }
 
 // Once each: nobody comes to this shard any more, and nobody here has a request to make.
@@ -513,6 +527,16 @@ void relay_write_cells(struct worker *worker, struct buf *out)
     list_for_each(node, &shard->cell_order) {
         write_cell(&json, container_of(node, struct cell, order),
             shard->relay->config->state_include_client_ids);
+    }
+}
+
+void relay_write_backplane(struct worker *worker, struct buf *out)
+{
+    struct shard *shard = shard_of(worker);
+    struct json_writer json;
+    json_writer_init(&json, out);
+    if (shard->backplane != NULL) {
+        backplane_write_state(shard, &json);
     }
 }
 

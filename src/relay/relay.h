@@ -21,6 +21,8 @@ struct relay_notice {
     atomic_bool reload_posted; // and not run yet
 };
 
+struct bus_mail;
+
 typedef void relay_drained_fn(void *arg);
 
 struct relay {
@@ -47,7 +49,19 @@ struct relay {
     void *drained_arg;
     atomic_bool unknown_claim_logged;
     char *internal_key_header; // owned; NULL without RELAY_INTERNAL_KEY
+    struct bus_mail *mail;     // owned; NULL in mode single
+    // Of the workers' ways to other relays.
+    atomic_uint links_down;
+    _Atomic uint64_t links_down_since_wall_ms; // while one is
+    _Atomic(const char *) link_problem;        // static storage
 };
+
+// The worker that a workspace lives on.
+static inline unsigned relay_place(const struct relay *relay, struct slice workspace)
+{
+    return (unsigned)(siphash(&relay->placement, workspace.at, workspace.len) %
+                      relay->crew->count);
+}
 
 // Process-wide, before the workers start. routes: requests that are no upgrades.
 enum weir_result relay_init(struct relay *relay, struct crew *crew,
@@ -78,6 +92,8 @@ struct relay *relay_of_conn(const struct http_conn *conn);
 
 // Appends this worker's cells as JSON objects separated by commas (spec section 3.2).
 void relay_write_cells(struct worker *worker, struct buf *out);
+// Appends this worker's way to other relays as a JSON object; nothing in mode single.
+void relay_write_backplane(struct worker *worker, struct buf *out);
 // Appends this worker's samples of one family with a workspace label, as exposition text. A
 // workspace lives on one worker, so samples of workers never clash; "_other" is left to
 // relay_other_frames.

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "obs/log.h"
+#include "relay/backplane/outgoing.h"
 #include "relay/channels.h"
 #include "relay/flow.h"
 #include "relay/routing.h"
@@ -197,6 +198,11 @@ static void to_daemon(struct peer *client, struct ws_message *message)
     if (client->cell->target.len == 0) {
         drop(client, "missing_runtime_target");
         status_send_target_required(client);
+        return;
+    }
+    bool waits = outgoing_has_held(client); // what came before goes first
+    if (waits || (daemon == NULL && presence_usable(client->shard))) {
+        outgoing_from_client(client, message);
         return;
     }
     if (daemon == NULL || !ws_forward(&daemon->ws, message)) {

@@ -32,6 +32,8 @@ struct shard {
     struct list peers;    // every connection that was upgraded
     struct list upgrades; // every upgrade under way
     size_t peer_count;
+    struct map remotes;      // other relays that own something here; see remotes.h
+    struct backplane *backplane; // owned; NULL in mode single
     struct jwks_cache *jwks; // owned; NULL without RELAY_JWKS_URL
     struct http_server server;
     struct http_options server_options;

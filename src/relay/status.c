@@ -61,6 +61,18 @@ void status_send_target_required(struct peer *peer)
     finish(&status, peer);
 }
 
+void status_send_redirect(struct peer *client, struct slice url, bool greeting)
+{
+    struct status status;
+    begin_code(&status, client, "RELAY_REDIRECT",
+        "Workspace is assigned to a different relay instance");
+    if (!greeting) {
+        jsonw_string(&status.json, "runtimeTargetId", client->cell->target);
+    }
+    jsonw_string(&status.json, "relayWsBaseUrl", url);
+    finish(&status, client);
+}
+
 void status_send_invalid_frame(struct peer *client)
 {
     struct status status;

@@ -7,6 +7,8 @@
 
 void status_send_daemon_unavailable(struct peer *client);
 void status_send_target_required(struct peer *peer);
+// Another relay has the daemon. greeting: right after the upgrade, where the target is left out.
+void status_send_redirect(struct peer *client, struct slice url, bool greeting);
 void status_send_invalid_frame(struct peer *client);
 void status_send_events_scope_only(struct peer *client);
 void status_send_subscribed(struct peer *client, struct slice channel, const struct frame *frame);

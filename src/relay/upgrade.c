@@ -5,7 +5,8 @@
 //                      4 target        5 path       6 query            7 token
 //                      11 WebSocket handshake headers (cheap, so before the platform is asked)
 //   owning worker      8 clients of the cell (reserves)                4.6 local look at the token
-//                      9 admission     12 claims, after the 101        (peer.c)
+//                      9 admission     10 where the daemon is, if clients are redirected
+//                                      12 claims, after the 101        (peer.c)
 //
 // Invariants:
 // 1. From ledger_enter until `finish`, the upgrade holds exactly one slot of the ledger; peer_open
@@ -21,14 +22,16 @@
 #include "obs/log.h"
 #include "proto/proxy_header.h"
 #include "relay/admission.h"
+#include "relay/backplane/presence.h"
 #include "relay/cell.h"
 #include "relay/jwks_cache.h"
 #include "relay/peer.h"
 #include "relay/places.h"
+#include "relay/redirect.h"
 
 #define TOKEN_LEN_MIN 10
 #define TOKEN_LEN_MAX 4096
-#define ID_SIZE 129
+#define ID_SIZE (CELL_ID_LEN_MAX + 1)
 #define PROTOCOL_SIZE 4200
 
 struct upgrade {
@@ -40,10 +43,11 @@ struct upgrade {
     struct buf unread;
     struct jwks_waiter waiter;
     struct admission *admission;
-    struct admission_result verdict; // kept while the stream is detached
+    struct presence_waiter presence;
+    char *redirect; // owned; URL of the relay that has the daemon, or NULL
     struct claims claims;
-    bool admitted;
-    bool exempt;   // from the total cap
+    bool asks_http; // to be redirected by a 307
+    bool exempt;    // from the total cap
     bool reserved; // a client's place in its cell
     struct ip ip;
     enum role role;
@@ -191,33 +195,26 @@ static struct ip client_ip(struct shard *shard, const struct http_request *reque
         config->trusted_proxies.items, config->trusted_proxies.count);
 }
 
-static bool is_id(const char *text, size_t len)
+static bool asks_for_http_redirect(struct slice query)
 {
-    if (len == 0 || len > 128) {
-        return false;
-    }
-    for (size_t i = 0; i < len; i++) {
-        char c = text[i];
-        bool ok = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
-                  c == '.' || c == '_' || c == ':' || c == '-';
-        if (!ok) {
-            return false;
-        }
-    }
-    return true;
+    char style[8];
+    size_t len;
+    return http1_query_value(query, SLICE("redirect"), style, sizeof style, &len) == WEIR_OK &&
+           slice_eq(slice_of(style, len), SLICE("http"));
 }
 
 static bool read_query(struct upgrade *upgrade, struct slice query)
 {
     char role[32];
     size_t role_len;
+    upgrade->asks_http = asks_for_http_redirect(query);
     if (http1_query_value(query, SLICE("role"), role, sizeof role, &role_len) != WEIR_OK ||
         !role_parse(slice_of(role, role_len), &upgrade->role)) {
         return false;
     }
     if (http1_query_value(query, SLICE("workspaceId"), upgrade->workspace, ID_SIZE,
             &upgrade->workspace_len) != WEIR_OK ||
-        !is_id(upgrade->workspace, upgrade->workspace_len)) {
+        !cell_is_id(slice_of(upgrade->workspace, upgrade->workspace_len))) {
         upgrade->workspace_len = 0;
         return false;
     }
@@ -227,7 +224,7 @@ static bool read_query(struct upgrade *upgrade, struct slice query)
         upgrade->target_len = 0;
         return true;
     }
-    return result == WEIR_OK && is_id(upgrade->target, upgrade->target_len);
+    return result == WEIR_OK && cell_is_id(slice_of(upgrade->target, upgrade->target_len));
 }
 
 static bool take_token(struct upgrade *upgrade, struct slice token)
@@ -414,8 +411,8 @@ static void on_detached(void *arg)
         drop_detached(upgrade->shard->worker, upgrade);
         return;
     }
-    uint64_t hash = siphash(&relay->placement, upgrade->workspace, upgrade->workspace_len);
-    worker_post(&relay->crew->workers[hash % relay->crew->count], &upgrade->job, arrive);
+    unsigned place = relay_place(relay, slice_of(upgrade->workspace, upgrade->workspace_len));
+    worker_post(&relay->crew->workers[place], &upgrade->job, arrive);
 }
 
 static struct upgrade *keep_upgrade(const struct upgrade *candidate)
@@ -477,6 +474,7 @@ static void leave_shard(struct upgrade *upgrade)
 {
     list_remove(&upgrade->node);
     jwks_cancel(&upgrade->waiter);
+    presence_cancel(&upgrade->presence);
     admission_cancel(upgrade->admission);
     upgrade->admission = NULL;
     if (upgrade->reserved) {
@@ -490,6 +488,7 @@ static void upgrade_free(struct upgrade *upgrade)
     struct shard *shard = upgrade->shard;
     claims_fini(&upgrade->claims);
     buf_reset(&upgrade->unread);
+    mem_free(upgrade->redirect);
     mem_free(upgrade);
     relay_note_departure(shard);
 }
@@ -558,6 +557,7 @@ static void on_handed_over(struct stream *stream)
         .claims = &upgrade->claims,
         .workspace = slice_of(upgrade->workspace, upgrade->workspace_len),
         .target = slice_of(upgrade->target, upgrade->target_len),
+        .redirect = upgrade->redirect == NULL ? SLICE_EMPTY : slice_str(upgrade->redirect),
         .role = upgrade->role,
         .ip = upgrade->ip,
     };
@@ -589,6 +589,66 @@ static void refuse_admission(struct upgrade *upgrade, const struct admission_res
     finish(upgrade, slice_of(answer, write_refusal(&denied, answer, sizeof answer)), false);
 }
 
+static void hand_over(struct upgrade *upgrade)
+{
+    stream_detach(&upgrade->stream, &upgrade->state, on_handed_over);
+}
+
+// ---- A daemon that another relay has (spec section 10)
+
+// Only whom the claims entitle to the daemon learns where it is.
+static bool may_be_redirected(const struct upgrade *upgrade)
+{
+    const struct shard *shard = upgrade->shard;
+    const struct claims *claims = &upgrade->claims;
+    struct cell_name name = cell_name(upgrade);
+    if (upgrade->role != ROLE_CLIENT || !shard->relay->config->client_redirect_enabled ||
+        name.target.len == 0 || claims->workspace_id == NULL ||
+        claims->runtime_target_id == NULL || claims->scope == SCOPE_NONE ||
+        !slice_eq(slice_str(claims->workspace_id), name.workspace) ||
+        !slice_eq(slice_str(claims->runtime_target_id), name.target)) {
+        return false;
+    }
+    const struct cell *cell = cell_find(upgrade->shard, name.workspace, name.target);
+    return cell == NULL || cell->daemon == NULL;
+}
+
+static void redirect_by_http(struct upgrade *upgrade, struct slice url)
+{
+    char answer[4096];
+    struct log_line line;
+    int len = snprintf(answer, sizeof answer,
+        "HTTP/1.1 307 Temporary Redirect\r\n"
+        "Location: %.*s?role=client&workspaceId=%s&runtimeTargetId=%s\r\n"
+        "Connection: close\r\nContent-Length: 0\r\n\r\n",
+        SLICE_ARG(url), upgrade->workspace, upgrade->target);
+    metrics_count(upgrade->shard->worker->metrics, METRIC_CLIENT_REDIRECT);
+    log_begin(&line, LOG_CLIENT_REDIRECTED);
+    log_text(&line, "workspaceId", upgrade->workspace);
+    log_text(&line, "runtimeTargetId", upgrade->target);
+    log_str(&line, "relayWsBaseUrl", url);
+    log_end(&line);
+    finish(upgrade, slice_of(answer, (size_t)len), false);
+}
+
+// A look-up that failed is none: it never fails the upgrade.
+static void on_located(
+    struct presence_waiter *waiter, enum bus_end end, const struct presence *answer)
+{
+    struct upgrade *upgrade = container_of(waiter, struct upgrade, presence);
+    enum redirect_style style =
+        (enum redirect_style)upgrade->shard->relay->config->client_redirect_style;
+    (void)end;
+    if (answer != NULL && redirect_is_usable(upgrade->shard, answer->url)) {
+        if (style == REDIRECT_HTTP || (style == REDIRECT_AUTO && upgrade->asks_http)) {
+            redirect_by_http(upgrade, answer->url);
+            return;
+        }
+        upgrade->redirect = mem_copy(answer->url.at, answer->url.len);
+    }
+    hand_over(upgrade);
+}
+
 static void on_admission(void *arg, const struct admission_result *result)
 {
     struct upgrade *upgrade = arg;
@@ -600,7 +660,11 @@ static void on_admission(void *arg, const struct admission_result *result)
     metrics_count(upgrade->shard->worker->metrics, METRIC_ADMISSION_OK);
     upgrade->claims = *result->claims;
     *result->claims = (struct claims){0};
-    stream_detach(&upgrade->stream, &upgrade->state, on_handed_over);
+    if (may_be_redirected(upgrade)) {
+        presence_ask(upgrade->shard, cell_name(upgrade), &upgrade->presence);
+    } else {
+        hand_over(upgrade);
+    }
 }
 
 static void ask_platform(struct upgrade *upgrade)
@@ -672,6 +736,7 @@ static void arrive(struct worker *worker, struct job *job)
     }
     upgrade->shard = shard;
     list_init(&upgrade->node);
+    presence_waiter_init(&upgrade->presence, on_located);
     list_push_back(&shard->upgrades, &upgrade->node);
     relay_note_upgrade(shard);
     if (stream_open(&upgrade->stream, worker, upgrade->state.fd, upgrade->state.ssl, on_ready) !=

@@ -98,8 +98,10 @@ extern const struct backplane_driver_ops backplane_redis_ops;
 
 // ---- What a driver tells
 
-// BUS_END_OK, or a row of obs/bus_ends.def.
-void backplane_written(struct shard *shard, enum bus_end end);
+// BUS_END_OK, or a row of obs/bus_ends.def; seconds from the call to its end. A put that failed is
+// asked for again a little later.
+void backplane_written(
+    struct shard *shard, struct cell_name name, enum bus_end end, double seconds);
 void bus_ticket_end(struct bus_ticket *ticket, enum bus_end end);
 
 struct cell_name presence_query_name(const struct presence_query *query);
@@ -112,7 +114,7 @@ void presence_query_answer(
 void backplane_receive(struct shard *shard, struct slice text, uint16_t route);
 
 // The way to the others works, or does not, as this worker sees it; repeating what is known is fine.
-// When it is up again all presence is written anew. problem (NULL when up): English, static storage.
+// When it is up again all presence of this worker is written anew. problem (NULL when up): English, static storage.
 void backplane_link(struct shard *shard, bool up, const char *problem);
 // A round of pulling has ended: counted, logged when it failed.
 void backplane_pulled(struct shard *shard, enum bus_end end);
@@ -121,14 +123,23 @@ void backplane_pulled(struct shard *shard, enum bus_end end);
 
 // Takes messages of any workspace on the worker that pulled them, and gives them to the workers they
 // belong to. Between bus_mail_send and its callback it is closed: the puller asks for no more, which
-// bounds what is under way. relay->mail, used by one worker only (number 0).
+// bounds what is under way. relay->mail, used by worker 0 only.
 struct bus_mail;
 typedef void bus_mail_fn(void *arg);
-// A copy is made. False: memory ran out. A message without a workspace is counted as rejected.
-bool bus_mail_add(struct bus_mail *mail, struct shard *shard, struct slice text,
-    uint16_t route) WEIR_MUST_CHECK;
+// A copy is made. False: memory ran out, and that is counted. A message without a workspace is
+// rejected, and so is one that has an id which is not above `since`; both are counted here.
+// newest: raised to the message's id; NULL where messages have none.
+bool bus_mail_add(struct bus_mail *mail, struct shard *shard, struct slice text, uint16_t route,
+    uint64_t since, uint64_t *newest) WEIR_MUST_CHECK;
 // Calls done on the shard's worker, later, when every worker has handled its part.
 void bus_mail_send(struct bus_mail *mail, struct shard *shard, bus_mail_fn *done, void *arg);
+// The driver closes: done is not called any more.
+void bus_mail_forget(struct bus_mail *mail);
+
+// ---- Small things drivers share
+
+// A random time from 0 to bound_ns ("full jitter").
+uint64_t backplane_jitter(struct shard *shard, uint64_t bound_ns);
 
 // ---- For the shard
 
@@ -136,6 +147,13 @@ void bus_mail_send(struct bus_mail *mail, struct shard *shard, bus_mail_fn *done
 enum weir_result backplane_open(struct shard *shard, char *problem, size_t size) WEIR_MUST_CHECK;
 // Fine without backplane_open, or after it failed.
 void backplane_close(struct shard *shard);
+// A workspace has its first cell here, or its last one has gone.
+void backplane_watch(struct shard *shard, struct slice workspace);
+void backplane_unwatch(struct shard *shard, struct slice workspace);
+// One object: this worker's way to the others.
+void backplane_write_state(struct shard *shard, struct json_writer *json);
+struct bus_mail *bus_mail_new(unsigned workers) WEIR_MUST_CHECK;
+void bus_mail_free(struct bus_mail *mail);
 // Draining: withdraws all presence; relay_note_departure is called when the last write has ended.
 void backplane_withdraw_all(struct shard *shard);
 // Nothing more to wait for while draining.

@@ -240,17 +240,19 @@ enum bus_verdict bus_message_read(struct slice text, enum bus_form form,
     return ret_message->payload.len > reader->payload_max ? BUS_TOO_LARGE : BUS_FOR_US;
 }
 
-struct slice bus_message_workspace(struct slice text, char *scratch, size_t size)
+struct slice bus_message_peek(struct slice text, char *scratch, size_t size, uint64_t *ret_id)
 {
     struct json_value values[MEMBER_COUNT];
-    if (json_scan(text, keys, values) != WEIR_OK ||
-        !json_value_is_string(&values[MEMBER_WORKSPACE])) {
+    *ret_id = 0;
+    if (json_scan(text, keys, values) != WEIR_OK) {
         return SLICE_EMPTY;
     }
     const struct json_value *value = &values[MEMBER_WORKSPACE];
-    if (!value->escaped) {
-        return value->text;
+    if (!read_natural(&values[MEMBER_ID], ret_id)) {
+        *ret_id = 0;
     }
-    return value->text.len > size ? SLICE_EMPTY
-                                  : slice_of(scratch, json_value_unescape(value, scratch));
+    if (!json_value_is_string(value) || (value->escaped && value->text.len > size)) {
+        return SLICE_EMPTY;
+    }
+    return value->escaped ? slice_of(scratch, json_value_unescape(value, scratch)) : value->text;
 }

@@ -207,26 +207,31 @@ static void test_scratch_too_small(void **state)
     buf_reset(&scratch);
 }
 
-static void test_workspace(void **state)
+static void test_peek(void **state)
 {
     char scratch[8];
     (void)state;
     const struct {
         const char *text;
         const char *workspace;
+        uint64_t id;
     } names[] = {
-        {"{\"workspaceId\":\"w\"}", "w"},
-        {"{\"workspaceId\":\"w\\u0031\"}", "w1"},
-        {"{\"workspaceId\":\"a\",\"workspaceId\":\"b\"}", "b"},
-        {"{\"workspaceId\":\"\\u0031\\u0031\\u0031\"}", ""}, // longer, escaped, than scratch
-        {"{\"workspaceId\":7}", ""},
-        {"{}", ""},
-        {"{\"workspaceId\":\"w\"", ""},
+        {"{\"workspaceId\":\"w\",\"id\":9007199254740991}", "w", 9007199254740991},
+        {"{\"workspaceId\":\"w\\u0031\",\"id\":1e1}", "w1", 10},
+        {"{\"workspaceId\":\"a\",\"workspaceId\":\"b\"}", "b", 0},
+        // Longer, escaped, than scratch.
+        {"{\"workspaceId\":\"\\u0031\\u0031\\u0031\",\"id\":7}", "", 7},
+        {"{\"workspaceId\":7,\"id\":-7}", "", 0},
+        {"{\"id\":9007199254740992}", "", 0},
+        {"{\"id\":\"7\"}", "", 0},
+        {"{\"workspaceId\":\"w\",\"id\":7", "", 0},
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        uint64_t id = 1;
         struct slice workspace =
-            bus_message_workspace(slice_str(names[i].text), scratch, sizeof scratch);
+            bus_message_peek(slice_str(names[i].text), scratch, sizeof scratch, &id);
         assert_true(slice_eq(workspace, slice_str(names[i].workspace)));
+        assert_true(id == names[i].id);
     }
 }
 
@@ -251,7 +256,7 @@ int main(void)
         cmocka_unit_test(test_read),
         cmocka_unit_test(test_every_prefix_is_malformed),
         cmocka_unit_test(test_scratch_too_small),
-        cmocka_unit_test(test_workspace),
+        cmocka_unit_test(test_peek),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "relay/owners.h"
+#include "relay/remotes.h"
 
 #define NOW (1000 * NS_PER_S)
 #define TTL (120 * NS_PER_S)
@@ -18,21 +19,21 @@
 static const struct siphash_key seed = {1, 2};
 
 // The tables only compare and return owners, so any address stands for one.
-struct owner {
+struct holder {
     struct list entries;
 };
 
-static struct peer *peer_of(struct owner *owner)
+static struct peer *peer_of(struct holder *owner)
 {
     return (struct peer *)(void *)owner;
 }
 
-static void owner_init(struct owner *owner)
+static void holder_init(struct holder *owner)
 {
     list_init(&owner->entries);
 }
 
-static void set(struct owners *owners, const char *key, struct owner *owner, uint64_t now_ns)
+static void set(struct owners *owners, const char *key, struct holder *owner, uint64_t now_ns)
 {
     struct peer *peer = peer_of(owner);
     assert_int_equal(owners_set(owners, slice_str(key), peer, &owner->entries, now_ns), WEIR_OK);
@@ -40,10 +41,10 @@ static void set(struct owners *owners, const char *key, struct owner *owner, uin
 
 static struct peer *find(struct owners *owners, const char *key, uint64_t now_ns)
 {
-    return owners_find(owners, slice_str(key), now_ns);
+    return owners_find(owners, slice_str(key), now_ns).peer;
 }
 
-static size_t entry_count(const struct owner *owner)
+static size_t entry_count(const struct holder *owner)
 {
     size_t count = 0;
     list_for_each (node, &owner->entries) {
@@ -55,11 +56,11 @@ static size_t entry_count(const struct owner *owner)
 static void test_find(void **state)
 {
     struct owners owners;
-    struct owner a;
-    struct owner b;
+    struct holder a;
+    struct holder b;
     (void)state;
-    owner_init(&a);
-    owner_init(&b);
+    holder_init(&a);
+    holder_init(&b);
     owners_init(&owners, &seed, 10, TTL, false);
     assert_null(find(&owners, "k", NOW));
     set(&owners, "k", &a, NOW);
@@ -79,27 +80,27 @@ static void test_key_is_copied(void **state)
 {
     char key[] = "key\0key";
     struct owners owners;
-    struct owner a;
+    struct holder a;
     (void)state;
-    owner_init(&a);
+    holder_init(&a);
     owners_init(&owners, &seed, 10, TTL, false);
     struct slice bytes = slice_of(key, sizeof key - 1);
     assert_int_equal(owners_set(&owners, bytes, peer_of(&a), &a.entries, NOW), WEIR_OK);
     key[0] = 'x';
-    assert_null(owners_find(&owners, bytes, NOW));
+    assert_null(owners_find(&owners, bytes, NOW).peer);
     assert_null(find(&owners, "key", NOW));
-    assert_ptr_equal(owners_find(&owners, SLICE("key\0key"), NOW), peer_of(&a));
+    assert_ptr_equal(owners_find(&owners, SLICE("key\0key"), NOW).peer, peer_of(&a));
     owners_fini(&owners);
 }
 
 static void test_new_owner(void **state)
 {
     struct owners owners;
-    struct owner a;
-    struct owner b;
+    struct holder a;
+    struct holder b;
     (void)state;
-    owner_init(&a);
-    owner_init(&b);
+    holder_init(&a);
+    holder_init(&b);
     owners_init(&owners, &seed, 10, TTL, false);
     set(&owners, "k", &a, NOW);
     set(&owners, "k", &b, NOW + TTL - 1);
@@ -128,8 +129,8 @@ static void test_ttl(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct owners owners;
-        struct owner a;
-        owner_init(&a);
+        struct holder a;
+        holder_init(&a);
         owners_init(&owners, &seed, 10, TTL, rows[i].refresh);
         set(&owners, "k", &a, NOW);
         if (rows[i].between_ns > 0) {
@@ -149,9 +150,9 @@ static void test_ttl(void **state)
 static void test_old_ones_are_dropped(void **state)
 {
     struct owners owners;
-    struct owner a;
+    struct holder a;
     (void)state;
-    owner_init(&a);
+    holder_init(&a);
     owners_init(&owners, &seed, 10, TTL, true);
     set(&owners, "1", &a, NOW);
     set(&owners, "2", &a, NOW + 1);
@@ -181,8 +182,8 @@ static void test_full(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct owners owners;
-        struct owner a;
-        owner_init(&a);
+        struct holder a;
+        holder_init(&a);
         owners_init(&owners, &seed, 3, TTL, rows[i].refresh);
         set(&owners, "1", &a, NOW);
         set(&owners, "2", &a, NOW);
@@ -207,18 +208,18 @@ static void test_full(void **state)
 static void test_take_once(void **state)
 {
     struct owners owners;
-    struct owner a;
+    struct holder a;
     (void)state;
-    owner_init(&a);
+    holder_init(&a);
     owners_init(&owners, &seed, 10, TTL, false);
-    assert_null(owners_take(&owners, SLICE("k"), NOW));
+    assert_null(owners_take(&owners, SLICE("k"), NOW).peer);
     set(&owners, "k", &a, NOW);
     set(&owners, "l", &a, NOW);
-    assert_ptr_equal(owners_take(&owners, SLICE("k"), NOW + TTL - 1), peer_of(&a));
-    assert_null(owners_take(&owners, SLICE("k"), NOW + TTL - 1));
+    assert_ptr_equal(owners_take(&owners, SLICE("k"), NOW + TTL - 1).peer, peer_of(&a));
+    assert_null(owners_take(&owners, SLICE("k"), NOW + TTL - 1).peer);
     assert_null(find(&owners, "k", NOW + TTL - 1));
     assert_int_equal(entry_count(&a), 1);
-    assert_null(owners_take(&owners, SLICE("l"), NOW + TTL)); // too old
+    assert_null(owners_take(&owners, SLICE("l"), NOW + TTL).peer); // too old
     assert_int_equal(entry_count(&a), 0);
     owners_fini(&owners);
 }
@@ -226,11 +227,11 @@ static void test_take_once(void **state)
 static void test_forget_peer(void **state)
 {
     struct owners tables[3];
-    struct owner a;
-    struct owner b;
+    struct holder a;
+    struct holder b;
     (void)state;
-    owner_init(&a);
-    owner_init(&b);
+    holder_init(&a);
+    holder_init(&b);
     for (size_t i = 0; i < 3; i++) {
         owners_init(&tables[i], &seed, 10, TTL, i == 1);
         set(&tables[i], "a1", &a, NOW);
@@ -257,9 +258,9 @@ static void test_forget_peer(void **state)
 static void test_clear(void **state)
 {
     struct owners owners;
-    struct owner a;
+    struct holder a;
     (void)state;
-    owner_init(&a);
+    holder_init(&a);
     owners_init(&owners, &seed, 10, TTL, false);
     owners_clear(&owners);
     set(&owners, "k", &a, NOW);
@@ -278,10 +279,10 @@ static void test_without_memory(void **state)
     (void)state;
     for (unsigned long nth = 1; nth <= 2; nth++) { // the entry, then the table
         struct owners owners;
-        struct owner a;
-        struct owner b;
-        owner_init(&a);
-        owner_init(&b);
+        struct holder a;
+        struct holder b;
+        holder_init(&a);
+        holder_init(&b);
         owners_init(&owners, &seed, 10, TTL, false);
         mem_fail_at(nth);
         enum weir_result result = owners_set(&owners, SLICE("k"), peer_of(&a), &a.entries, NOW);
@@ -301,6 +302,46 @@ static void test_without_memory(void **state)
 }
 #endif
 
+// An entry may be another relay's; the relay's name is kept as long as an entry, or who took one,
+// needs it.
+static void test_remote(void **state)
+{
+    struct map remotes;
+    struct owners owners;
+    struct holder a;
+    (void)state;
+    holder_init(&a);
+    map_init(&remotes, &seed);
+    owners_init(&owners, &seed, 10, TTL, false);
+    struct remote *remote = remote_ref(&remotes, SLICE("relay-b"), 7);
+    assert_ptr_equal(remote_ref(&remotes, SLICE("relay-b"), 8), remote);
+    assert_int_equal(remote->route, 8);
+    remote_unref(remote);
+    assert_int_equal(owners_set_remote(&owners, SLICE("k"), remote, NOW), WEIR_OK);
+    assert_int_equal(owners_set_remote(&owners, SLICE("l"), remote, NOW), WEIR_OK);
+    remote_unref(remote);
+    assert_int_equal(remotes.count, 1);
+    assert_ptr_equal(owners_find(&owners, SLICE("k"), NOW).remote, remote);
+    assert_null(owners_find(&owners, SLICE("k"), NOW).peer);
+    // From one owner to another, and to the same again.
+    set(&owners, "k", &a, NOW);
+    assert_null(owners_find(&owners, SLICE("k"), NOW).remote);
+    assert_int_equal(owners_set_remote(&owners, SLICE("l"), remote, NOW), WEIR_OK);
+    assert_int_equal(remote->refs, 1);
+    struct owner taken = owners_take(&owners, SLICE("l"), NOW);
+    assert_ptr_equal(taken.remote, remote);
+    assert_true(slice_eq(remote_id(taken.remote), SLICE("relay-b")));
+    remote_unref(taken.remote);
+    assert_int_equal(remotes.count, 0);
+    remote = remote_ref(&remotes, SLICE("relay-c"), 0);
+    assert_int_equal(owners_set_remote(&owners, SLICE("k"), remote, NOW), WEIR_OK);
+    assert_true(list_empty(&a.entries));
+    remote_unref(remote);
+    owners_fini(&owners);
+    assert_int_equal(remotes.count, 0);
+    map_fini(&remotes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +357,7 @@ int main(void)
 #if WEIR_FAULTS
         cmocka_unit_test(test_without_memory),
 #endif
+        cmocka_unit_test(test_remote),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
