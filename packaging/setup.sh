@@ -3,20 +3,25 @@
 
 weir_packages_build="gcc libc6-dev cmake ninja-build pkg-config libssl-dev node-llhttp
   libcurl4-openssl-dev libjansson-dev libprotobuf-c-dev libprotobuf-dev protobuf-c-compiler
-  libnghttp2-dev libyaml-dev libsqlite3-dev libhiredis-dev"
+  libnghttp2-dev libyaml-dev libsqlite3-dev libhiredis-dev nodejs npm"
 weir_packages_test="libcmocka-dev libasan8 libubsan1 libtsan2 prometheus openssl curl python3
   python3-pytest python3-prometheus-client python3-hypothesis python3-websockets python3-h2 python3-cryptography python3-protobuf
   protobuf-compiler python3-selenium chromium chromium-driver nginx-light redis-server postgresql
-  openssh-server openssh-client nghttp2-client nghttp2-server nodejs tmux procps systemd python3-yaml iproute2 zsh
+  openssh-server openssh-client nghttp2-client nghttp2-server tmux procps systemd python3-yaml iproute2 zsh
   fish groff-base g++ haproxy libnginx-mod-stream"
+
+# npm comes in a package of its own in Debian, and with nodejs elsewhere.
+weir_is_there() {
+  dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed' ||
+    { [ "$1" = npm ] && command -v npm >/dev/null; }
+}
 
 weir_need_packages() {
   local group package missing=""
   for group in "$@"; do
     local list="weir_packages_$group"
     for package in ${!list}; do
-      dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' ||
-        missing="$missing $package"
+      weir_is_there "$package" || missing="$missing $package"
     done
   done
   [ -n "$missing" ] || return 0

@@ -219,3 +219,99 @@ void api_history(struct api_request *request)
     jsonw_object_end(&writer);
     api_answer_json(request, 200, &document);
 }
+
+// ---- What the page draws beside every service
+
+#define STRIP_RESULTS 60
+#define STRIP_CELLS 48 // half hours of a day
+#define CELL_S 1800
+#define STRIPS_MAX 100
+#define STRIPS_TEXT_MAX 16384
+
+static void write_latencies(struct json_writer *writer, const struct series *series)
+{
+    const struct series_result *newest[STRIP_RESULTS];
+    size_t count = 0;
+    while (series != NULL && count < STRIP_RESULTS &&
+           (newest[count] = series_newest(series, count)) != NULL) {
+        count++;
+    }
+    jsonw_array_begin(writer, "latency_ms");
+    while (count > 0) {
+        const struct series_result *result = newest[--count];
+        put_ms(writer, NULL,
+            check_outcome_passed(result->outcome) ? (double)result->latency_us / 1000 : VIEW_NONE);
+    }
+    jsonw_array_end(writer);
+}
+
+// The worst that was seen in each half hour; '-': nothing was.
+static void write_day(struct json_writer *writer, const struct series *series, uint32_t now_s)
+{
+    static const char letters[HEALTH_STATUS_COUNT] = {
+        [HEALTH_UNKNOWN] = '?',
+        [HEALTH_UNHEALTHY] = 'u',
+        [HEALTH_DEGRADED] = 'd',
+        [HEALTH_HEALTHY] = 'h',
+    };
+    char day[STRIP_CELLS + 1];
+    enum health_status worst[STRIP_CELLS];
+    const struct series_bucket *bucket;
+    uint32_t last_cell = now_s / CELL_S;
+    memset(day, '-', STRIP_CELLS);
+    day[STRIP_CELLS] = '\0';
+    for (size_t i = 0;
+         series != NULL && (bucket = series_bucket(series, STEP_FIVE_MINUTES, i)) != NULL; i++) {
+        uint32_t back = last_cell - bucket->start_s / CELL_S;
+        if (back >= STRIP_CELLS) {
+            break;
+        }
+        size_t cell = STRIP_CELLS - 1 - back;
+        bool first = day[cell] == '-';
+        worst[cell] = first ? bucket->worst : series_worse(worst[cell], bucket->worst);
+        day[cell] = letters[worst[cell]];
+    }
+    jsonw_text(writer, "day", day);
+}
+
+// "service@machine", of which the machine's name has no '@'.
+static const struct target *target_of(struct health *health, struct slice text)
+{
+    for (size_t i = text.len; i > 0; i--) {
+        if (text.at[i - 1] == '@') {
+            return monitor_find(
+                &health->monitor, slice_of(text.at, i - 1), slice_skip(text, i));
+        }
+    }
+    return NULL;
+}
+
+void api_strips(struct api_request *request)
+{
+    struct health *health = request->health;
+    char of[STRIPS_TEXT_MAX];
+    struct buf document = BUF_INIT(API_DOCUMENT_MAX);
+    struct json_writer writer;
+    uint32_t now_s = (uint32_t)(sys_wall_ms() / 1000);
+    api_text(request, "of", of, sizeof of);
+    struct slice rest = slice_str(of);
+    struct slice name;
+    json_writer_init(&writer, &document);
+    jsonw_object_begin(&writer, NULL);
+    jsonw_array_begin(&writer, "strips");
+    for (size_t i = 0; i < STRIPS_MAX && rest.len > 0 && slice_split(&rest, ',', &name); i++) {
+        const struct target *target = target_of(health, name);
+        if (target != NULL) {
+            const struct series *series = history_series(&health->history, target);
+            jsonw_object_begin(&writer, NULL);
+            jsonw_text(&writer, "service", target->service->name);
+            jsonw_text(&writer, "machine", target->service->machine->name);
+            write_latencies(&writer, series);
+            write_day(&writer, series, now_s);
+            jsonw_object_end(&writer);
+        }
+    }
+    jsonw_array_end(&writer);
+    jsonw_object_end(&writer);
+    api_answer_json(request, 200, &document);
+}

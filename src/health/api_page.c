@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The page of /health, for browsers (spec sections 4.2, 7.2), its style sheet, and where / leads.
+// The page of /health, for browsers (spec sections 4.2, 7.2), its files, and where / leads. Every
+// address in it is relative, so that it works under any path of a proxy.
+#include <stdio.h>
+
+#include "base/siphash.h"
 #include "health/api_internal.h"
+#include "http/assets.h"
 
 #define PAGE_MAX (32 * 1024 * 1024)
 #define ERROR_SHOWN 1024
@@ -20,11 +25,13 @@ static void ask_for_token(struct api_request *request)
             .content_type = "text/html; charset=utf-8",
             .headers = "WWW-Authenticate: Bearer\r\nCache-Control: no-store\r\n",
             .body = SLICE("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                          "<title>weir health</title><link rel=\"stylesheet\" "
-                          "href=\"/health/style.css\"></head><body><h1>A token is wanted</h1>"
-                          "<form method=\"get\" action=\"/health\"><label>Token <input "
+                          "<title>weir health</title><link rel=\"icon\" "
+                          "href=\"health/icon/unknown.svg\"><link rel=\"stylesheet\" "
+                          "href=\"health/style.css\"><script src=\"health/app.js\" defer>"
+                          "</script></head><body><div id=\"page\"><h1>A token is wanted</h1>"
+                          "<form method=\"get\" action=\"health\"><label>Token <input "
                           "type=\"password\" name=\"token\"></label><button>Show</button></form>"
-                          "</body></html>\n"),
+                          "</div></body></html>\n"),
         });
 }
 
@@ -78,10 +85,61 @@ void api_health(struct api_request *request)
     }
 }
 
-void api_style(struct api_request *request)
+void api_asset(struct api_request *request)
 {
-    api_answer_text(request, "text/css; charset=utf-8", "Cache-Control: max-age=300\r\n",
-        slice_str(view_page_style));
+    static const char directory[] = "/health/";
+    const struct http1_header *known = http1_find(request->http->head, SLICE("if-none-match"));
+    struct http_asset asset;
+    char etag[24];
+    char headers[160];
+    if (!http_asset_find(slice_skip(request->http->path, sizeof directory - 1), &asset)) {
+        api_answer_error(request, 404, "there is no such file");
+        return;
+    }
+    bool packed = http_takes_gzip(request->http->head);
+    struct slice body = packed ? asset.packed : asset.plain;
+    snprintf(etag, sizeof etag, "\"%016llx\"",
+        (unsigned long long)siphash(&request->health->worker->seed, body.at, body.len));
+    snprintf(headers, sizeof headers,
+        "ETag: %s\r\nCache-Control: no-cache\r\nVary: Accept-Encoding\r\n%s", etag,
+        packed ? "Content-Encoding: gzip\r\n" : "");
+    bool same = known != NULL && slice_eq(known->value, slice_str(etag));
+    api_reply(request->http->conn, &request->ticket,
+        &(struct http_answer){
+            .status = same ? 304 : 200,
+            .content_type = same ? NULL : asset.content_type,
+            .headers = headers,
+            .body = same ? SLICE_EMPTY : body,
+        });
+}
+
+// The tab's picture: a shape for each state, not its colour alone.
+void api_icon(struct api_request *request)
+{
+    static const struct {
+        const char *status;
+        const char *svg;
+    } icons[] = {
+        {"healthy", "<circle cx='8' cy='8' r='7' fill='#1a7f37'/>"
+                    "<path d='M4 8l3 3 5-6' fill='none' stroke='#fff' stroke-width='2'/>"},
+        {"degraded", "<path d='M8 1l7 14H1z' fill='#b26a00'/>"
+                     "<path d='M8 5v5m0 2v2' stroke='#fff' stroke-width='2'/>"},
+        {"unhealthy", "<rect x='1' y='1' width='14' height='14' fill='#c62828'/>"
+                      "<path d='M5 5l6 6m0-6l-6 6' stroke='#fff' stroke-width='2'/>"},
+        {"unknown", "<circle cx='8' cy='8' r='6' fill='none' stroke='#757575' stroke-width='3'/>"},
+    };
+    for (size_t i = 0; i < sizeof icons / sizeof icons[0]; i++) {
+        if (strcmp(icons[i].status, request->path.text[0]) == 0) {
+            char svg[512];
+            snprintf(svg, sizeof svg,
+                "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'>%s</svg>",
+                icons[i].svg);
+            api_answer_text(
+                request, "image/svg+xml", "Cache-Control: max-age=86400\r\n", slice_str(svg));
+            return;
+        }
+    }
+    api_answer_error(request, 404, "there is no such state");
 }
 
 void api_root(struct api_request *request)
@@ -91,5 +149,5 @@ void api_root(struct api_request *request)
     }
     api_reply(request->http->conn, &request->ticket,
         &(struct http_answer){
-            .status = 302, .headers = "Location: /health\r\n", .body = SLICE_EMPTY});
+            .status = 302, .headers = "Location: health\r\n", .body = SLICE_EMPTY});
 }

@@ -91,6 +91,11 @@ static unsigned gravity(unsigned status)
     return gravities[status];
 }
 
+enum health_status series_worse(enum health_status a, enum health_status b)
+{
+    return gravity(b) > gravity(a) ? b : a;
+}
+
 static void count(struct series_bucket *bucket, const struct series_result *result, bool passed)
 {
     float ms = (float)result->latency_us / 1000;

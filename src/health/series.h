@@ -47,6 +47,9 @@ struct series {
     struct series_ring buckets[SERIES_STEP_COUNT];
 };
 
+// The worse of two, by its order in rollups.
+enum health_status series_worse(enum health_status a, enum health_status b);
+
 void series_fini(struct series *series);
 // Without memory the oldest goes earlier, or the result is not kept at all.
 void series_add(struct series *series, const struct series_result *result, bool passed);

@@ -127,9 +127,8 @@ struct view_page {
     const char *registry_error;
 };
 
-// A whole document without scripts, which a browser asks for again by itself (spec section 7.2).
+// A whole document, which a browser without scripts asks for again by itself (spec section 7.2).
 void view_write_page(const struct view *view, const struct view_page *page, struct buf *out);
-extern const char view_page_style[]; // its style sheet
 
 // ---- Text (view_text.c)
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A view as a page that is readable without scripts: the state of everything as it was when the
-// page was asked for, and its age. Names and messages come from files and from peers, and only ever
+// page was asked for, and its age. Where there are scripts they put their own in its place. Names and messages come from files and from peers, and only ever
 // stand as text (markup.h). A state is always a word; its colour is beside it.
 #include <stdio.h>
 
@@ -9,25 +9,6 @@
 #include "health/view.h"
 
 #define REFRESH_S 15
-
-const char view_page_style[] =
-    ":root{color-scheme:light dark;--line:#8885;--soft:#8882}\n"
-    "body{font:16px/1.45 system-ui,sans-serif;margin:0 auto;max-width:70rem;padding:1rem}\n"
-    "h1{font-size:1.3rem;margin:0}h2{font-size:1.05rem;margin:1.5rem 0 .5rem}\n"
-    ".banner{border:1px solid var(--line);border-left-width:.6rem;padding:.8rem 1rem}\n"
-    ".machines{display:grid;gap:.6rem;grid-template-columns:repeat(auto-fill,minmax(13rem,1fr));"
-    "list-style:none;margin:0;padding:0}\n"
-    ".machines li{border:1px solid var(--line);border-left-width:.4rem;padding:.5rem .7rem;"
-    "overflow-wrap:anywhere}\n"
-    ".healthy{border-left-color:#2e7d32}.degraded{border-left-color:#b26a00}"
-    ".unhealthy{border-left-color:#c62828}.unknown{border-left-color:#757575}\n"
-    ".scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}\n"
-    "th,td{text-align:left;padding:.35rem .6rem;border-bottom:1px solid var(--line);"
-    "vertical-align:top}\n"
-    "td{overflow-wrap:anywhere}td.number{text-align:right;font-variant-numeric:tabular-nums}\n"
-    ".state{border-left:.4rem solid;padding-left:.4rem;white-space:nowrap}\n"
-    "small,.soft{opacity:.75}form{display:flex;flex-wrap:wrap;gap:.5rem;margin:.5rem 0}\n"
-    "input,select,button{font:inherit}.error{border:1px solid #c62828;padding:.5rem 1rem}\n";
 
 static void put_time(struct buf *out, uint64_t wall_ms)
 {
@@ -63,9 +44,11 @@ static void put_head(const struct view *view, struct buf *out)
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
         "<title>%s - weir health</title>\n"
         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-        "<meta http-equiv=\"refresh\" content=\"%d\">\n"
-        "<link rel=\"stylesheet\" href=\"/health/style.css\"></head><body>\n",
-        status, REFRESH_S);
+        "<noscript><meta http-equiv=\"refresh\" content=\"%d\"></noscript>\n"
+        "<link rel=\"icon\" href=\"health/icon/%s.svg\">\n"
+        "<link rel=\"stylesheet\" href=\"health/style.css\">\n"
+        "<script src=\"health/app.js\" defer></script></head><body><div id=\"page\">\n",
+        status, REFRESH_S, status);
     buf_printf(out,
         "<header class=\"banner %s\"><h1>Cluster: %s</h1>\n"
         "<p>Score %u. %u healthy, %u degraded, %u unhealthy, %u unknown; %zu services on %zu "
@@ -112,7 +95,7 @@ static void put_option(struct buf *out, const char *word, const char *chosen)
 
 static void put_filter(const struct view_page *page, struct buf *out)
 {
-    buf_append_str(out, "<h2>Services</h2>\n<form method=\"get\" action=\"/health\">"
+    buf_append_str(out, "<h2>Services</h2>\n<form method=\"get\" action=\"health\">"
                         "<label>State <select name=\"status\"><option value=\"\">all</option>");
     for (unsigned i = HEALTH_STATUS_COUNT; i-- > 0;) {
         put_option(out, health_status_name(i), page->status);
@@ -193,6 +176,6 @@ void view_write_page(const struct view *view, const struct view_page *page, stru
     put_machines(view, out);
     put_services(view, page, out);
     buf_append_str(out, "<footer class=\"soft\"><p>weir " WEIR_VERSION
-                        ". The same for programs: <a href=\"/api/health/dashboard\">JSON</a>, "
-                        "<a href=\"/metrics\">metrics</a>.</p></footer></body></html>\n");
+                        ". The same for programs: <a href=\"api/health/dashboard\">JSON</a>, "
+                        "<a href=\"metrics\">metrics</a>.</p></footer></div></body></html>\n");
 }

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the monitor's API says (docs/spec/health.md, sections 4.3 and 5.2).
+
+export type Status = 'healthy' | 'degraded' | 'unhealthy' | 'unknown';
+export const STATUSES: readonly Status[] = ['unhealthy', 'degraded', 'unknown', 'healthy'];
+
+export interface Service {
+  service: string;
+  machine: string;
+  status: Status;
+  health_score: number;
+  issues: string[];
+  uptime_seconds: number | null;
+  response_time_ms: number | null;
+  uptime_24h: number | null;
+  last_checked: string | null;
+  consecutive_failures: number;
+  check_type: string;
+  state_reason: string;
+  maintenance: boolean;
+  maintenance_reason: string | null;
+  stale: boolean;
+  disabled: boolean;
+  check: { type: string; interval: number; timeout: number; failure_threshold: number };
+  last_result: { ok: boolean; latency_ms: number; message: string | null } | null;
+}
+
+export interface Machine {
+  machine: string;
+  status: Status;
+  services_count: number;
+  healthy_services: number;
+  cpu_usage: number | null;
+  memory_usage: number | null;
+  disk_usage: number | null;
+  load1: number | null;
+  reachable: boolean | null;
+  last_checked: string | null;
+}
+
+export interface Dashboard {
+  overall_status: Status;
+  overall_health_score: number;
+  total_services: number;
+  healthy_services: number;
+  degraded_services: number;
+  unhealthy_services: number;
+  unknown_services: number;
+  services: Service[];
+  machines: Machine[];
+  last_updated: string;
+  generated_by: string;
+  registry: { path: string; loaded_at: string; error: string | null };
+}
+
+export interface Result {
+  time: string;
+  ok: boolean;
+  latency_ms: number;
+  code: number;
+  status: Status;
+  message?: string;
+}
+
+export interface Bucket {
+  t: string;
+  checks: number;
+  failures: number;
+  avg_ms: number | null;
+  p95_ms: number | null;
+  max_ms: number | null;
+  state: Status;
+}
+
+export interface Event {
+  id: string;
+  event_type: string;
+  service: string | null;
+  machine: string | null;
+  timestamp: string;
+  previous_status: Status | null;
+  new_status: Status | null;
+  message: string | null;
+}
+
+export interface Heatmap {
+  dates: string[];
+  data_points: { date: string; service: string; problem_count: number }[];
+}
+
+// The newest sixty results, null for a failure, and a letter for each half hour of a day.
+export interface Strip {
+  service: string;
+  machine: string;
+  latency_ms: (number | null)[];
+  day: string;
+}
+
+export const keyOf = (row: { service: string; machine: string }): string => `${row.service}@${row.machine}`;

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// A long list of which only the rows in sight exist, all of one height. Up, Down, Home, End and the
+// page keys move from row to row.
+
+import type { ComponentChildren } from 'preact';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+
+const SPARE = 4; // rows above and below what is in sight
+
+interface Props<T> {
+  items: T[];
+  keyOf: (item: T) => string;
+  height: number;
+  label: string;
+  row: (item: T) => ComponentChildren;
+  seen?: (items: T[]) => void;
+}
+
+export function Rows<T>({ items, keyOf, height, label, row, seen }: Props<T>) {
+  const frame = useRef<HTMLUListElement>(null);
+  const wanted = useRef<number | null>(null);
+  const [top, setTop] = useState(0);
+  const [room, setRoom] = useState(600);
+  const first = Math.max(0, Math.floor(top / height) - SPARE);
+  const last = Math.min(items.length, Math.ceil((top + room) / height) + SPARE);
+  const shown = items.slice(first, last);
+  const shownKeys = shown.map(keyOf).join('\n');
+
+  useLayoutEffect(() => {
+    const element = frame.current;
+    if (element === null) {
+      return undefined;
+    }
+    const measure = (): void => setRoom(element.clientHeight);
+    const observer = new ResizeObserver(measure);
+    observer.observe(element);
+    measure();
+    return () => observer.disconnect();
+  }, []);
+
+  useEffect(() => seen?.(shown), [shownKeys]);
+
+  useLayoutEffect(() => {
+    if (wanted.current !== null) {
+      const item = frame.current?.querySelector<HTMLElement>(`[data-index="${wanted.current}"] button`);
+      if (item !== undefined && item !== null) {
+        item.focus({ preventScroll: true });
+        wanted.current = null;
+      }
+    }
+  });
+
+  function go(index: number): void {
+    const element = frame.current;
+    const to = Math.max(0, Math.min(items.length - 1, index));
+    if (element === null || items.length === 0) {
+      return;
+    }
+    if (to * height < element.scrollTop) {
+      element.scrollTop = to * height;
+    } else if ((to + 1) * height > element.scrollTop + element.clientHeight) {
+      element.scrollTop = (to + 1) * height - element.clientHeight;
+    }
+    wanted.current = to;
+    setTop(element.scrollTop);
+    frame.current?.querySelector<HTMLElement>(`[data-index="${to}"] button`)?.focus({ preventScroll: true });
+  }
+
+  function onKey(event: KeyboardEvent): void {
+    const current = (event.target as HTMLElement).closest('[data-index]');
+    if (current === null) {
+      return;
+    }
+    const index = Number(current.getAttribute('data-index'));
+    const page = Math.max(1, Math.floor(room / height) - 1);
+    const moves: Record<string, number> = {
+      ArrowDown: index + 1,
+      ArrowUp: index - 1,
+      PageDown: index + page,
+      PageUp: index - page,
+      Home: 0,
+      End: items.length - 1,
+    };
+    const to = moves[event.key];
+    if (to !== undefined) {
+      event.preventDefault();
+      go(to);
+    }
+  }
+
+  return (
+    <ul
+      ref={frame}
+      class="rows"
+      aria-label={label}
+      tabIndex={-1}
+      style={{ maxHeight: `${Math.min(items.length, 16) * height + 2}px` }}
+      onScroll={(event) => setTop(event.currentTarget.scrollTop)}
+      onKeyDown={onKey}
+    >
+      {shown.map((item, offset) => (
+        <li
+          key={keyOf(item)}
+          data-index={first + offset}
+          aria-setsize={items.length}
+          aria-posinset={first + offset + 1}
+          style={{
+            height: `${height}px`,
+            marginTop: offset === 0 ? `${first * height}px` : '0',
+            marginBottom: first + offset === last - 1 ? `${(items.length - last) * height}px` : '0',
+          }}
+        >
+          {row(item)}
+        </li>
+      ))}
+    </ul>
+  );
+}

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+import { useEffect, useMemo, useState } from 'preact/hooks';
+import { passes, type Filters } from '../state/filters';
+import { store, type State as Known } from '../state/store';
+import { msText } from '../state/time';
+import { keyOf, STATUSES, type Service, type Strip } from '../state/types';
+import { Age, Day, Section, Spark, State } from './parts';
+import { Rows } from './Rows';
+
+const WIDE_HEIGHT = 44;
+const NARROW_HEIGHT = 112;
+const NARROW = '(max-width: 800px)';
+
+function useNarrow(): boolean {
+  const query = useMemo(() => window.matchMedia(NARROW), []);
+  const [narrow, setNarrow] = useState(query.matches);
+  useEffect(() => {
+    const change = (): void => setNarrow(query.matches);
+    query.addEventListener('change', change);
+    return () => query.removeEventListener('change', change);
+  }, [query]);
+  return narrow;
+}
+
+function Choice(props: { name: string; value: string; words: string[]; choose: (word: string) => void }) {
+  return (
+    <label>
+      {props.name}
+      <select value={props.value} onChange={(event) => props.choose(event.currentTarget.value)}>
+        <option value="">all</option>
+        {props.words.map((word) => (
+          <option key={word} value={word}>
+            {word}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+function FilterBar({ known, filters, change }: { known: Known; filters: Filters; change: (c: Partial<Filters>) => void }) {
+  const machines = known.dashboard?.machines.map((machine) => machine.machine) ?? [];
+  const roles = [...new Set([...known.roles.values()].flat())].sort();
+  return (
+    <form class="filters" onSubmit={(event) => event.preventDefault()}>
+      <Choice name="State" value={filters.status} words={[...STATUSES]} choose={(status) => change({ status })} />
+      <Choice name="Machine" value={filters.machine} words={machines} choose={(machine) => change({ machine })} />
+      {roles.length > 0 && <Choice name="Role" value={filters.role} words={roles} choose={(role) => change({ role })} />}
+      <label>
+        Text
+        <input type="search" value={filters.text} onInput={(event) => change({ text: event.currentTarget.value })} />
+      </label>
+    </form>
+  );
+}
+
+function Row({ row, strip, open }: { row: Service; strip: Strip | undefined; open: () => void }) {
+  return (
+    <button type="button" class="row" onClick={open}>
+      <span class="cell status">
+        <State status={row.status} />
+        {row.maintenance && <span class="badge">maintenance</span>}
+      </span>
+      <span class="cell name">
+        {row.service} <small class="soft">{row.machine}</small>
+      </span>
+      <span class="cell picture">{strip !== undefined && <Spark values={strip.latency_ms} />}</span>
+      <span class="cell number">{msText(row.last_result?.latency_ms ?? null)}</span>
+      <span class="cell picture">{strip !== undefined && <Day day={strip.day} />}</span>
+      <span class="cell age soft">
+        <Age time={row.last_checked} />
+      </span>
+      <span class="cell issue">
+        {row.consecutive_failures > 1 && <span class="badge">{row.consecutive_failures} in a row</span>} {row.issues[0] ?? ''}
+      </span>
+    </button>
+  );
+}
+
+interface Props {
+  known: Known;
+  filters: Filters;
+  change: (changes: Partial<Filters>) => void;
+  open: (row: Service) => void;
+}
+
+// In the order of the machines, as the banner's row has them.
+function order(known: Known, filters: Filters): Service[] {
+  const dashboard = known.dashboard;
+  if (dashboard === null) {
+    return [];
+  }
+  const places = new Map(dashboard.machines.map((machine, place) => [machine.machine, place]));
+  const place = (row: Service): number => places.get(row.machine) ?? places.size;
+  return dashboard.services
+    .filter((row) => passes(filters, row, known.roles))
+    .sort((a, b) => place(a) - place(b) || a.service.localeCompare(b.service));
+}
+
+export function Services({ known, filters, change, open }: Props) {
+  const narrow = useNarrow();
+  const rows = useMemo(() => order(known, filters), [known.dashboard, known.roles, filters]);
+  const total = known.dashboard?.services.length ?? 0;
+  return (
+    <Section title="Services">
+      <FilterBar known={known} filters={filters} change={change} />
+      <Rows
+        items={rows}
+        keyOf={keyOf}
+        height={narrow ? NARROW_HEIGHT : WIDE_HEIGHT}
+        label="services"
+        row={(row) => <Row row={row} strip={known.strips.get(keyOf(row))?.strip} open={() => open(row)} />}
+        seen={(inSight) => void store.wantStrips(inSight)}
+      />
+      <p class="soft" role="status">
+        {rows.length} of {total} services shown.
+      </p>
+    </Section>
+  );
+}
