@@ -67,6 +67,8 @@ RELAY = {
               ("sum(rate(relay_ws_connections_closed_total{{on}}[5m]))", "closed")]),
         ]),
         ("Other relays", [
+            ("Ways that are down", "short", "Workers that are cut off from the other relays.",
+             [("sum by (instance) (relay_backplane_links_down{{on}})", "{{instance}}")]),
             ("Frames over the bus", "pps", "Handed to other relays, and taken from them.",
              [("sum(rate(relay_bus_publish_ok_total{{on}}[5m]))", "sent"),
               ("sum(rate(relay_bus_frames_to_daemon_total{{on}}[5m]))", "to daemons here"),

@@ -26,7 +26,7 @@ def judge(world, prometheus):
     rules = prometheus.rules()
     assert set(rules) == {
         "RelayDown", "RelayHandshakeFailures", "RelayAdmissionSlow", "RelayBackplaneSlow",
-        "RelayBusFailing", "RelayBusDeaf", "RelayPresenceFailing", "RelayBusKeysDiffer",
+        "RelayBackplaneDown", "RelayBusFailing", "RelayBusDeaf", "RelayPresenceFailing", "RelayBusKeysDiffer",
         "RelayClocksDiffer",
     }
     assert all(rule["health"] == "ok" and not rule.get("lastError") for rule in rules.values())
