@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // One function serves both directions of a pair: it writes what is held, reads a piece into the
-// worker's read area, writes it, and holds what the kernel does not take.
+// worker's read area, writes it, and holds what the kernel does not take. What a TLS sink has
+// encrypted and could not send is kept there and only owed here, or it would be in memory twice.
 //
 // Invariants:
-// 1. Bytes leave in the order they came: nothing is read while anything is held.
+// 1. Bytes leave in the order they came: nothing is read while anything is owed or held, and what
+//    is held is not written while anything is owed.
 // 2. Hence held never grows past what one turn reads. A sink that does not read stops the source.
 // 3. Our end goes to the sink once, behind the last byte.
 // 4. PUMP_FAILED and PUMP_ENDED are final.
@@ -44,12 +46,35 @@ static size_t write_some(struct pump *pump, const char *bytes, size_t len)
     return written;
 }
 
+// The same, and how much of what it does not take the sink keeps for later.
+static size_t write_or_leave(struct pump *pump, const char *bytes, size_t len)
+{
+    size_t written = write_some(pump, bytes, len);
+    pump->owed = written < len && pump->state != PUMP_FAILED ? stream_kept(pump->to) : 0;
+    weir_assert(pump->owed <= len - written);
+    return written + pump->owed;
+}
+
+static bool send_owed(struct pump *pump)
+{
+    size_t gone = 0;
+    enum weir_result result = stream_flush(pump->to, &gone);
+    if (result != WEIR_OK && result != WEIR_AGAIN) {
+        fail(pump, PUMP_WRITE, result);
+        return false;
+    }
+    weir_assert(gone <= pump->owed);
+    pump->owed -= gone;
+    pump->bytes += gone;
+    return gone > 0;
+}
+
 static bool write_held(struct pump *pump)
 {
     struct slice waiting = buf_slice(&pump->held);
-    size_t written = write_some(pump, waiting.at, waiting.len);
-    buf_consume(&pump->held, written);
-    return written > 0;
+    size_t taken = write_or_leave(pump, waiting.at, waiting.len);
+    buf_consume(&pump->held, taken);
+    return taken > 0;
 }
 
 static bool move_piece(struct pump *pump)
@@ -75,9 +100,9 @@ static bool move_piece(struct pump *pump)
     if (pump->tap != NULL) {
         pump->tap(pump, bytes, len);
     }
-    size_t written = write_some(pump, bytes, len);
-    if (pump->state == PUMP_FLOWS && written < len &&
-        buf_append(&pump->held, bytes + written, len - written) != WEIR_OK) {
+    size_t taken = write_or_leave(pump, bytes, len);
+    if (pump->state == PUMP_FLOWS && taken < len &&
+        buf_append(&pump->held, bytes + taken, len - taken) != WEIR_OK) {
         fail(pump, PUMP_READ, WEIR_MEMORY);
     }
     return true;
@@ -99,13 +124,16 @@ bool pump_turn(struct pump *pump)
     if (pump->paused) {
         return false;
     }
-    if (pump->held.len > 0) {
-        moved = write_held(pump);
+    if (pump->owed > 0) {
+        moved = send_owed(pump);
     }
-    if (pump->state == PUMP_FLOWS && pump->held.len == 0) {
+    if (pump->held.len > 0 && pump->owed == 0 && pump->state != PUMP_FAILED) {
+        moved = write_held(pump) || moved;
+    }
+    if (pump->state == PUMP_FLOWS && pump_is_empty(pump)) {
         moved = move_piece(pump) || moved;
     }
-    if (pump->state == PUMP_ENDING && pump->held.len == 0) {
+    if (pump->state == PUMP_ENDING && pump_is_empty(pump)) {
         send_end(pump);
     }
     return moved;

@@ -27,7 +27,8 @@ typedef void pump_tap_fn(struct pump *pump, const void *bytes, size_t len);
 struct pump {
     struct stream *from; // borrowed, as is to
     struct stream *to;
-    struct buf held; // owned
+    size_t owed;     // taken over by the sink, which has not sent them yet
+    struct buf held; // owned; go behind those
     uint64_t bytes;  // written to the sink
     enum pump_state state;
     pump_tap_fn *tap; // NULL: nobody looks
@@ -42,13 +43,17 @@ void pump_fini(struct pump *pump);
 // Moves what can be moved now, at most PUMP_HELD_MAX bytes; returns whether anything was. Calls
 // nobody back. Afterwards wait for what pump_wants_* say.
 bool pump_turn(struct pump *pump);
+static inline bool pump_is_empty(const struct pump *pump)
+{
+    return pump->owed == 0 && pump->held.len == 0;
+}
 static inline bool pump_wants_read(const struct pump *pump)
 {
-    return pump->state == PUMP_FLOWS && !pump->paused && pump->held.len == 0;
+    return pump->state == PUMP_FLOWS && !pump->paused && pump_is_empty(pump);
 }
 static inline bool pump_wants_write(const struct pump *pump)
 {
-    return !pump->paused && (pump->state == PUMP_ENDING || pump->held.len > 0) &&
+    return !pump->paused && (pump->state == PUMP_ENDING || !pump_is_empty(pump)) &&
            pump->state != PUMP_FAILED;
 }
 

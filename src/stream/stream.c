@@ -358,6 +358,24 @@ enum weir_result stream_write(
     return tls_write(stream, parts, count, ret_len);
 }
 
+static struct tls_carrier *carrier_below(const struct stream *stream)
+{
+    return stream->ssl == NULL ? NULL : tls_carrier_of(lowest_session(stream->ssl));
+}
+
+size_t stream_kept(const struct stream *stream)
+{
+    struct tls_carrier *carrier = carrier_below(stream);
+    return carrier == NULL ? 0 : tls_batch_kept(carrier);
+}
+
+enum weir_result stream_flush(struct stream *stream, size_t *ret_len)
+{
+    struct tls_carrier *carrier = carrier_below(stream);
+    *ret_len = 0;
+    return carrier == NULL ? WEIR_OK : tls_batch_flush(carrier, SIZE_MAX, ret_len);
+}
+
 void stream_finish(struct stream *stream)
 {
     // Whether the alert fits into the socket now is all that can be done about it.

@@ -53,6 +53,12 @@ enum weir_result stream_read(
 // parts.
 enum weir_result stream_write(
     struct stream *stream, struct iovec *parts, size_t count, size_t *ret_len) WEIR_MUST_CHECK;
+// How many of the bytes right behind those that stream_write took are encrypted already and wait in
+// the stream. The owner may let go of them; then stream_flush sends them, and nothing else may be
+// written or ended before it has returned WEIR_OK. *ret_len of them have gone now. WEIR_AGAIN: not
+// all have.
+size_t stream_kept(const struct stream *stream);
+enum weir_result stream_flush(struct stream *stream, size_t *ret_len) WEIR_MUST_CHECK;
 // We will send no more: close_notify and FIN.
 void stream_finish(struct stream *stream);
 // The same for one direction of a stream that is still read: close_notify with TLS, FIN without.

@@ -10,7 +10,7 @@
 //    cuts a batch short.
 // 2. Bytes leave in the order they were encrypted: nothing is sent while there is a rest.
 // 3. A byte counts as written when its record is in the kernel, not before. The owner keeps what
-//    lies in the rest, offers it again, and is told then.
+//    lies in the rest and offers it again, or only remembers how much it is, and is told then.
 //
 // Rejected: MSG_MORE for all records but the last, which saves passes through the stack but not the
 // calls; a larger read buffer of OpenSSL's, which is moved to the front with every record.
@@ -263,6 +263,16 @@ enum weir_result tls_batch_flush(
     mem_free(rest);
     carrier->rest = NULL;
     return WEIR_OK;
+}
+
+size_t tls_batch_kept(const struct tls_carrier *carrier)
+{
+    const struct rest *rest = carrier->rest;
+    size_t plain_len = rest == NULL ? 0 : rest->gone;
+    for (size_t i = rest == NULL ? 0 : rest->next; rest != NULL && i < rest->batch.count; i++) {
+        plain_len += rest->batch.records[i].plain_len;
+    }
+    return plain_len;
 }
 
 static enum weir_result send_record(

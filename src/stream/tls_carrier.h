@@ -65,5 +65,7 @@ enum weir_result tls_batch_send(struct tls_carrier *carrier, size_t *ret_plain_l
 // left.
 enum weir_result tls_batch_flush(
     struct tls_carrier *carrier, size_t plain_max, size_t *ret_plain_len) WEIR_MUST_CHECK;
+// The plaintext of what is left, and of what has gone and was not reported.
+size_t tls_batch_kept(const struct tls_carrier *carrier);
 
 #endif

@@ -207,6 +207,36 @@ def test_many_bytes_both_ways(engine, forward):
     local.stop()
 
 
+def test_a_visitor_that_rests_misses_nothing(engine, forward):
+    """The service says more than every buffer on the way holds, and its end, before it is heard."""
+    block = os.urandom(1 << 20)
+    said = []
+    full = threading.Event()
+
+    def talk(connection):
+        connection.settimeout(0.5)
+        try:
+            while sum(said) < 256 << 20:
+                said.append(connection.send(block[sum(said) % len(block):]))
+        except TimeoutError:
+            full.set()
+        connection.settimeout(30)
+        rest = block[sum(said) % len(block):]
+        connection.sendall(rest)
+        said.append(len(rest))
+
+    local = Raw(talk)
+    forward(local.port, "--tls", "--host", "rests").online()
+    visitor = tls.Pipe(engine.address, engine.name("rests"), engine.ca, timeout=60)
+    assert full.wait(30)
+    data = visitor.recv_all(60)
+    assert visitor.ended == "notify"
+    assert len(data) == sum(said)
+    assert data == block * (len(data) // len(block))
+    visitor.close()
+    local.stop()
+
+
 def test_private_tunnel_is_dialed(engine, forward):
     local = Raw(lambda connection: connection.sendall(b"<" + take_all(connection) + b">"))
     running = forward(local.port, "--no-publish", "--name", "db")

@@ -237,6 +237,36 @@ static void test_what_is_reported_has_gone(void **state)
     }
 }
 
+// Bytes that the stream has encrypted are not offered again: it is only asked whether they have gone.
+static void test_what_is_kept_goes_by_itself(void **state)
+{
+    static char bytes[TOTAL];
+    fill(bytes, sizeof bytes);
+    for (size_t i = 0; i < sizeof manners / sizeof *manners; i++) {
+        size_t begun = 0;
+        size_t gone = 0;
+        size_t received = 0;
+        print_message("%s\n", manners[i].name);
+        allowance[0] = manners[i].allowance;
+        while (gone < sizeof bytes) {
+            size_t len = 0;
+            size_t kept = begun - gone;
+            enum weir_result result = stream_flush(&server, &len);
+            assert_true(result == WEIR_OK ? len == kept : result == WEIR_AGAIN && len <= kept);
+            gone += len;
+            if (result == WEIR_OK && begun < sizeof bytes) {
+                gone += offer(&manners[i], bytes + begun, sizeof bytes - begun);
+                begun = gone + stream_kept(&server);
+            }
+            assert_int_equal(take_all(64u * 1024, &received), WEIR_AGAIN);
+            assert_in_range(received, gone, begun);
+        }
+        assert_int_equal(received, sizeof bytes);
+        tear_down(state);
+        set_up(state);
+    }
+}
+
 static void test_the_end_waits_for_the_rest(void **state)
 {
     static char bytes[TOTAL];
@@ -325,6 +355,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_is_reported_has_gone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_kept_goes_by_itself, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_end_waits_for_the_rest, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_a_rest_without_memory_breaks_the_connection, set_up, tear_down),
