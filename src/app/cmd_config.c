@@ -4,12 +4,14 @@
 
 #include "app/command.h"
 #include "app/engine_command.h"
+#include "app/platform_setup.h"
 #include "app/up_file.h"
 #include "engine/config.h"
 #include "engine/engine_metrics.h"
 #include "health/metrics_page.h"
 #include "health/registry.h"
 #include "obs/metrics.h"
+#include "platform/platform_metrics.h"
 #include "relay/config.h"
 
 #define MANUAL_BYTES_MAX (1024 * 1024)
@@ -89,6 +91,18 @@ static int reference_up(const char *file)
     return print(up_file_manual);
 }
 
+static int reference_platform(const char *file)
+{
+    (void)file;
+    return print(platform_config_manual);
+}
+
+static int reference_platform_metrics(const char *file)
+{
+    (void)file;
+    return print(platform_metrics_manual);
+}
+
 // The relay's environment, looked at as `weir relay` would.
 static int check_relay(const char *file)
 {
@@ -119,7 +133,11 @@ static const struct {
     {"reference", "health", reference_health},
     {"reference", "health-metrics", reference_health_metrics},
     {"reference", "up", reference_up},
+    {"reference", "platform", reference_platform},
+    {"reference", "platform-metrics", reference_platform_metrics},
     {"check", "relay", check_relay},
+    {"check", "platform", platform_setup_check},
+    {"print", "platform", platform_setup_print},
     {"check", "up", up_command_check},
     {"check", "engine", engine_command_check},
     {"print", "engine", engine_command_print},
@@ -152,9 +170,8 @@ const struct command command_config = {
     .name = "config",
     .summary = "Print the manual of all settings, check the ones that are set, or print what is in "
                "effect",
-    .usage = "reference relay|engine|health|up|metrics|engine-metrics|health-metrics, "
-             "check relay|engine|up, "
-             "print engine",
+    .usage = "reference relay|engine|health|platform|up|metrics|engine-metrics|health-metrics|"
+             "platform-metrics, check relay|engine|platform|up, print engine|platform",
     .options = options,
     .run = run,
     .words = "reference|check|print",

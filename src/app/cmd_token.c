@@ -3,14 +3,13 @@
 #include <string.h>
 
 #include "app/command.h"
-#include "app/state_dir.h"
+#include "app/platform_setup.h"
 #include "base/number.h"
-#include "platform/platform.h"
 
 enum {
     OPTION_ROLE, OPTION_WORKSPACE, OPTION_TARGET, OPTION_SCOPE, OPTION_CLIENT, OPTION_INSTALL,
     OPTION_MACHINE, OPTION_USER, OPTION_CHANNEL, OPTION_PROFILE, OPTION_TTL, OPTION_GENERATION,
-    OPTION_STATE_DIR, OPTION_COUNT
+    OPTION_FILE, OPTION_STATE_DIR, OPTION_COUNT
 };
 
 static const struct option_row options[] = {
@@ -26,6 +25,8 @@ static const struct option_row options[] = {
     [OPTION_PROFILE] = {"--profile", "NAME", "noise-ik or noise-ikpsk2"},
     [OPTION_TTL] = {"--ttl", "SECONDS", "life of the token; 3600"},
     [OPTION_GENERATION] = {"--generation", "N", "daemon issue generation"},
+    [OPTION_FILE] = {"--config", "FILE", "with a section platform: (WEIR_PLATFORM_CONFIG)",
+        .alias = "-c", .flags = OPTION_PATH},
     [OPTION_STATE_DIR] = {"--state-dir", "DIR", "where the signing key is (WEIR_STATE_DIR)"},
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
@@ -58,7 +59,7 @@ static int mint(const struct platform *platform, const struct relay_token_reques
 static int run(const struct command *command, int argc, char **argv)
 {
     const char *values[OPTION_COUNT] = {NULL};
-    char state_dir[4096];
+    static struct platform_setup setup;
     uint64_t ttl_s = 0;
     uint64_t generation = UINT64_MAX;
     int count;
@@ -72,18 +73,23 @@ static int run(const struct command *command, int argc, char **argv)
         return EXIT_USAGE;
     }
     if (!read_number(values[OPTION_TTL], PLATFORM_TTL_S_MAX, &ttl_s, "--ttl") ||
-        !read_number(values[OPTION_GENERATION], INT64_MAX, &generation, "--generation") ||
-        !state_dir_find(values[OPTION_STATE_DIR], state_dir, sizeof state_dir)) {
+        !read_number(values[OPTION_GENERATION], INT64_MAX, &generation, "--generation")) {
         return EXIT_USAGE;
     }
-    enum weir_result result;
-    struct platform *platform = platform_open(state_dir, NULL, &result);
-    if (platform == NULL) {
-        fprintf(stderr, "weir token: cannot use %s: %s\n", state_dir, weir_result_text(result));
-        return EXIT_FAILED;
+    exit_code = platform_setup_open(&setup, &(struct platform_setup_options){
+        .who = "weir token",
+        .file = values[OPTION_FILE],
+        .state_dir = values[OPTION_STATE_DIR],
+    });
+    if (exit_code == EXIT_FINE) {
+        exit_code = platform_setup_sync(&setup, NULL);
+    }
+    if (exit_code != EXIT_FINE) {
+        platform_setup_close(&setup);
+        return exit_code;
     }
     struct slice channel = slice_str(values[OPTION_CHANNEL]);
-    exit_code = mint(platform, &(struct relay_token_request){
+    exit_code = mint(setup.platform, &(struct relay_token_request){
         .role = slice_str(values[OPTION_ROLE]),
         .workspace_id = slice_str(values[OPTION_WORKSPACE]),
         .runtime_target_id = slice_str(values[OPTION_TARGET]),
@@ -98,7 +104,7 @@ static int run(const struct command *command, int argc, char **argv)
         .ttl_s = ttl_s,
         .daemon_issue_generation = generation == UINT64_MAX ? -1 : (int64_t)generation,
     });
-    platform_free(platform);
+    platform_setup_close(&setup);
     return exit_code;
 }
 
@@ -106,7 +112,7 @@ static const struct command *const children[] = {&command_token_engine, NULL};
 
 const struct command command_token = {
     .name = "token",
-    .summary = "Mint a token of the embedded platform (weir up), or of an engine",
+    .summary = "Mint a token of a platform (weir up, weir platform), or of an engine",
     .usage = "relay|engine",
     .options = options,
     .run = run,

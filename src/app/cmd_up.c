@@ -15,7 +15,6 @@
 #include "app/health_part.h"
 #include "app/platform_server.h"
 #include "app/relay_part.h"
-#include "app/state_dir.h"
 #include "app/up_file.h"
 #include "platform/certificate.h"
 
@@ -40,12 +39,10 @@ struct up {
     const char *const *values; // of the options
     bool has[UP_SECTION_COUNT];
     struct up_file file; // without -c zeroed
-    char state_dir[4096];
+    struct platform_setup setup; // its platform is NULL when none runs here
     char validate_url[URL_SIZE];
     char jwks_url[URL_SIZE];
     struct certificate_paths certificate;
-    struct platform *platform; // NULL: none runs here
-    struct sys_address platform_address;
     struct platform_server platform_server;
     struct relay_part relay;
     struct engine_part engine;
@@ -86,7 +83,7 @@ static bool brings_certificate(const struct up *up)
 static const char *get(void *arg, const char *name)
 {
     const struct up *up = arg;
-    const struct platform *platform = up->platform; // NULL while the file is only looked at
+    const struct platform *platform = up->setup.platform; // NULL while the file is only looked at
     const char *set = get_setting(up, name);
     const struct preset presets[] = {
         {"RELAY_VALIDATE_URL", up->validate_url},
@@ -147,9 +144,10 @@ static void print_demo(const struct up *up)
         "  with Authorization: Bearer and a token of\n"
         "    weir token relay --state-dir %s --role client --workspace " DEMO_WORKSPACE
         " --target " DEMO_TARGET "\n\n",
-        base, tls ? "s" : "", relay->address.port, up->platform_address.port, up->state_dir,
-        up->state_dir, relay->address.port, up->state_dir, relay->address.port, up->state_dir,
-        relay->address.port, base, base, up->state_dir);
+        base, tls ? "s" : "", relay->address.port, up->platform_server.address.port,
+        up->setup.state_dir, up->setup.state_dir, relay->address.port, up->setup.state_dir,
+        relay->address.port, up->setup.state_dir, relay->address.port, base, base,
+        up->setup.state_dir);
 }
 
 static void print_address(const char *what, const char *scheme, const struct sys_address *address)
@@ -164,8 +162,8 @@ static void print_address(const char *what, const char *scheme, const struct sys
 static void print_parts(const struct up *up)
 {
     fputs("\nweir is up. Ctrl-C drains and ends.\n\n", stderr);
-    if (up->platform != NULL) {
-        print_address("platform", "http", &up->platform_address);
+    if (up->setup.platform != NULL) {
+        print_address("platform", "http", &up->platform_server.address);
     }
     if (up->has[UP_RELAY]) {
         bool tls = up->relay.config.tls_enabled;
@@ -192,44 +190,37 @@ static void print_ready(void *arg)
 
 // ---- The embedded platform
 
-static bool open_platform(struct up *up)
+static int prepare_platform(struct up *up, struct conf_problems *problems)
 {
-    enum weir_result result;
-    up->platform = platform_open(up->state_dir, NULL, &result);
-    if (up->platform != NULL) {
-        result = certificate_ensure(up->state_dir, &up->certificate);
+    const char *option = up->values[OPTION_STATE_DIR];
+    (void)problems;
+    int exit_code = platform_setup_open(&up->setup,
+        &(struct platform_setup_options){
+            .who = "weir up",
+            .state_dir = option != NULL ? option : up->file.globals.state_dir,
+            .listen = "127.0.0.1:0",
+            .embedded = true,
+        });
+    if (exit_code == EXIT_FINE) {
+        exit_code = platform_setup_sync(&up->setup, NULL);
     }
-    if (up->platform == NULL || result != WEIR_OK) {
-        fprintf(stderr, "weir up: cannot use the state directory %s: %s\n", up->state_dir,
-            weir_result_text(result));
-        return false;
+    if (exit_code != EXIT_FINE) {
+        return exit_code;
     }
-    const uint8_t loopback[4] = {127, 0, 0, 1};
-    up->platform_address = (struct sys_address){ip_from_v4(loopback), 0};
-    int fd;
-    result = sys_listen(&up->platform_address, &fd);
+    enum weir_result result = certificate_ensure(up->setup.state_dir, &up->certificate);
     if (result != WEIR_OK) {
-        fprintf(stderr, "weir up: the platform cannot listen on 127.0.0.1: %s\n",
+        fprintf(stderr, "weir up: cannot use the state directory %s: %s\n", up->setup.state_dir,
             weir_result_text(result));
-        return false;
+        return EXIT_FAILED;
     }
-    platform_server_init(&up->platform_server, up->platform, fd);
-    unsigned port = up->platform_address.port;
+    if (!platform_server_init(&up->platform_server, &up->setup, false)) {
+        return EXIT_FAILED;
+    }
+    unsigned port = up->platform_server.address.port;
     snprintf(up->validate_url, sizeof up->validate_url,
         "http://127.0.0.1:%u/api/runtime/internal/relay/validate", port);
     snprintf(up->jwks_url, sizeof up->jwks_url, "http://127.0.0.1:%u/jwks.json", port);
-    return true;
-}
-
-static int prepare_platform(struct up *up, struct conf_problems *problems)
-{
-    (void)problems;
-    const char *option = up->values[OPTION_STATE_DIR];
-    option = option != NULL ? option : up->file.globals.state_dir;
-    if (!state_dir_find(option, up->state_dir, sizeof up->state_dir)) {
-        return EXIT_USAGE;
-    }
-    return open_platform(up) ? EXIT_FINE : EXIT_FAILED;
+    return EXIT_FINE;
 }
 
 // ---- The other parts
@@ -239,7 +230,7 @@ static int prepare_relay(struct up *up, struct conf_problems *problems)
     const struct conf_source presets = {get, file_exists, up, label};
     return relay_part_init(&up->relay,
         &(struct relay_part_options){
-            .source = up->platform != NULL ? &presets : settings(up),
+            .source = up->setup.platform != NULL ? &presets : settings(up),
             .listen = up->values[OPTION_LISTEN],
             .workers = up->values[OPTION_WORKERS],
         },
@@ -345,7 +336,7 @@ static int run_parts(struct up *up, struct conf_problems *problems)
     relay_part_fini(&up->relay);
     engine_part_fini(&up->engine);
     health_part_fini(&up->health);
-    platform_free(up->platform);
+    platform_setup_close(&up->setup);
     return exit_code;
 }
 

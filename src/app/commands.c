@@ -25,6 +25,7 @@ static const struct command command_version = {
 static const struct command *const commands[] = {
     &command_up,
     &command_relay,
+    &command_platform,
     &command_engine,
     &command_health,
     &command_forward,

@@ -5,44 +5,8 @@
 
 #include "base/time.h"
 
-static struct slice header_of(const struct http_request *request, struct slice name)
-{
-    const struct http1_header *header = http1_find(request->head, name);
-    return header == NULL ? SLICE_EMPTY : header->value;
-}
-
-static void handle(struct http_request *request)
-{
-    const struct platform_server *server = http_owner(request->conn);
-    struct platform_request question = {
-        .method = request->head->method,
-        .path = request->path,
-        .authorization = header_of(request, SLICE("authorization")),
-        .internal_key = header_of(request, SLICE("x-relay-internal-key")),
-        .body = request->body,
-    };
-    struct http_answer answer = {.content_type = "application/json", .status = 500};
-    struct buf body;
-    buf_init(&body, PLATFORM_ANSWER_LEN_MAX);
-    if (platform_handle(server->platform, &question, &body, &answer.status) == WEIR_OK) {
-        answer.body = buf_slice(&body);
-    } else {
-        answer.body = SLICE("{\"ok\":false,\"reason\":\"INTERNAL_ERROR\"}");
-        answer.status = 500;
-    }
-    http_answer(request->conn, &answer);
-    buf_reset(&body);
-}
-
-// A broken request to the platform is answered; there is nobody to tell.
-static void on_failed(struct http_server *server, const struct ip *peer, enum http_failure failure)
-{
-    (void)server;
-    (void)peer;
-    (void)failure;
-}
-
-static const struct http_route no_routes[] = {{NULL, NULL, NULL}};
+#define DRAIN_MAX_NS (5 * NS_PER_S)
+#define DRAIN_LOOK_NS (20 * NS_PER_MS)
 
 static struct platform_server *server_of(struct part *part)
 {
@@ -59,13 +23,65 @@ static enum weir_result start_worker(
     int fd = server->fd;
     server->fd = -1;
     snprintf(problem, size, "the platform cannot be served");
-    return http_server_open(&server->server, worker, &server->options, fd);
+    return platform_service_start(&server->service, worker,
+        &(struct platform_service_options){
+            .platform = server->setup->platform,
+            .config = &server->setup->config,
+            .store_path = server->setup->store_path,
+            .fd = fd,
+        },
+        problem, size);
+}
+
+static void log_started(struct part *part)
+{
+    const struct platform_server *server = server_of(part);
+    const struct platform_config *config = &server->setup->config;
+    struct log_line line;
+    char address[IP_TEXT_SIZE];
+    ip_to_text(&server->address.ip, address);
+    log_begin(&line, LOG_PLATFORM_STARTED);
+    log_text(&line, "address", address);
+    log_u64(&line, "port", server->address.port);
+    log_bool(&line, "tls", config->cert_file != NULL);
+    log_bool(&line, "clientCertificates", config->client_ca_file != NULL);
+    log_text(&line, "store", config->database == NULL ? "sqlite" : "postgres");
+    log_text(&line, "stateDir", server->setup->state_dir);
+    log_end(&line);
+}
+
+static const char *reload(struct part *part)
+{
+    platform_service_reload(&server_of(part)->service);
+    return "certificate, signing keys";
+}
+
+static void on_drained(struct timer *timer)
+{
+    struct platform_server *server = container_of(timer, struct platform_server, drained);
+    if (platform_service_is_idle(&server->service)) {
+        part_drained(&server->part);
+    } else {
+        worker_arm_in(server->service.worker, timer, DRAIN_LOOK_NS);
+    }
+}
+
+static void drain(struct part *part)
+{
+    struct platform_server *server = server_of(part);
+    if (server->alone) {
+        platform_service_drain(&server->service);
+        worker_arm_in(server->service.worker, &server->drained, 0);
+    } else {
+        part_drained(part);
+    }
 }
 
 static void stop_worker(struct part *part, struct worker *worker)
 {
     if (worker->index == 0) {
-        http_server_close(&server_of(part)->server);
+        timer_cancel(&server_of(part)->drained);
+        platform_service_stop(&server_of(part)->service);
     }
 }
 
@@ -80,28 +96,37 @@ static void close_platform(struct part *part)
 
 static const struct part_ops ops = {
     .name = "platform",
-    .stopping = LOG_EVENT_COUNT,
-    .stopped = LOG_EVENT_COUNT,
+    .stopping = LOG_PLATFORM_STOPPING,
+    .stopped = LOG_PLATFORM_STOPPED,
     .start_worker = start_worker,
+    .started = log_started,
+    .reload = reload,
+    .drain = drain,
     .stop_worker = stop_worker,
     .close = close_platform,
 };
 
-void platform_server_init(struct platform_server *server, const struct platform *platform, int fd)
+bool platform_server_init(struct platform_server *server, struct platform_setup *setup, bool alone)
 {
-    *server = (struct platform_server){
-        .part.ops = &ops,
-        .platform = platform,
-        .fd = fd,
-        .options =
-            {
-                .routes = no_routes,
-                .not_found = handle,
-                .failed = on_failed,
-                .setup_timeout_ns = 10 * NS_PER_S,
-                .idle_timeout_ns = 60 * NS_PER_S,
-                .body_max = PLATFORM_BODY_LEN_MAX,
-                .owner = server,
-            },
+    const struct conf_listen *listen = &setup->config.listen;
+    server->part = (struct part){
+        .ops = &ops,
+        .descriptors = setup->config.connections_max,
+        .descriptors_setting = "limits.connections",
+        .drain_max_ns = DRAIN_MAX_NS,
     };
+    server->setup = setup;
+    server->alone = alone;
+    server->fd = -1;
+    timer_init(&server->drained, on_drained);
+    enum weir_result result =
+        sys_address_parse(listen->host, (uint16_t)listen->port, &server->address);
+    if (result == WEIR_OK) {
+        result = sys_listen(&server->address, &server->fd);
+    }
+    if (result != WEIR_OK) {
+        fprintf(stderr, "%s: the platform cannot listen on %s port %llu: %s\n", setup->who,
+            listen->host, (unsigned long long)listen->port, weir_result_text(result));
+    }
+    return result == WEIR_OK;
 }

@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// The embedded platform as a part of a process: carries requests over HTTP to it and its answers
-// back, on worker 0. It serves until the other parts have drained.
+// The platform as a part of a process, on worker 0. Beside a relay (`weir up`) it serves until the
+// other parts have drained; alone it drains itself.
 #ifndef WEIR_APP_PLATFORM_SERVER_H
 #define WEIR_APP_PLATFORM_SERVER_H
 
+#include "app/platform_setup.h"
 #include "app/process.h"
-#include "http/server.h"
-#include "platform/platform.h"
+#include "platform/service.h"
 
 struct platform_server {
     struct part part;
-    struct http_server server;
-    struct http_options options;
-    const struct platform *platform; // borrowed
-    int fd;                          // owned until it is served, then -1
+    struct platform_service service;
+    struct platform_setup *setup; // borrowed
+    struct sys_address address;
+    struct timer drained; // looks whether it is
+    int fd;               // owned until it is served, then -1
+    bool alone;
 };
 
-// fd is a listening socket; the process owns it from process_run on.
-void platform_server_init(struct platform_server *server, const struct platform *platform, int fd);
+// Listens where the configuration says; false after saying on standard error why it cannot. server
+// is zeroed before. The process owns the socket from process_run on.
+bool platform_server_init(struct platform_server *server, struct platform_setup *setup, bool alone);
 
 #endif

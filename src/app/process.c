@@ -335,6 +335,7 @@ int process_run(const struct process_options *options)
         return EXIT_FAILED;
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); // a file that may not grow is an error like a full disk
     sys_supervisor_open();
     sys_limit_heaps(2);
     process->options = options;

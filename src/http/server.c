@@ -157,6 +157,13 @@ static void start_answer(struct http_conn *conn)
     }
 }
 
+bool http_peer_is_certified(const struct http_conn *conn)
+{
+    const SSL *ssl = conn->stream.ssl;
+    return ssl != NULL && SSL_get0_peer_certificate(ssl) != NULL &&
+           SSL_get_verify_result(ssl) == X509_V_OK;
+}
+
 void http_answer(struct http_conn *conn, const struct http_answer *answer)
 {
     weir_assert(conn->state == CONN_HANDLER);
@@ -276,6 +283,17 @@ static void dispatch(struct http_conn *conn, struct http1_head *head)
     buf_reset(&taken);
 }
 
+static size_t body_limit(struct http_server *server, const struct http1_head *head)
+{
+    const struct http_options *options = server->options;
+    size_t limit = options->body_max;
+    if (options->body_limit != NULL && head->content_length > 0) {
+        size_t own = options->body_limit(server, head);
+        limit = own < limit ? own : limit;
+    }
+    return limit;
+}
+
 static void take_head(struct http_conn *conn)
 {
     struct http1_head head;
@@ -296,7 +314,7 @@ static void take_head(struct http_conn *conn)
         answer_error(conn, 411, HTTP_FAILURE_MALFORMED);
         return;
     }
-    if (head.content_length > conn->server->options->body_max) {
+    if (head.content_length > body_limit(conn->server, &head)) {
         answer_error(conn, 413, HTTP_FAILURE_TOO_LARGE);
         return;
     }

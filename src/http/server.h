@@ -65,6 +65,8 @@ struct http_options {
     uint64_t setup_timeout_ns;
     uint64_t idle_timeout_ns;
     size_t body_max;
+    // How much of that a request may have, by its head; NULL: all of it.
+    size_t (*body_limit)(struct http_server *server, const struct http1_head *head);
     const char *error_headers; // whole lines for the answers that no handler gives, or NULL
     // So many connections at most, 0: any number. One more makes the oldest leave that has no
     // request with a handler, those between requests first.
@@ -97,6 +99,9 @@ void *http_owner(const struct http_conn *conn);
 struct worker *http_worker(const struct http_conn *conn);
 // The peer of the socket, or the one its PROXY header names.
 const struct sys_address *http_peer(const struct http_conn *conn);
+
+// The peer has shown a certificate that one of tls_settings.client_ca_path's has signed.
+bool http_peer_is_certified(const struct http_conn *conn);
 
 // Answers the request at hand: exactly once, in the handler or after http_wait.
 void http_answer(struct http_conn *conn, const struct http_answer *answer);

@@ -65,6 +65,18 @@ static enum weir_result try_key(const struct auth_key *key)
     return result == WEIR_REFUSED ? WEIR_MALFORMED : result;
 }
 
+enum weir_result platform_key_load(struct slice pem, OSSL_LIB_CTX *libctx, struct auth_key *ret_key)
+{
+    enum weir_result result = auth_key_from_pem(pem, libctx, ret_key);
+    if (result == WEIR_OK) {
+        result = try_key(ret_key);
+        if (result != WEIR_OK) {
+            auth_key_fini(ret_key);
+        }
+    }
+    return result;
+}
+
 static enum weir_result load_key(
     const char *state_dir, OSSL_LIB_CTX *libctx, struct auth_key *ret_key)
 {
@@ -85,10 +97,7 @@ static enum weir_result load_key(
         }
     }
     if (result == WEIR_OK) {
-        result = auth_key_from_pem(buf_slice(&pem), libctx, ret_key);
-        if (result == WEIR_OK) {
-            result = try_key(ret_key);
-        }
+        result = platform_key_load(buf_slice(&pem), libctx, ret_key);
     }
     forget(&pem);
     return result;
@@ -155,12 +164,26 @@ static enum weir_result load_secret(
 
 // ---- The object ---------------------------------------------------------------------------------
 
+static enum weir_result load_first_key(struct platform *platform, const char *state_dir)
+{
+    platform->keys = mem_zalloc(sizeof *platform->keys);
+    if (platform->keys == NULL) {
+        return WEIR_MEMORY;
+    }
+    enum weir_result result = load_key(state_dir, platform->libctx, &platform->keys[0].key);
+    platform->key_count = 1; // what has failed is empty
+    return result;
+}
+
 static enum weir_result load(
     struct platform *platform, const char *state_dir, const struct platform_options *options)
 {
+    platform->libctx = options->libctx;
+    platform->frame_bytes_max =
+        options->frame_bytes_max == 0 ? PLATFORM_FRAME_BYTES_DEFAULT : options->frame_bytes_max;
     enum weir_result result = sys_dir_make(state_dir);
-    if (result == WEIR_OK) {
-        result = load_key(state_dir, options->libctx, &platform->signing);
+    if (result == WEIR_OK && !options->no_key) {
+        result = load_first_key(platform, state_dir);
     }
     if (result == WEIR_OK) {
         result =
@@ -201,7 +224,7 @@ void platform_free(struct platform *platform)
     if (platform == NULL) {
         return;
     }
-    auth_key_fini(&platform->signing);
+    platform_free_keys(platform);
     free_secret(platform->internal_key);
     free_secret(platform->admin_token);
     mem_free(platform);
@@ -219,31 +242,22 @@ const char *platform_admin_token(const struct platform *platform)
 
 // ---- Small answers ------------------------------------------------------------------------------
 
-// The bound of an answer is above all we write, so a full buffer is want of memory as well.
-static enum weir_result written(const struct buf *out)
-{
-    return out->failed ? WEIR_MEMORY : WEIR_OK;
-}
-
-enum weir_result platform_jwks(const struct platform *platform, struct buf *out)
-{
-    struct json_writer writer;
-    json_writer_init(&writer, out);
-    jsonw_object_begin(&writer, NULL);
-    jsonw_array_begin(&writer, "keys");
-    enum weir_result result = auth_key_write_jwk(&platform->signing, &writer);
-    jsonw_array_end(&writer);
-    jsonw_object_end(&writer);
-    return result == WEIR_OK ? written(out) : result;
-}
-
 enum weir_result platform_write_refusal(struct buf *out, const char *reason)
+{
+    return platform_write_mistake(out, reason, "");
+}
+
+enum weir_result platform_write_mistake(struct buf *out, const char *reason, const char *error)
 {
     struct json_writer writer;
     json_writer_init(&writer, out);
     jsonw_object_begin(&writer, NULL);
     jsonw_bool(&writer, "ok", false);
     jsonw_text(&writer, "reason", reason);
+    if (error[0] != '\0') {
+        jsonw_text(&writer, "error", error);
+    }
     jsonw_object_end(&writer);
-    return written(out);
+    // The bound of an answer is above all we write, so a full buffer is want of memory as well.
+    return out->failed ? WEIR_MEMORY : WEIR_OK;
 }

@@ -196,8 +196,12 @@ static enum weir_result write_claims(const struct relay_token_request *request, 
 enum weir_result platform_mint_relay_token(
     const struct platform *platform, const struct relay_token_request *request, struct buf *out)
 {
+    const struct auth_key *signing = platform_signing_key(platform, sys_wall_ms());
     if (!request_valid(request)) {
         return WEIR_INVALID;
+    }
+    if (signing == NULL) {
+        return WEIR_NOT_FOUND;
     }
     struct buf claims = BUF_INIT(CLAIMS_LEN_MAX);
     size_t from = out->len;
@@ -209,7 +213,7 @@ enum weir_result platform_mint_relay_token(
         result = WEIR_INVALID;
     }
     if (result == WEIR_OK) {
-        result = mint_token(&platform->signing, buf_slice(&claims), out);
+        result = mint_token(signing, buf_slice(&claims), out);
     }
     if (result == WEIR_OK && out->len - from > TOKEN_LEN_MAX) {
         out->len = from;

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 
+#include "platform/ask.h"
 #include "platform/platform_internal.h"
 #include "proto/json_write.h"
 
@@ -139,6 +140,9 @@ static enum weir_result answer_token(const struct platform *platform, struct sli
     } else if (result == WEIR_INVALID) {
         *ret_status = 400;
         result = platform_write_refusal(out, "BAD_REQUEST");
+    } else if (result == WEIR_NOT_FOUND) {
+        *ret_status = 503;
+        result = platform_write_refusal(out, "KEYS_NOT_LOADED");
     }
     json_decref(root);
     buf_reset(&token);
@@ -190,15 +194,23 @@ struct route {
     const char *method;
     const char *path;
     enum credential credential;
-    answer_fn *answer;
+    answer_fn *answer; // NULL: `ask` goes to the store
+    enum platform_ask_kind ask;
 };
 
+#define INTERNAL "/api/runtime/internal/relay/"
+
 static const struct route routes[] = {
-    {"GET", "/.well-known/jwks.json", CREDENTIAL_NONE, answer_jwks},
-    {"GET", "/jwks.json", CREDENTIAL_NONE, answer_jwks},
-    {"POST", "/api/runtime/internal/relay/validate", CREDENTIAL_INTERNAL, answer_validate},
-    {"POST", "/api/runtime/relay-token", CREDENTIAL_ADMIN, answer_any_token},
-    {"POST", "/api/workspaces/{workspace}/relay-token", CREDENTIAL_ADMIN, answer_client_token},
+    {"GET", "/.well-known/jwks.json", CREDENTIAL_NONE, answer_jwks, ASK_NONE},
+    {"GET", "/jwks.json", CREDENTIAL_NONE, answer_jwks, ASK_NONE},
+    {"POST", INTERNAL "validate", CREDENTIAL_INTERNAL, answer_validate, ASK_NONE},
+    {"POST", INTERNAL "presence/upsert", CREDENTIAL_INTERNAL, NULL, ASK_PRESENCE_PUT},
+    {"POST", INTERNAL "presence/resolve", CREDENTIAL_INTERNAL, NULL, ASK_PRESENCE_GET},
+    {"POST", INTERNAL "bus/publish", CREDENTIAL_INTERNAL, NULL, ASK_PUBLISH},
+    {"POST", INTERNAL "bus/pull", CREDENTIAL_INTERNAL, NULL, ASK_PULL},
+    {"POST", "/api/runtime/relay-token", CREDENTIAL_ADMIN, answer_any_token, ASK_NONE},
+    {"POST", "/api/workspaces/{workspace}/relay-token", CREDENTIAL_ADMIN, answer_client_token,
+        ASK_NONE},
 };
 
 static bool path_matches(struct slice pattern, struct slice path, struct slice *ret_workspace)
@@ -251,28 +263,82 @@ static enum weir_result refuse(
     return platform_write_refusal(out, reason);
 }
 
-enum weir_result platform_handle(const struct platform *platform,
-    const struct platform_request *request, struct buf *out, unsigned *ret_status)
+// The store's questions are small, but for what carries payloads.
+static size_t body_max_of(const struct platform *platform, const struct route *route)
 {
-    bool path_known = false;
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-        const struct route *route = &routes[i];
-        struct slice workspace;
-        if (!path_matches(slice_str(route->path), request->path, &workspace)) {
-            continue;
-        }
-        path_known = true;
-        if (!slice_eq(request->method, slice_str(route->method))) {
-            continue;
-        }
-        if (!may(platform, request, route->credential)) {
-            return refuse(out, 401, "UNAUTHORIZED", ret_status);
-        }
-        if (request->body.len > PLATFORM_BODY_LEN_MAX) {
-            return refuse(out, 413, "BODY_TOO_LARGE", ret_status);
-        }
-        return route->answer(platform, request->body, workspace, out, ret_status);
+    return route->ask == ASK_PUBLISH ? platform_body_max(platform) : PLATFORM_BODY_LEN_MAX;
+}
+
+static enum weir_result read_ask(const struct platform *platform, const struct route *route,
+    struct slice body, struct buf *out, unsigned *ret_status, struct platform_ask *ret_ask)
+{
+    enum weir_result result =
+        platform_ask_read(route->ask, body, platform->frame_bytes_max, ret_ask);
+    if (result == WEIR_MALFORMED) {
+        *ret_status = 400;
+        result = platform_write_mistake(out, "BAD_REQUEST", ret_ask->problem);
+        platform_ask_fini(ret_ask);
     }
-    return path_known ? refuse(out, 405, "METHOD_NOT_ALLOWED", ret_status)
-                      : refuse(out, 404, "NOT_FOUND", ret_status);
+    return result;
+}
+
+// The row for a request; NULL: none, and *ret_path_known says whether it was for the method.
+static const struct route *find_route(
+    const struct platform_request *request, struct slice *ret_workspace, bool *ret_path_known)
+{
+    *ret_path_known = false;
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (path_matches(slice_str(routes[i].path), request->path, ret_workspace)) {
+            *ret_path_known = true;
+            if (slice_eq(request->method, slice_str(routes[i].method))) {
+                return &routes[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+size_t platform_body_max(const struct platform *platform)
+{
+    // Escaped twice over, a payload is seldom more than twice as long.
+    return PLATFORM_BODY_LEN_MAX + 2 * platform->frame_bytes_max;
+}
+
+size_t platform_body_limit(const struct platform *platform, const struct platform_request *request)
+{
+    struct slice workspace;
+    bool path_known;
+    const struct route *route = find_route(request, &workspace, &path_known);
+    return route != NULL && may(platform, request, route->credential) ? body_max_of(platform, route)
+                                                                      : PLATFORM_BODY_LEN_MAX;
+}
+
+enum weir_result platform_handle(const struct platform *platform,
+    const struct platform_request *request, struct buf *out, unsigned *ret_status,
+    struct platform_ask *ret_ask)
+{
+    struct slice workspace;
+    bool path_known;
+    const struct route *route = find_route(request, &workspace, &path_known);
+    *ret_ask = (struct platform_ask){.kind = ASK_NONE};
+    if (route == NULL) {
+        return path_known ? refuse(out, 405, "METHOD_NOT_ALLOWED", ret_status)
+                          : refuse(out, 404, "NOT_FOUND", ret_status);
+    }
+    if (!may(platform, request, route->credential)) {
+        return refuse(out, 401, "UNAUTHORIZED", ret_status);
+    }
+    if (request->body.len > body_max_of(platform, route)) {
+        return refuse(out, 413, "BODY_TOO_LARGE", ret_status);
+    }
+    if (route->answer == NULL) {
+        return read_ask(platform, route, request->body, out, ret_status, ret_ask);
+    }
+    return route->answer(platform, request->body, workspace, out, ret_status);
+}
+
+bool platform_is_admin(const struct platform *platform, struct slice authorization)
+{
+    const struct platform_request request = {.authorization = authorization};
+    return may(platform, &request, CREDENTIAL_ADMIN);
 }

@@ -108,11 +108,13 @@ static struct verdict check_claims(const struct question *question, const struct
 static enum weir_result judge(const struct platform *platform, const struct question *question,
     const struct jws *jws, struct verdict *ret_verdict)
 {
-    if (!slice_eq(jws->key_id, slice_str(platform->signing.id))) {
-        *ret_verdict = (struct verdict){401, "UNKNOWN_KEY"};
+    const struct auth_key *key = platform_find_key(platform, jws->key_id, sys_wall_ms());
+    if (key == NULL) {
+        *ret_verdict = platform_has_keys(platform) ? (struct verdict){401, "UNKNOWN_KEY"}
+                                                   : (struct verdict){503, "KEYS_NOT_LOADED"};
         return WEIR_OK;
     }
-    enum weir_result result = jws_verify(jws, &platform->signing);
+    enum weir_result result = jws_verify(jws, key);
     if (result == WEIR_REFUSED) {
         *ret_verdict = (struct verdict){401, "INVALID_SIGNATURE"};
         return WEIR_OK;

@@ -70,9 +70,27 @@ static bool load_pair(
     return true;
 }
 
+// Without tickets: a session that is resumed would be judged by the certificates of its first time.
+static bool ask_for_certificates(SSL_CTX *context, const char *path, char *problem, size_t size)
+{
+    STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(path);
+    if (names == NULL || SSL_CTX_load_verify_locations(context, path, NULL) != 1) {
+        explain(problem, size, "cannot use the certificates for clients", path);
+        sk_X509_NAME_pop_free(names, X509_NAME_free);
+        return false;
+    }
+    SSL_CTX_set_client_CA_list(context, names);
+    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+    return SSL_CTX_set_num_tickets(context, 0) == 1;
+}
+
 uint64_t tls_settings_stamp(const struct tls_settings *settings)
 {
-    return sys_file_stamp(settings->certificate_path) * 31 + sys_file_stamp(settings->key_path);
+    uint64_t stamp =
+        sys_file_stamp(settings->certificate_path) * 31 + sys_file_stamp(settings->key_path);
+    return settings->client_ca_path == NULL ? stamp
+                                            : stamp * 31 + sys_file_stamp(settings->client_ca_path);
 }
 
 // The library and the ring are made once, before the first context.
@@ -103,7 +121,9 @@ SSL_CTX *tls_server_context(
     SSL_CTX_set_max_early_data(context, 0);
     SSL_CTX_set_alpn_select_cb(
         context, settings->select_alpn == NULL ? select_alpn : settings->select_alpn, NULL);
-    if (!load_pair(context, settings, problem, size)) {
+    if (!load_pair(context, settings, problem, size) ||
+        (settings->client_ca_path != NULL &&
+            !ask_for_certificates(context, settings->client_ca_path, problem, size))) {
         SSL_CTX_free(context);
         return NULL;
     }

@@ -14,6 +14,8 @@
 struct tls_settings {
     const char *certificate_path; // PEM chain, the leaf first
     const char *key_path;         // PEM
+    const char *client_ca_path;   // PEM; a certificate of the peer's is asked for, and must be good
+                                  // when there is one. NULL: none is asked for.
     struct tls_tickets *tickets;  // borrowed
     // Chooses the protocol (SSL_CTX_set_alpn_select_cb); NULL: http/1.1 and nothing else.
     SSL_CTX_alpn_select_cb_func select_alpn;

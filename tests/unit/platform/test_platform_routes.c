@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "auth/jws.h"
+#include "platform/ask.h"
 
 #include "state.h"
 
@@ -48,7 +49,9 @@ static json_t *ask(
     const struct platform *platform, const struct platform_request *request, unsigned *ret_status)
 {
     struct buf out = BUF_INIT(PLATFORM_ANSWER_LEN_MAX);
-    assert_int_equal(platform_handle(platform, request, &out, ret_status), WEIR_OK);
+    struct platform_ask question;
+    assert_int_equal(platform_handle(platform, request, &out, ret_status, &question), WEIR_OK);
+    assert_int_equal(question.kind, ASK_NONE);
     json_t *answer = json_loadb(out.at, out.len, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(answer);
     buf_reset(&out);
