@@ -159,7 +159,7 @@ static int run_verb(struct platform_setup *setup, int count, char **argv, const 
     if (count == 2 && strcmp(verb, "drop") == 0) {
         return drop(setup, argv[1]);
     }
-    fprintf(stderr, "%s: allowed: list, rotate, drop KEY\n", setup->who);
+    fprintf(stderr, "%s: allowed: list, rotate, drop -- KEY\n", setup->who);
     return EXIT_USAGE;
 }
 
@@ -187,7 +187,7 @@ static int run_keys(const struct command *command, int argc, char **argv)
 static const struct command command_platform_keys = {
     .name = "platform keys",
     .summary = "List the signing keys, make a new one, or drop one that has leaked",
-    .usage = "[list|rotate|drop KEY]",
+    .usage = "[list|rotate|drop -- KEY]",
     .options = keys_options,
     .run = run_keys,
     .words = "list|rotate|drop",

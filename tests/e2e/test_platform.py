@@ -357,7 +357,7 @@ def test_rotation_without_an_outage(start):
         assert keys_of(platform) == [first, second]
         platform.log.wait("signing_keys_changed", signs=second)
         # One that has leaked goes at once, and only its tokens with it.
-        platform.run("platform", "keys", "drop", first)
+        platform.run("platform", "keys", "drop", "--", first)
         eventually(lambda: keys_of(platform) == [second], "one key")
         assert not connects(before) and connects(now)
     finally:
