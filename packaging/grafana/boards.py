@@ -129,7 +129,7 @@ ENGINE = {
             ("Requests", "reqps", "By class of the answer.",
              [("sum by (code) (rate(weir_engine_http_requests_total{{on}}[5m]))", "{{code}}")]),
             ("Answers that are the engine's own", "reqps",
-             "unknown_host: no such tunnel. upstream_*: the agent or its service.",
+             "unknown_host: no such tunnel. agent_*: its agent. upstream_*: the service behind it.",
              [("sum by (reason) (rate(weir_engine_edge_errors_total{{on}}[5m])) > 0", "{{reason}}")]),
             ("Time of a request", "s", "To the last byte of the answer.",
              [("histogram_quantile(0.5, sum by (le) (rate(weir_engine_http_request_duration_seconds_bucket{{on}}[5m])))", "half"),
