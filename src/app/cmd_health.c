@@ -383,7 +383,11 @@ static int answer(struct request *request, int count, char **words, bool names_o
     // The older forms say what a check finds now.
     bool may_ask = request->values[OPTION_ONCE] == NULL &&
                    (request->ask.form == FORM_TABLE || request->ask.form == FORM_SERVICE);
-    if (!may_ask || !ask_monitor(request, found == EXIT_FINE, &exit_code)) {
+    bool answered = may_ask && ask_monitor(request, found == EXIT_FINE, &exit_code);
+    if (may_ask && !answered && health_server_next(&request->server)) {
+        answered = ask_monitor(request, found == EXIT_FINE, &exit_code);
+    }
+    if (!answered) {
         exit_code = found == EXIT_FINE ? check_directly(request)
                                        : health_complain(&request->ask, found, problem);
     }

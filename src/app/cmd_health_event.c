@@ -3,21 +3,16 @@
 // monitor sees it (spec section 5.2). With --stdin every line of a pipe is told as it comes.
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "app/cmd_health.h"
 #include "app/command.h"
+#include "app/health_fetch.h"
 #include "base/time.h"
-#include "http/client.h"
 #include "proto/json_write.h"
 
-#define SERVER_DEFAULT "http://127.0.0.1:8988"
-#define URL_SIZE 2048
-#define HEADER_SIZE 4200
 #define BODY_MAX 65536 // what the monitor takes
 #define LINE_SIZE 8192 // longer lines are told in pieces
-#define ANSWER_MAX 65536
 #define TIMEOUT_NS (10 * NS_PER_S)
 #define AGAIN_NS (250 * NS_PER_MS)
 
@@ -42,7 +37,7 @@ static const struct option_row options[] = {
     [OPTION_DEPLOYMENT] = {"--deployment-id", "ID", "what belongs together"},
     [OPTION_RESULTS] = {"--results", "JSON", "a list of {service, target, success, error}"},
     [OPTION_STDIN] = {"--stdin", NULL, "tell every line of standard input as its message"},
-    [OPTION_SERVER] = {"--server", "URL", "the monitor; " SERVER_DEFAULT " (PORTOSER_URL)"},
+    [OPTION_SERVER] = {"--server", "URL", "the monitor; that of this machine (PORTOSER_URL)"},
     [OPTION_TOKEN] = {"--token", "TEXT", "a token of an operator (PORTOSER_TOKEN)"},
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
@@ -51,8 +46,7 @@ struct telling {
     struct crew crew;
     const char *type;
     const char *const *values;
-    const char *token; // NULL: none
-    char url[URL_SIZE];
+    struct health_server server;
     char line[LINE_SIZE]; // of standard input
     struct buf body;
     struct timer again;
@@ -114,26 +108,12 @@ static void finish(struct telling *telling, int exit_code)
 
 static void send_body(struct telling *telling)
 {
-    static const struct http_tls_profile trusting_the_system = {.verify = true};
-    char authorization[HEADER_SIZE];
-    const char *headers[] = {"Content-Type: application/json", NULL, NULL};
-    if (telling->token != NULL) {
-        snprintf(authorization, sizeof authorization, "Authorization: Bearer %s", telling->token);
-        headers[1] = authorization;
-    }
-    struct http_call *call = http_call_start(&telling->crew.workers[0],
-        &(struct http_call_options){
-            .method = "POST",
-            .url = telling->url,
-            .headers = headers,
-            .body = buf_slice(&telling->body),
-            .tls = &trusting_the_system,
-            .timeout_ns = TIMEOUT_NS,
-            .response_max = ANSWER_MAX,
-        },
+    struct http_call *call = health_fetch_start(&telling->crew.workers[0], &telling->server,
+        &(struct health_question){
+            .method = "POST", .path = "/api/events", .body = buf_slice(&telling->body)},
         on_answer, telling);
     if (call == NULL) {
-        fprintf(stderr, "weir health event: the address %s cannot be used\n", telling->url);
+        fprintf(stderr, "weir health event: the address %s cannot be used\n", telling->server.base);
         finish(telling, EXIT_UNAVAILABLE);
     }
 }
@@ -217,26 +197,12 @@ static int tell(struct telling *telling)
 
 // ---- The command line
 
-static const char *option_or_variable(const char *value, const char *name)
-{
-    const char *other = value != NULL ? value : getenv(name);
-    return other == NULL || other[0] == '\0' ? NULL : other;
-}
-
 static int tell_type(const char *type, const char *const *values)
 {
     static struct telling telling;
-    const char *base = option_or_variable(values[OPTION_SERVER], "PORTOSER_URL");
-    struct slice trimmed = slice_str(base == NULL ? SERVER_DEFAULT : base);
-    while (trimmed.len > 0 && trimmed.at[trimmed.len - 1] == '/') {
-        trimmed.len--;
-    }
-    telling = (struct telling){
-        .type = type,
-        .values = values,
-        .token = option_or_variable(values[OPTION_TOKEN], "PORTOSER_TOKEN"),
-    };
-    snprintf(telling.url, sizeof telling.url, "%.*s/api/events", SLICE_ARG(trimmed));
+    telling = (struct telling){.type = type, .values = values};
+    (void)health_server_find(values[OPTION_SERVER], values[OPTION_TOKEN], &telling.server);
+    telling.server.timeout_ns = TIMEOUT_NS;
     return tell(&telling);
 }
 

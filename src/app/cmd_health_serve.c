@@ -12,6 +12,7 @@
 enum {
     OPTION_REGISTRY,
     OPTION_LISTEN,
+    OPTION_SOCKET,
     OPTION_TOKENS,
     OPTION_PUBLIC_READ,
     OPTION_ALLOW_HOST,
@@ -37,6 +38,8 @@ static const struct option_row options[] = {
     [OPTION_REGISTRY] = {"--registry", "PATH", "the registry.yml to read (CADDY_REGISTRY_PATH)"},
     [OPTION_LISTEN] = {"--listen", "ADDR:PORT",
         "where the API is; 127.0.0.1:8988 (BIND_HOST, BACKEND_PORT)"},
+    [OPTION_SOCKET] = {"--socket", "PATH",
+        "a Unix socket for this user's commands, or none; $XDG_RUNTIME_DIR/portoser.sock"},
     [OPTION_TOKENS] = {"--tokens", "FILE", "who may use the API: lines of TOKEN ROLE"},
     [OPTION_PUBLIC_READ] = {"--public-read", "BOOL",
         "health, metrics and badges take no token; true on loopback, else false"},
@@ -81,6 +84,7 @@ static int run_monitor(const char *const *values)
         health_part_init(health, &(struct health_part_options){
                                      .registry = values[OPTION_REGISTRY],
                                      .listen = values[OPTION_LISTEN],
+                                     .socket = values[OPTION_SOCKET],
                                      .tokens = values[OPTION_TOKENS],
                                      .state_dir = values[OPTION_STATE_DIR],
                                      .public_read = values[OPTION_PUBLIC_READ],

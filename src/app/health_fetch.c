@@ -7,9 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/health_setup.h"
 #include "base/time.h"
+#include "sys/socket.h"
 
 #define SERVER_DEFAULT "http://127.0.0.1:8988"
+#define UNIX_PREFIX "unix:"
 #define SERVER_TIMEOUT_NS (5 * NS_PER_S)
 #define URL_SIZE 8192
 #define HEADER_SIZE 4200
@@ -26,14 +29,44 @@ static const char *option_or_variable(const char *value, const char *name)
     return other == NULL || other[0] == '\0' ? NULL : other;
 }
 
+// Somebody listens at this user's socket.
+static bool find_socket(struct health_server *server)
+{
+    size_t len = strlen(UNIX_PREFIX);
+    int fd;
+    memcpy(server->found, UNIX_PREFIX, len + 1);
+    if (!health_setup_socket(server->found + len, sizeof server->found - len) ||
+        sys_connect_unix(server->found + len, &fd) != WEIR_OK) {
+        return false;
+    }
+    sys_close(fd);
+    return true;
+}
+
+const char *health_server_socket(const struct health_server *server)
+{
+    size_t len = strlen(UNIX_PREFIX);
+    return strncmp(server->base, UNIX_PREFIX, len) == 0 ? server->base + len : NULL;
+}
+
+bool health_server_next(struct health_server *server)
+{
+    bool was_found = server->base == server->found;
+    server->base = was_found ? SERVER_DEFAULT : server->base;
+    return was_found;
+}
+
 bool health_server_find(const char *url, const char *token, struct health_server *ret_server)
 {
     const char *named = option_or_variable(url, "PORTOSER_URL");
     *ret_server = (struct health_server){
-        .base = named == NULL ? SERVER_DEFAULT : named,
+        .base = named,
         .token = option_or_variable(token, "PORTOSER_TOKEN"),
         .timeout_ns = named == NULL ? SERVER_TIMEOUT_NS / 5 : SERVER_TIMEOUT_NS,
     };
+    if (named == NULL) {
+        ret_server->base = find_socket(ret_server) ? ret_server->found : SERVER_DEFAULT;
+    }
     return named != NULL;
 }
 
@@ -44,11 +77,13 @@ struct http_call *health_fetch_start(struct worker *worker, const struct health_
     char authorization[HEADER_SIZE];
     const char *headers[] = {"Accept: application/json", NULL, NULL, NULL};
     size_t count = 1;
-    size_t base_len = strlen(server->base);
-    while (base_len > 0 && server->base[base_len - 1] == '/') {
+    const char *socket = health_server_socket(server);
+    const char *base = socket == NULL ? server->base : "http://localhost";
+    size_t base_len = strlen(base);
+    while (base_len > 0 && base[base_len - 1] == '/') {
         base_len--;
     }
-    snprintf(url, sizeof url, "%.*s%s", (int)base_len, server->base, question->path);
+    snprintf(url, sizeof url, "%.*s%s", (int)base_len, base, question->path);
     if (question->body.len > 0) {
         headers[count++] = "Content-Type: application/json";
     }
@@ -60,6 +95,7 @@ struct http_call *health_fetch_start(struct worker *worker, const struct health_
         &(struct http_call_options){
             .method = question->method,
             .url = url,
+            .unix_path = socket,
             .headers = headers,
             .body = question->body,
             .tls = &trusting_the_system,

@@ -6,9 +6,10 @@
 #include "http/client.h"
 
 struct health_server {
-    const char *base;  // "http://127.0.0.1:8988"
+    const char *base;  // "http://127.0.0.1:8988", "unix:/run/user/1000/portoser.sock"
     const char *token; // NULL: none
     uint64_t timeout_ns;
+    char found[128]; // base, when it is the Unix socket of this user's monitor
 };
 
 // What is asked of it.
@@ -19,9 +20,14 @@ struct health_question {
 };
 extern const struct health_question health_dashboard;
 
-// --server and --token, else PORTOSER_URL and PORTOSER_TOKEN, else the monitor of this machine.
-// Either may be NULL. True: it was named, so that no other will do.
+// --server and --token, else PORTOSER_URL and PORTOSER_TOKEN, else the monitor of this user, at its
+// Unix socket, else that of this machine. Either may be NULL. True: it was named, so that no other
+// will do.
 bool health_server_find(const char *url, const char *token, struct health_server *ret_server);
+// From that of this user on to that of this machine. False: it is that already, or was named.
+bool health_server_next(struct health_server *server);
+// The path of a server at a Unix socket; NULL: it is none.
+const char *health_server_socket(const struct health_server *server);
 
 // On a worker: as http_call_start.
 struct http_call *health_fetch_start(struct worker *worker, const struct health_server *server,

@@ -59,6 +59,24 @@ static bool find_listen(struct health_part *part, const char *option)
     return false;
 }
 
+// The command line looks for it there, too.
+static bool find_socket(struct health_part *part, const char *option)
+{
+    if (option != NULL && strcmp(option, "none") == 0) {
+        return true;
+    }
+    if (option == NULL && !health_setup_socket(part->socket_path, sizeof part->socket_path)) {
+        return true;
+    }
+    if (option != NULL &&
+        sys_absolute_path(option, part->socket_path, sizeof part->socket_path) != WEIR_OK) {
+        fprintf(stderr, "weir health: the path of --socket %s cannot be used\n", option);
+        return false;
+    }
+    part->options.socket_path = part->socket_path;
+    return true;
+}
+
 static bool find_access(struct health_part *part, const struct health_part_options *options)
 {
     bool loopback = ip_is_loopback(&part->options.listen.ip);
@@ -306,9 +324,10 @@ int health_part_init(struct health_part *part, const struct health_part_options 
     part->options.compat_rollup = options->compat_rollup;
     part->options.deploy_command = options->deploy_command;
     part->options.on_change = options->on_change;
-    if (!find_listen(part, options->listen) || !find_access(part, options) ||
-        !find_pages(part, options) || !find_intervals(part, options) ||
-        !find_jitter(part, options->jitter) || !find_store(part, options) || !find_redis(part)) {
+    if (!find_listen(part, options->listen) || !find_socket(part, options->socket) ||
+        !find_access(part, options) || !find_pages(part, options) ||
+        !find_intervals(part, options) || !find_jitter(part, options->jitter) ||
+        !find_store(part, options) || !find_redis(part)) {
         return EXIT_USAGE;
     }
     return EXIT_FINE;

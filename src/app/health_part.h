@@ -12,6 +12,7 @@ struct health_part {
     struct health_setup setup;
     struct health_options options;
     struct redis_place redis;
+    char socket_path[REGISTRY_PATH_SIZE];
     char store_path[REGISTRY_PATH_SIZE];    // "": none
     char registry_path[REGISTRY_PATH_SIZE]; // absolute: others compare it with theirs
     struct health health;
@@ -20,6 +21,7 @@ struct health_part {
 struct health_part_options {
     const char *registry;         // of --registry, or NULL
     const char *listen;           // "ADDR:PORT", or NULL
+    const char *socket;           // a path, "none", or NULL: $XDG_RUNTIME_DIR/portoser.sock
     const char *tokens;           // a file, or NULL
     const char *state_dir;        // where history is kept; NULL: WEIR_STATE_DIR, or nowhere
     const char *public_read;      // "true", "false", or NULL: on loopback

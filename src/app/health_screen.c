@@ -133,6 +133,8 @@ static void arrange(struct screen *screen, struct view *view)
     if (screen->selected >= kept) {
         screen->selected = kept == 0 ? 0 : kept - 1;
     }
+    snprintf(screen->selected_service, sizeof screen->selected_service, "%s",
+        kept == 0 ? "" : view->services[screen->selected].service);
     size_t room =
         screen->rows > HEAD_LINES + FOOT_LINES ? screen->rows - HEAD_LINES - FOOT_LINES : 1;
     if (screen->selected < screen->top) {

@@ -7,6 +7,7 @@
 #include "app/health_answer.h"
 
 #define SCREEN_FILTER_SIZE 64
+#define SCREEN_NAME_SIZE 256
 
 enum screen_act { SCREEN_NOTHING, SCREEN_PAINT, SCREEN_CHECK, SCREEN_QUIT };
 
@@ -14,6 +15,7 @@ struct screen {
     unsigned rows;
     unsigned columns;
     size_t selected; // row of the table
+    char selected_service[SCREEN_NAME_SIZE]; // its name; "": there is none
     size_t top;      // first row of the table that is shown
     char filter[SCREEN_FILTER_SIZE];
     size_t filter_len;

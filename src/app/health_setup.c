@@ -70,6 +70,15 @@ const char *health_setup_ssh_dir(struct health_setup *setup)
     return usable ? setup->ssh_dir : NULL;
 }
 
+bool health_setup_socket(char *path, size_t size)
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    int len = runtime == NULL || runtime[0] != '/'
+                  ? -1
+                  : snprintf(path, size, "%s/portoser.sock", runtime);
+    return len > 0 && (size_t)len < size;
+}
+
 void health_setup_close(struct health_setup *setup)
 {
     dotenv_close(&setup->dotenv);

@@ -22,6 +22,8 @@ int health_setup_open(struct health_setup *setup, const char *option, char *prob
 struct registry *health_setup_read(struct health_setup *setup);
 // The directory for struct check_room; NULL: there is none to be trusted.
 const char *health_setup_ssh_dir(struct health_setup *setup);
+// Where the monitor of this user has its Unix socket. False: there is no place for one.
+bool health_setup_socket(char *path, size_t size);
 void health_setup_close(struct health_setup *setup);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //   tick ──► view: of the monitor in this process, or of the document a server answers with
 //        ──► terminal: screen_paint    pipe: a JSON document if something changed, or a table
+//   news of the server (health_feed) ──► the same, without waiting for the tick
 //   keys ──► screen_key ──► paint, check now, end
 //
 // The terminal is given back on every way out that is not a crash.
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #include "app/command.h"
+#include "app/health_feed.h"
 #include "app/health_screen.h"
 #include "base/siphash.h"
 #include "base/time.h"
@@ -21,7 +23,9 @@
 #include "sys/terminal.h"
 
 #define PROBLEM_SIZE 512
+#define CHECK_PATH_SIZE 1024
 #define DOCUMENT_MAX (64 * 1024 * 1024)
+#define NEWS_NS (100 * NS_PER_MS) // what happens together is asked for once
 
 static const int signal_numbers[] = {SIGINT, SIGTERM, SIGWINCH, SIGCONT};
 #define SIGNAL_COUNT (sizeof signal_numbers / sizeof signal_numbers[0])
@@ -31,7 +35,11 @@ struct watching {
     struct crew crew;
     struct worker *worker;
     struct monitor monitor;
+    struct health_feed feed;    // of the server
+    struct timer news;          // when to ask because of it
+    bool unasked;               // news that came while a question was under way
     struct http_call *call;     // under way; NULL: none
+    struct http_call *checking; // a check that a key asked for; NULL: none
     struct buf document;        // the newest from the server; empty: none yet
     char problem[PROBLEM_SIZE]; // why there is no newer one; "": there is
     struct timer tick;
@@ -157,6 +165,10 @@ static void on_document(void *arg, const struct http_call_result *result)
         }
     }
     show(watching);
+    if (watching->unasked) {
+        watching->unasked = false;
+        worker_arm_in(watching->worker, &watching->news, NEWS_NS);
+    }
 }
 
 static void ask_again(struct watching *watching)
@@ -178,6 +190,23 @@ static void on_tick(struct timer *timer)
     }
 }
 
+static void on_news_due(struct timer *timer)
+{
+    struct watching *watching = container_of(timer, struct watching, news);
+    watching->unasked = watching->call != NULL;
+    if (!watching->screen.paused) {
+        ask_again(watching);
+    }
+}
+
+static void on_news(void *arg)
+{
+    struct watching *watching = arg;
+    if (!timer_armed(&watching->news)) {
+        worker_arm_in(watching->worker, &watching->news, NEWS_NS);
+    }
+}
+
 // What is a result in a pipe's JSON need not wait for the tick.
 static void on_changed(void *arg, struct target *target, const struct state_change *change)
 {
@@ -190,6 +219,33 @@ static void on_changed(void *arg, struct target *target, const struct state_chan
 }
 
 // ---- Keys and signals
+
+static void on_checked(void *arg, const struct http_call_result *result)
+{
+    struct watching *watching = arg;
+    watching->checking = NULL;
+    if (result->outcome != HTTP_CALL_ANSWERED || result->status / 100 != 2) {
+        health_fetch_describe(
+            watching->options->server, result, watching->problem, sizeof watching->problem);
+    }
+    show(watching); // what comes of the check is news
+}
+
+// Has a monitor check the service under the cursor.
+static void check_selected(struct watching *watching)
+{
+    const char *service = watching->screen.selected_service;
+    char path[CHECK_PATH_SIZE];
+    if (service[0] == '\0' || watching->checking != NULL) {
+        return;
+    }
+    size_t len = (size_t)snprintf(path, sizeof path, "/api/health/check/");
+    for (const char *at = service; *at != '\0' && len + 4 < sizeof path; at++) {
+        len += (size_t)snprintf(path + len, sizeof path - len, "%%%02X", (unsigned char)*at);
+    }
+    watching->checking = health_fetch_start(watching->worker, watching->options->server,
+        &(struct health_question){.method = "POST", .path = path}, on_checked, watching);
+}
 
 static void check_all(struct watching *watching)
 {
@@ -219,7 +275,11 @@ static void on_keys(struct watch *watch, unsigned events)
             end(watching, watching->exit_code);
             return;
         case SCREEN_CHECK:
-            check_all(watching);
+            if (watching->options->server == NULL) {
+                check_all(watching);
+            } else {
+                check_selected(watching);
+            }
             break;
         case SCREEN_PAINT:
             show(watching);
@@ -272,6 +332,9 @@ static enum weir_result start(struct worker *worker, void *arg)
             },
             options->registry);
     }
+    if (result == WEIR_OK && options->server != NULL) {
+        result = health_feed_open(&watching->feed, worker, options->server, on_news, watching);
+    }
     if (result == WEIR_OK && watching->on_terminal) {
         enter_terminal(watching);
         result = watch_open(worker, &watching->keys, STDIN_FILENO, on_keys);
@@ -310,11 +373,15 @@ static void stop(struct worker *worker, void *arg)
     if (watching->keys_open) {
         watch_close(&watching->keys, on_keys_closed);
     }
+    timer_cancel(&watching->news);
+    health_feed_close(&watching->feed);
     http_call_cancel(watching->call);
+    http_call_cancel(watching->checking);
     monitor_close(&watching->monitor);
     resolver_fini(worker);
     http_client_fini(worker);
     worker_settle(worker);
+    health_feed_fini(&watching->feed, worker);
 }
 
 int health_watch(const struct health_watch_options *options)
@@ -325,6 +392,7 @@ int health_watch(const struct health_watch_options *options)
                            isatty(STDIN_FILENO);
     buf_init(&watching.document, DOCUMENT_MAX);
     timer_init(&watching.tick, on_tick);
+    timer_init(&watching.news, on_news_due);
     signal(SIGPIPE, SIG_IGN);
     enum weir_result result = http_client_global_init();
     if (result == WEIR_OK) {

@@ -8,10 +8,13 @@
 
 #include "base/time.h"
 #include "health/api_internal.h"
+#include "http/gzip.h"
 #include "sys/clock.h"
 
 #define HEADERS_MAX 4096
 #define ALLOW_SIZE 96
+#define TAG_HEADERS_SIZE 96
+#define GZIP_FROM 1024 // bytes: less fits into a packet anyway
 
 #define SECURITY_HEADERS                                                                           \
     "X-Content-Type-Options: nosniff\r\n"                                                          \
@@ -21,20 +24,19 @@
     "Referrer-Policy: strict-origin-when-cross-origin\r\n"                                         \
     "Permissions-Policy: accelerometer=(), camera=(), geolocation=(), gyroscope=(), "              \
     "magnetometer=(), microphone=(), payment=(), usb=()\r\n"                                       \
-    "Vary: Accept, Origin\r\n"
-
-struct api_row {
-    const char *method;
-    const char *path;
-    enum access access;
-    api_handler_fn *handle;
-};
+    "Vary: Accept, Accept-Encoding, Origin\r\n"
 
 static const struct api_row rows[] = {
-#define API_ROUTE(method, path, access, handler) {method, path, ACCESS_##access, handler},
+#define API_ROUTE(method, path, access, handler, summary)                                          \
+    {method, path, ACCESS_##access, handler, summary},
 #include "health/api_routes.def"
 #undef API_ROUTE
 };
+
+const struct api_row *api_rows(void)
+{
+    return rows;
+}
 
 const struct http_route api_no_routes[] = {{NULL, NULL, NULL}};
 
@@ -52,7 +54,7 @@ const char api_error_headers[] = SECURITY_HEADERS;
 
 // ---- Answers
 
-void api_reply(
+static void send(
     struct http_conn *conn, const struct api_ticket *ticket, const struct http_answer *answer)
 {
     struct health *health = http_owner(conn);
@@ -72,6 +74,97 @@ void api_reply(
         now_ns - ticket->begun_ns, now_ns);
     http_answer(conn, &whole);
     buf_reset(&lines);
+}
+
+// Pictures and the like are packed already.
+static bool is_worth_packing(const struct api_ticket *ticket, const char *type, struct slice body)
+{
+    return ticket->gzip && body.len >= GZIP_FROM && type != NULL &&
+           (strncmp(type, "text/", 5) == 0 || strstr(type, "json") != NULL ||
+               strstr(type, "javascript") != NULL || strstr(type, "xml") != NULL);
+}
+
+static void send_packed(struct http_conn *conn, const struct api_ticket *ticket,
+    const struct http_answer *answer, struct slice packed)
+{
+    struct buf lines = BUF_INIT(HEADERS_MAX);
+    struct http_answer whole = *answer;
+    buf_append_str(&lines, "Content-Encoding: gzip\r\n");
+    buf_append_str(&lines, answer->headers == NULL ? "" : answer->headers);
+    whole.headers = buf_text(&lines);
+    whole.body = packed;
+    send(conn, ticket, whole.headers == NULL || lines.failed ? answer : &whole);
+    buf_reset(&lines);
+}
+
+void api_reply(
+    struct http_conn *conn, const struct api_ticket *ticket, const struct http_answer *answer)
+{
+    struct buf packed = BUF_INIT(API_DOCUMENT_MAX);
+    if (is_worth_packing(ticket, answer->content_type, answer->body) &&
+        gzip_pack(answer->body, &packed) == WEIR_OK) {
+        send_packed(conn, ticket, answer, buf_slice(&packed));
+    } else {
+        send(conn, ticket, answer);
+    }
+    buf_reset(&packed);
+}
+
+// The client has it: a list of tags, any of which may be weak (RFC 9110 section 13.1.2).
+static bool is_known(const struct http1_head *head, struct slice etag)
+{
+    const struct http1_header *known = http1_find(head, SLICE("if-none-match"));
+    struct slice tags = known == NULL ? SLICE_EMPTY : known->value;
+    struct slice tag;
+    while (tags.len > 0 && slice_split(&tags, ',', &tag)) {
+        tag = slice_trim(tag);
+        tag = slice_starts_with(tag, SLICE("W/")) ? slice_skip(tag, 2) : tag;
+        if (slice_eq(tag, etag) || slice_eq(tag, SLICE("*"))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Two codings are two representations: each has a tag of its own (RFC 9110 section 8.8.3.3).
+static void write_tag(char headers[TAG_HEADERS_SIZE], uint64_t hash, bool packed)
+{
+    snprintf(headers, TAG_HEADERS_SIZE, "ETag: \"%016llx%s\"\r\nCache-Control: no-cache\r\n",
+        (unsigned long long)hash, packed ? "-gzip" : "");
+}
+
+static struct slice tag_in(const char *headers)
+{
+    const char *from = strchr(headers, '"');
+    return slice_of(from, (size_t)(strrchr(headers, '"') - from) + 1);
+}
+
+void api_answer_tagged(struct api_request *request, const struct api_tagged *what)
+{
+    struct http_conn *conn = request->http->conn;
+    const struct api_ticket *ticket = &request->ticket;
+    char headers[TAG_HEADERS_SIZE];
+    struct buf once = BUF_INIT(API_DOCUMENT_MAX);
+    struct buf *packed = what->packed == NULL ? &once : what->packed;
+    bool packs = is_worth_packing(ticket, what->content_type, what->body);
+    struct http_answer answer = {.status = 200, .headers = headers};
+    write_tag(headers, what->hash, packs);
+    if (is_known(request->http->head, tag_in(headers))) {
+        answer.status = 304;
+        answer.body = SLICE_EMPTY;
+        send(conn, ticket, &answer);
+        return;
+    }
+    answer.content_type = what->content_type;
+    answer.body = what->body;
+    bool there = what->gzip.len > 0 || packed->len > 0;
+    if (packs && (there || gzip_pack(what->body, packed) == WEIR_OK)) {
+        send_packed(conn, ticket, &answer, what->gzip.len > 0 ? what->gzip : buf_slice(packed));
+    } else {
+        write_tag(headers, what->hash, false);
+        send(conn, ticket, &answer);
+    }
+    buf_reset(&once);
 }
 
 static void answer_document(struct http_conn *conn, const struct api_ticket *ticket,
@@ -317,7 +410,7 @@ void api_handle(struct http_request *http)
     struct api_request request;
     struct slice path = without_trailing_slash(http->path);
     api_begin(&request, http);
-    if (!api_host_fits(request.health, http->head)) {
+    if (!api_host_fits(http)) {
         api_answer_error(
             &request, 421, "This name is none of the monitor's; --allow-host NAME makes it one");
         return;

@@ -9,6 +9,7 @@
 
 #include "base/ip.h"
 #include "health/api_internal.h"
+#include "http/gzip.h"
 #include "sys/host.h"
 
 #define TOKEN_SIZE 4096
@@ -78,12 +79,14 @@ static bool is_this_machine(struct slice host)
 
 // ---- Pages
 
-bool api_host_fits(const struct health *health, const struct http1_head *head)
+bool api_host_fits(const struct http_request *http)
 {
+    const struct health *health = http_owner(http->conn);
+    const struct http1_head *head = http->head;
     const struct health_options *options = &health->options;
     struct slice host = host_of(header_value(head, "host"));
     struct ip ip;
-    if (!ip_is_loopback(&health->address.ip) ||
+    if (http_is_local(http->conn) || !ip_is_loopback(&health->address.ip) ||
         (options->tokens_path != NULL && !options->public_read) ||
         http1_find(head, SLICE("host")) == NULL) {
         return true;
@@ -98,8 +101,10 @@ static bool is_named_origin(const struct health *health, struct slice origin)
     return is_listed(health->options.cors_origins, origin);
 }
 
-bool api_origin_fits(const struct health *health, const struct http1_head *head)
+bool api_origin_fits(const struct http_request *http)
 {
+    const struct health *health = http_owner(http->conn);
+    const struct http1_head *head = http->head;
     struct slice origin = header_value(head, "origin");
     // Who has a token got it from the operator, whichever page he is on.
     return origin.len == 0 || health->options.tokens_path != NULL || sockets_same_origin(head) ||
@@ -114,6 +119,7 @@ void api_read_ticket(struct api_request *request)
     struct slice origin = header_value(head, "origin");
     ticket->head = slice_eq(head->method, SLICE("HEAD"));
     ticket->secure = slice_eq_nocase(header_value(head, "x-forwarded-proto"), SLICE("https"));
+    ticket->gzip = gzip_is_accepted(header_value(head, "accept-encoding"));
     if (origin.len == 0) {
         return;
     }
@@ -145,7 +151,7 @@ enum role api_role(struct api_request *request)
     struct slice authorization = header_value(request->http->head, "authorization");
     struct slice offered = sockets_offered_token(request->http->head);
     const struct token_list *tokens = &request->health->tokens;
-    if (request->health->options.tokens_path == NULL) {
+    if (request->health->options.tokens_path == NULL || http_is_local(request->http->conn)) {
         return ROLE_ADMIN;
     }
     if (slice_starts_with_nocase(authorization, SLICE("bearer "))) {
@@ -174,6 +180,9 @@ bool api_may(struct api_request *request, enum access access)
         [ACCESS_OPERATE] = ROLE_OPERATOR,
         [ACCESS_ADMINISTER] = ROLE_ADMIN,
     };
+    if (http_is_local(request->http->conn)) {
+        return true; // no page comes this way
+    }
     if (options->tokens_path == NULL && access >= ACCESS_OPERATE &&
         !sockets_same_origin(request->http->head) &&
         !is_named_origin(request->health, header_value(request->http->head, "origin"))) {

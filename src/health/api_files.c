@@ -41,24 +41,6 @@ static const char *type_of(struct slice path)
     return "application/octet-stream";
 }
 
-static void answer_file(struct api_request *request, struct slice path, struct slice content)
-{
-    const struct http1_header *known = http1_find(request->http->head, SLICE("if-none-match"));
-    char etag[24];
-    char headers[80];
-    snprintf(etag, sizeof etag, "\"%016llx\"",
-        (unsigned long long)siphash(&request->health->worker->seed, content.at, content.len));
-    snprintf(headers, sizeof headers, "ETag: %s\r\nCache-Control: no-cache\r\n", etag);
-    bool same = known != NULL && slice_eq(known->value, slice_str(etag));
-    api_reply(request->http->conn, &request->ticket,
-        &(struct http_answer){
-            .status = same ? 304 : 200,
-            .content_type = same ? NULL : type_of(path),
-            .headers = headers,
-            .body = same ? SLICE_EMPTY : content,
-        });
-}
-
 bool api_answer_file(struct api_request *request)
 {
     const char *directory = request->health->options.ui_dir;
@@ -77,7 +59,11 @@ bool api_answer_file(struct api_request *request)
         result = sys_file_read_below(directory, path, FILE_MAX, &content);
     }
     if (result == WEIR_OK) {
-        answer_file(request, path, buf_slice(&content));
+        struct slice body = buf_slice(&content);
+        api_answer_tagged(
+            request, &(struct api_tagged){.content_type = type_of(path),
+                         .hash = siphash(&request->health->worker->seed, body.at, body.len),
+                         .body = body});
     }
     buf_reset(&content);
     return result == WEIR_OK;

@@ -260,6 +260,8 @@ static bool print_page(struct health *health, uint64_t now_ns)
     struct health_page *page = &health->dashboard;
     struct view view;
     struct json_writer writer;
+    buf_reset(&page->packed);
+    buf_init(&page->packed, API_DOCUMENT_MAX);
     buf_reset(&page->text);
     buf_init(&page->text, API_DOCUMENT_MAX);
     json_writer_init(&writer, &page->text);
@@ -277,41 +279,21 @@ static bool print_page(struct health *health, uint64_t now_ns)
         return false;
     }
     struct slice text = buf_slice(&page->text);
-    snprintf(page->etag, sizeof page->etag, "\"%016llx\"",
-        (unsigned long long)siphash(&health->worker->seed, text.at, text.len));
+    page->hash = siphash(&health->worker->seed, text.at, text.len);
     page->printed_ns = now_ns;
     page->version = health->version;
     page->urgent = health->urgent;
     return true;
 }
 
-// The client has it: a list of tags, any of which may be weak (RFC 9110 section 13.1.2).
-static bool is_known(struct slice tags, struct slice etag)
-{
-    struct slice tag;
-    while (slice_split(&tags, ',', &tag)) {
-        tag = slice_trim(tag);
-        tag = slice_starts_with(tag, SLICE("W/")) ? slice_skip(tag, 2) : tag;
-        if (slice_eq(tag, etag) || slice_eq(tag, SLICE("*"))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void answer_page(struct api_request *request, unsigned status)
 {
-    const struct health_page *page = &request->health->dashboard;
-    const struct http1_header *known = http1_find(request->http->head, SLICE("if-none-match"));
-    char headers[64];
-    snprintf(headers, sizeof headers, "ETag: %s\r\nCache-Control: no-cache\r\n", page->etag);
-    if (status == 200 && known != NULL && is_known(known->value, slice_str(page->etag))) {
-        api_reply(request->http->conn, &request->ticket,
-            &(struct http_answer){.status = 304, .headers = headers, .body = SLICE_EMPTY});
-        return;
-    }
+    struct health_page *page = &request->health->dashboard;
     if (status == 200) {
-        api_answer_text(request, "application/json", headers, buf_slice(&page->text));
+        api_answer_tagged(request, &(struct api_tagged){.content_type = "application/json",
+                                       .hash = page->hash,
+                                       .body = buf_slice(&page->text),
+                                       .packed = &page->packed});
         return;
     }
     struct buf copy = BUF_INIT(API_DOCUMENT_MAX);

@@ -20,6 +20,7 @@ struct api_ticket {
     uint64_t begun_ns;
     bool head;                    // HEAD
     bool secure;                  // it came over TLS to the proxy in front
+    bool gzip;                    // the client takes it
     char origin[API_ORIGIN_SIZE]; // of another page that may read the answer; "": of none
 };
 
@@ -31,7 +32,22 @@ struct api_request {
 };
 
 typedef void api_handler_fn(struct api_request *request);
-#define API_ROUTE(method, path, access, handler) api_handler_fn handler;
+
+// Who may: everybody, everybody where `public_read` says so and else a viewer, a viewer, an
+// operator, an administrator. Where there are no tokens, everybody may.
+enum access { ACCESS_OPEN, ACCESS_PUBLIC, ACCESS_READ, ACCESS_OPERATE, ACCESS_ADMINISTER };
+
+struct api_row {
+    const char *method;
+    const char *path;
+    enum access access;
+    api_handler_fn *handle;
+    const char *summary;
+};
+// API_ROW_COUNT rows of api_routes.def.
+const struct api_row *api_rows(void);
+
+#define API_ROUTE(method, path, access, handler, summary) api_handler_fn handler;
 #include "health/api_routes.def"
 #undef API_ROUTE
 // The JSON of /health; api_health chooses between it and the page.
@@ -56,6 +72,15 @@ void api_answer_later(
 void api_answer_json(struct api_request *request, unsigned status, struct buf *document);
 void api_answer_text(
     struct api_request *request, const char *content_type, const char *headers, struct slice body);
+// A document that the client may have already (ETag, If-None-Match): 200 or 304.
+struct api_tagged {
+    const char *content_type;
+    uint64_t hash; // of the body
+    struct slice body;
+    struct slice gzip;  // the body packed already; empty: it is not
+    struct buf *packed; // keeps the body's gzip for the next one who asks; NULL: it is not kept
+};
+void api_answer_tagged(struct api_request *request, const struct api_tagged *what);
 // The error envelope of spec section 4.1.
 void api_answer_error(struct api_request *request, unsigned status, const char *message);
 // 422, for a parameter.
@@ -70,19 +95,15 @@ void api_answer_json_with(
 
 // ---- Who asks (api_access.c)
 
-// Who may: everybody, everybody where `public_read` says so and else a viewer, a viewer, an
-// operator, an administrator. Where there are no tokens, everybody may.
-enum access { ACCESS_OPEN, ACCESS_PUBLIC, ACCESS_READ, ACCESS_OPERATE, ACCESS_ADMINISTER };
-
 // By the token; everybody is an administrator where there are no tokens.
 enum role api_role(struct api_request *request);
 // False after a refusal.
 bool api_may(struct api_request *request, enum access access);
 // The name that the client knows this monitor by is one of ours (DNS rebinding).
-bool api_host_fits(const struct health *health, const struct http1_head *head);
+bool api_host_fits(const struct http_request *http);
 // The page that asks is one of ours or of those that are named, or there is none; or a token says
 // who asks.
-bool api_origin_fits(const struct health *health, const struct http1_head *head);
+bool api_origin_fits(const struct http_request *http);
 // Fills in what the request's headers say.
 void api_read_ticket(struct api_request *request);
 // Lines for the answer: who else may read it.

@@ -88,28 +88,17 @@ void api_health(struct api_request *request)
 void api_asset(struct api_request *request)
 {
     static const char directory[] = "/health/";
-    const struct http1_header *known = http1_find(request->http->head, SLICE("if-none-match"));
     struct http_asset asset;
-    char etag[24];
-    char headers[160];
     if (!http_asset_find(slice_skip(request->http->path, sizeof directory - 1), &asset)) {
         api_answer_error(request, 404, "there is no such file");
         return;
     }
-    bool packed = http_takes_gzip(request->http->head);
-    struct slice body = packed ? asset.packed : asset.plain;
-    snprintf(etag, sizeof etag, "\"%016llx\"",
-        (unsigned long long)siphash(&request->health->worker->seed, body.at, body.len));
-    snprintf(headers, sizeof headers,
-        "ETag: %s\r\nCache-Control: no-cache\r\nVary: Accept-Encoding\r\n%s", etag,
-        packed ? "Content-Encoding: gzip\r\n" : "");
-    bool same = known != NULL && slice_eq(known->value, slice_str(etag));
-    api_reply(request->http->conn, &request->ticket,
-        &(struct http_answer){
-            .status = same ? 304 : 200,
-            .content_type = same ? NULL : asset.content_type,
-            .headers = headers,
-            .body = same ? SLICE_EMPTY : body,
+    api_answer_tagged(request,
+        &(struct api_tagged){
+            .content_type = asset.content_type,
+            .hash = siphash(&request->health->worker->seed, asset.plain.at, asset.plain.len),
+            .body = asset.plain,
+            .gzip = asset.packed,
         });
 }
 

@@ -15,7 +15,7 @@ void api_upgrade(struct http_request *http)
         api_handle(http);
         return;
     }
-    if (!api_host_fits(health, http->head) || !api_origin_fits(health, http->head)) {
+    if (!api_host_fits(http) || !api_origin_fits(http)) {
         api_answer_error(&request, 403,
             "Pages of this origin may not listen; CORS_ALLOWED_ORIGINS names those that may");
         return;

@@ -10,7 +10,7 @@
 
 enum {
     API_ROW_COUNT = 0
-#define API_ROUTE(method, path, access, handler) +1
+#define API_ROUTE(method, path, access, handler, summary) +1
 #include "health/api_routes.def"
 #undef API_ROUTE
 };

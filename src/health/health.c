@@ -379,8 +379,8 @@ static void on_drain_look(struct timer *timer)
     if (!listener_is_open(&health->server.listener)) { // those who are told come back elsewhere
         sockets_drain(&health->sockets);
     }
-    if (!http_server_is_empty(&health->server) || health->sockets.count > 0 ||
-        !cluster_left(&health->cluster)) {
+    if (!http_server_is_empty(&health->server) || health->local.server.conn_count > 0 ||
+        health->sockets.count > 0 || !cluster_left(&health->cluster)) {
         worker_arm_in(health->worker, timer, DRAIN_LOOK_NS);
         return;
     }
@@ -396,7 +396,7 @@ static void on_failed(struct http_server *server, const struct ip *peer, enum ht
         [HTTP_FAILURE_TIMEOUT] = 408,
         [HTTP_FAILURE_LEFT] = 0,
     };
-    struct health *health = container_of(server, struct health, server);
+    struct health *health = server->options->owner;
     (void)peer;
     if (statuses[failure] != 0) {
         api_stats_add(&health->stats, API_ROW_COUNT, false, statuses[failure], 0, sys_now_ns());
@@ -454,6 +454,12 @@ enum weir_result health_start(struct health *health, struct worker *worker)
     result = http_server_open(&health->server, worker, &health->http, fd);
     health->server.listener.inherited = health->listen.inherited;
     health->server_open = result == WEIR_OK;
+    if (health->server_open && health->options.socket_path != NULL) {
+        health->local_http = health->http;
+        health->local_http.unix_socket = true;
+        local_socket_start(
+            &health->local, worker, health->options.socket_path, &health->local_http);
+    }
     if (health->server_open && health->options.heartbeat_url != NULL) {
         dead_man_start(&health->dead_man, worker, health->options.heartbeat_url);
     }
@@ -465,6 +471,7 @@ void health_drain(struct health *health, void (*drained)(void *arg), void *arg)
     health->drained = drained;
     health->drained_arg = arg;
     http_server_drain(&health->server);
+    local_socket_drain(&health->local);
     cluster_leave(&health->cluster);
     on_drain_look(&health->drain_look);
 }
@@ -484,6 +491,7 @@ void health_stop(struct health *health)
         health->server_open = false;
         http_server_close(&health->server);
     }
+    local_socket_stop(&health->local);
     change_hook_stop(&health->change_hook);
     sockets_stop(&health->sockets);
     file_watch_close(&health->watch);
@@ -505,4 +513,5 @@ void health_fini(struct health *health)
     token_list_fini(&health->tokens);
     buf_reset(&health->problems);
     buf_reset(&health->dashboard.text);
+    buf_reset(&health->dashboard.packed);
 }

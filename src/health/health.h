@@ -12,6 +12,7 @@
 #include "health/diagnoses.h"
 #include "health/event_ring.h"
 #include "health/history.h"
+#include "health/local_socket.h"
 #include "health/monitor.h"
 #include "health/old_files.h"
 #include "health/sockets.h"
@@ -28,6 +29,7 @@ struct health_options {
     const char *ssh_dir;              // see struct check_room
     const char *store_path;           // where history is kept; NULL: in memory only
     const char *tokens_path;          // NULL: nobody needs one
+    const char *socket_path;          // of a Unix socket; NULL: none
     struct sys_address listen;        // port 0: any; the monitor has what it got
     const struct redis_place *redis;  // shared with other monitors; NULL: there are none
     const char *cors_origins;         // whose pages may ask, a comma between them; NULL: none
@@ -56,12 +58,13 @@ struct events_gate {
 
 // The central document, printed once for all who ask.
 struct health_page {
-    struct buf text; // owned; empty: not printed yet
+    struct buf text;   // owned; empty: not printed yet
+    struct buf packed; // owned; its gzip; empty: nobody has asked for that
     uint64_t printed_ns;
     uint64_t version; // as struct health had it when this was printed; so is the next
     uint64_t urgent;
     enum health_status overall;
-    char etag[24];
+    uint64_t hash; // of the text
 };
 
 struct health {
@@ -83,6 +86,8 @@ struct health {
     struct events_gate events_gate;
     struct http_server server;
     struct http_options http;
+    struct local_socket local;
+    struct http_options local_http; // the same for those who come by the Unix socket
     struct file_watch watch;
     struct timer drain_look;
     struct timer maintenance_look;

@@ -41,8 +41,9 @@ bool path_matches(const char *pattern, struct slice path, struct path_parts *ret
         if (!slice_split(&path, '/', &part)) {
             return false;
         }
-        if (slice_starts_with(wanted_part, SLICE("{}"))) {
-            struct slice suffix = slice_skip(wanted_part, 2);
+        ptrdiff_t brace = slice_find(wanted_part, '}');
+        if (brace > 0) {
+            struct slice suffix = slice_skip(wanted_part, (size_t)brace + 1);
             if (count == PATH_PARTS_MAX || !slice_ends_with(part, suffix)) {
                 return false;
             }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Paths of requests against patterns like "/api/services/{}/health" and "/badge/{}.svg". Pure.
+// Paths of requests against patterns like "/api/services/{name}/health" and "/badge/{name}.svg". Pure.
 #ifndef WEIR_HEALTH_PATH_MATCH_H
 #define WEIR_HEALTH_PATH_MATCH_H
 
@@ -7,10 +7,10 @@
 
 #include "base/slice.h"
 
-#define PATH_PARTS_MAX 2 // a pattern has at most so many {}
+#define PATH_PARTS_MAX 2 // a pattern has at most so many names
 #define PATH_PART_SIZE 512
 
-// What stood for each {}, percent-decoded.
+// What stood for each name in braces, percent-decoded.
 struct path_parts {
     char text[PATH_PARTS_MAX][PATH_PART_SIZE];
 };

@@ -13,7 +13,9 @@ FILE_OF(web_app_js);
 FILE_OF(web_style_css);
 
 #define ROW(name, type, symbol)                                                                    \
-    {name, type, symbol, &symbol##_len, symbol##_gz, &symbol##_gz_len}
+    {                                                                                              \
+        name, type, symbol, &symbol##_len, symbol##_gz, &symbol##_gz_len                           \
+    }
 static const struct {
     const char *name;
     const char *content_type;
@@ -36,37 +38,6 @@ bool http_asset_find(struct slice name, struct http_asset *ret_asset)
                 .packed = slice_of((const char *)rows[i].packed, *rows[i].packed_len),
             };
             return true;
-        }
-    }
-    return false;
-}
-
-// "q=0", "q=0.0" and so on.
-static bool is_refused(struct slice parameters)
-{
-    struct slice part;
-    while (slice_split(&parameters, ';', &part)) {
-        part = slice_trim(part);
-        if (part.len >= 2 && slice_eq_nocase(slice_of(part.at, 2), SLICE("q="))) {
-            struct slice value = slice_skip(part, 2);
-            while (value.len > 0 && (value.at[0] == '0' || value.at[0] == '.')) {
-                value = slice_skip(value, 1);
-            }
-            return value.len == 0;
-        }
-    }
-    return false;
-}
-
-bool http_takes_gzip(const struct http1_head *head)
-{
-    const struct http1_header *accept = http1_find(head, SLICE("accept-encoding"));
-    struct slice rest = accept == NULL ? SLICE_EMPTY : accept->value;
-    struct slice coding;
-    while (rest.len > 0 && slice_split(&rest, ',', &coding)) {
-        struct slice name;
-        if (slice_split(&coding, ';', &name) && slice_eq_nocase(slice_trim(name), SLICE("gzip"))) {
-            return !is_refused(coding);
         }
     }
     return false;

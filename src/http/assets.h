@@ -6,17 +6,14 @@
 #include <stdbool.h>
 
 #include "base/slice.h"
-#include "proto/http1.h"
 
 struct http_asset {
     const char *content_type;
-    struct slice plain; // static storage, as the next one
-    struct slice packed; // the same by gzip
+    struct slice plain;  // static storage, as the next one
+    struct slice packed; // the same as gzip packs it
 };
 
 // False: there is none of this name.
 bool http_asset_find(struct slice name, struct http_asset *ret_asset);
-// Whether the client takes gzip (RFC 9110, section 12.5.3).
-bool http_takes_gzip(const struct http1_head *head);
 
 #endif

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// libcurl says which sockets it waits on (on_socket) and when it wants to be called (on_timer); both
-// are carried to the worker's loop. A finished or cancelled call leaves the multi handle from a
-// deferred job only, never from inside a libcurl callback.
+// libcurl says which sockets it waits on (on_socket) and when it wants to be called (on_timer);
+// both are carried to the worker's loop. A finished or cancelled call leaves the multi handle from
+// a deferred job only, never from inside a libcurl callback.
 //
 // A worker has two multi handles: one pools connections, the other makes one for each call, without
 // a limit per host, so that hosts which do not answer delay no other call.
@@ -9,8 +9,9 @@
 // libcurl resolves names on threads of its own; with CURLOPT_QUICK_EXIT it does not wait for one
 // that is still asking when its call ends.
 //
-// Client certificates are read by libcurl when it connects; so that a renewed file takes effect, the
-// pool is told to open a fresh connection when a file's stamp has changed (looked at once a second).
+// Client certificates are read by libcurl when it connects; so that a renewed file takes effect,
+// the pool is told to open a fresh connection when a file's stamp has changed (looked at once a
+// second).
 #include "http/client.h"
 
 #include <curl/curl.h>
@@ -82,9 +83,9 @@ struct http_call {
     char error[CURL_ERROR_SIZE];
 };
 
-// libcurl brings GnuTLS along, for a protocol that no call of ours may speak. It would set itself up
-// as the process begins, for 0.8 MiB and some milliseconds, unless the program exports this (a hook
-// of GnuTLS; src/CMakeLists.txt exports it).
+// libcurl brings GnuTLS along, for a protocol that no call of ours may speak. It would set itself
+// up as the process begins, for 0.8 MiB and some milliseconds, unless the program exports this (a
+// hook of GnuTLS; src/CMakeLists.txt exports it).
 int _gnutls_global_init_skip(void);
 int _gnutls_global_init_skip(void)
 {
@@ -438,7 +439,7 @@ static void client_fini(struct worker *worker, enum worker_room room)
     if (client == NULL) {
         return;
     }
-    list_for_each_safe(node, &client->calls) {
+    list_for_each_safe (node, &client->calls) {
         call_free(container_of(node, struct http_call, node));
     }
     while (client->spare_count > 0) {
@@ -607,7 +608,9 @@ static bool set_up(struct http_call *call, const struct http_call_options *optio
     if (curl_easy_setopt(easy, CURLOPT_URL, options->url) != CURLE_OK ||
         curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK ||
         !set_headers(call, options->headers) ||
-        (options->connect_to != NULL && !set_connect_to(call, options->connect_to))) {
+        (options->connect_to != NULL && !set_connect_to(call, options->connect_to)) ||
+        (options->unix_path != NULL &&
+            curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, options->unix_path) != CURLE_OK)) {
         return false;
     }
     curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
@@ -621,8 +624,7 @@ static bool set_up(struct http_call *call, const struct http_call_options *optio
     if (!options->cut_body && !options->head_only && options->chunk == NULL) {
         curl_easy_setopt(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)options->response_max);
     }
-    curl_easy_setopt(
-        easy, CURLOPT_BUFFERSIZE, options->head_only ? BUFFER_SIZE_HEAD : BUFFER_SIZE);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, options->head_only ? BUFFER_SIZE_HEAD : BUFFER_SIZE);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, 16384L);
     curl_easy_setopt(easy, CURLOPT_TCP_NODELAY, 1L);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->error);
@@ -645,8 +647,8 @@ static bool set_up(struct http_call *call, const struct http_call_options *optio
     return true;
 }
 
-struct http_call *http_call_start(struct worker *worker, const struct http_call_options *options,
-    http_call_fn *done, void *arg)
+struct http_call *http_call_start(
+    struct worker *worker, const struct http_call_options *options, http_call_fn *done, void *arg)
 {
     struct http_client *client =
         client_of(worker, options->once ? ROOM_HTTP_ONCE : ROOM_HTTP_CLIENT);

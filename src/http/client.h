@@ -26,6 +26,7 @@ struct http_call_options {
     struct slice body;          // copied; not sent with HEAD, and with GET only by a call of `once`
     const struct http_tls_profile *tls;
     const char *connect_to; // "host:port" to go to instead of the URL's; NULL: as the URL says
+    const char *unix_path;  // a Unix socket to go to instead; NULL: none
     // The body as it comes, instead of in the result: for one that does not end. It may cancel
     // nothing, and response_max bounds what an answer other than 200 says. NULL: it is kept.
     void (*chunk)(void *arg, struct slice bytes);
@@ -39,7 +40,7 @@ struct http_call_options {
 };
 
 enum http_call_outcome {
-    HTTP_CALL_ANSWERED,  // any status
+    HTTP_CALL_ANSWERED, // any status
     HTTP_CALL_TIMEOUT,
     HTTP_CALL_TOO_LARGE,
     HTTP_CALL_FAILED, // see error
@@ -63,8 +64,8 @@ struct http_call_timing {
 struct http_call_result {
     enum http_call_outcome outcome;
     unsigned status;
-    struct slice body;  // valid during the callback
-    const char *error;  // English; valid during the callback
+    struct slice body;                      // valid during the callback
+    const char *error;                      // English; valid during the callback
     const struct http_call_header *headers; // with keep_headers
     size_t header_count;
     double seconds;

@@ -535,7 +535,8 @@ static void on_accept(struct listener *listener, int fd, const struct sys_addres
     const struct http_options *options = server->options;
     struct http_conn *conn = mem_zalloc(sizeof *conn);
     SSL *ssl = options->tls == NULL ? NULL : SSL_new(options->tls->current);
-    if (conn == NULL || sys_set_nodelay(fd) != WEIR_OK || (options->tls != NULL && ssl == NULL)) {
+    bool prompt = options->unix_socket || sys_set_nodelay(fd) == WEIR_OK;
+    if (conn == NULL || !prompt || (options->tls != NULL && ssl == NULL)) {
         SSL_free(ssl);
         mem_free(conn);
         sys_close_hard(fd);
@@ -606,6 +607,11 @@ void http_server_close(struct http_server *server)
 void *http_owner(const struct http_conn *conn)
 {
     return conn->server->options->owner;
+}
+
+bool http_is_local(const struct http_conn *conn)
+{
+    return conn->server->options->unix_socket;
 }
 
 struct worker *http_worker(const struct http_conn *conn)

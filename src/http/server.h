@@ -72,7 +72,8 @@ struct http_options {
     // request with a handler, those between requests first.
     size_t conn_max;
     bool proxy_protocol;
-    void *owner; // what the handlers find by http_owner
+    bool unix_socket; // so is what it listens on
+    void *owner;      // what the handlers find by http_owner
 };
 
 struct http_server {
@@ -96,6 +97,8 @@ bool http_server_is_empty(const struct http_server *server);
 void http_server_close(struct http_server *server);
 
 void *http_owner(const struct http_conn *conn);
+// It came over a Unix socket.
+bool http_is_local(const struct http_conn *conn);
 struct worker *http_worker(const struct http_conn *conn);
 // The peer of the socket, or the one its PROXY header names.
 const struct sys_address *http_peer(const struct http_conn *conn);

@@ -186,9 +186,10 @@ static bool write_request(struct ws_dial *dial, const struct ws_dial_options *op
     bool bare_v6 = strchr(options->host, ':') != NULL;
     int len = snprintf(dial->request, sizeof dial->request,
         "GET %s HTTP/1.1\r\nHost: %s%s%s:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\nAuthorization: Bearer %s\r\n\r\n",
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n%s%s%s\r\n",
         options->target, bare_v6 ? "[" : "", options->host, bare_v6 ? "]" : "", options->port, key,
-        options->token);
+        options->token == NULL ? "" : "Authorization: Bearer ",
+        options->token == NULL ? "" : options->token, options->token == NULL ? "" : "\r\n");
     dial->request_len = (size_t)len;
     return len > 0 && (size_t)len < sizeof dial->request &&
            ws_accept_key(slice_str(key), dial->accept) == WEIR_OK;
@@ -215,13 +216,18 @@ static SSL *make_tls(const struct ws_dial_options *options)
     return ssl;
 }
 
+static enum weir_result begin(const struct ws_dial_options *options, int *ret_fd)
+{
+    return options->unix_path != NULL ? sys_connect_unix(options->unix_path, ret_fd)
+                                      : sys_connect(&options->address, ret_fd);
+}
+
 struct ws_dial *ws_dial_start(struct worker *worker, struct ws *ws,
     const struct ws_dial_options *options, const struct ws_dial_events *events, void *arg)
 {
     int fd;
     struct ws_dial *dial = mem_zalloc(sizeof *dial);
-    if (dial == NULL || !write_request(dial, options) ||
-        sys_connect(&options->address, &fd) != WEIR_OK) {
+    if (dial == NULL || !write_request(dial, options) || begin(options, &fd) != WEIR_OK) {
         mem_free(dial);
         return NULL;
     }

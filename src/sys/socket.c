@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -322,23 +323,71 @@ void sys_acknowledge(int fd)
     (void)setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on);
 }
 
-enum weir_result sys_connect_unix(const char *path, int *ret_fd)
+// False: the path does not fit.
+static bool unix_address(const char *path, struct sockaddr_un *ret_address, socklen_t *ret_size)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t len = strlen(path);
-    int fd;
-    if (len == 0 || len >= sizeof address.sun_path) {
-        return WEIR_TOO_LONG;
+    *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (len == 0 || len >= sizeof ret_address->sun_path) {
+        return false;
     }
-    memcpy(address.sun_path, path, len);
+    memcpy(ret_address->sun_path, path, len);
     if (path[0] == '@') {
-        address.sun_path[0] = '\0';
+        ret_address->sun_path[0] = '\0';
+    }
+    *ret_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+    return true;
+}
+
+static bool is_socket(const char *path)
+{
+    struct stat status;
+    return lstat(path, &status) == 0 && S_ISSOCK(status.st_mode);
+}
+
+void sys_unlisten_unix(const char *path)
+{
+    if (is_socket(path)) {
+        (void)unlink(path); // what stays is replaced by the next one
+    }
+}
+
+enum weir_result sys_listen_unix(const char *path, int *ret_fd)
+{
+    struct sockaddr_un address;
+    socklen_t size;
+    int fd;
+    if (!unix_address(path, &address, &size)) {
+        return WEIR_TOO_LONG;
     }
     enum weir_result result = sys_socket(AF_UNIX, SOCK_STREAM, 0, &fd);
     if (result != WEIR_OK) {
         return result;
     }
-    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+    sys_unlisten_unix(path);
+    // The mode of the descriptor becomes that of the path: at no moment is it open to others.
+    if (fchmod(fd, 0600) != 0 || bind(fd, (const struct sockaddr *)&address, size) != 0 ||
+        listen(fd, SOMAXCONN) != 0) {
+        result = sys_result_of_errno(errno);
+        close(fd);
+        return result;
+    }
+    *ret_fd = fd;
+    return WEIR_OK;
+}
+
+enum weir_result sys_connect_unix(const char *path, int *ret_fd)
+{
+    struct sockaddr_un address;
+    socklen_t size;
+    int fd;
+    if (!unix_address(path, &address, &size)) {
+        return WEIR_TOO_LONG;
+    }
+    enum weir_result result = sys_socket(AF_UNIX, SOCK_STREAM, 0, &fd);
+    if (result != WEIR_OK) {
+        return result;
+    }
     if (connect(fd, (const struct sockaddr *)&address, size) != 0) {
         result = errno == EAGAIN ? WEIR_REFUSED : sys_result_of_errno(errno); // its queue is full
         close(fd);

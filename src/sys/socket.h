@@ -36,6 +36,11 @@ enum weir_result sys_listen_alone(struct sys_address *address, int *ret_fd) WEIR
 enum weir_result sys_listening_address(int fd, struct sys_address *ret_address) WEIR_MUST_CHECK;
 // Another descriptor for the same socket, close-on-exec.
 enum weir_result sys_duplicate(int fd, int *ret_fd) WEIR_MUST_CHECK;
+// A listening Unix socket that only its owner and root may connect to. Replaces a socket that is at
+// the path, not a file of another kind (WEIR_IN_USE). WEIR_TOO_LONG: the path is.
+enum weir_result sys_listen_unix(const char *path, int *ret_fd) WEIR_MUST_CHECK;
+// Takes the socket at a path away; the listening descriptor is the caller's.
+void sys_unlisten_unix(const char *path);
 // WEIR_AGAIN: nobody waits. WEIR_DESCRIPTORS: nobody can be taken now. WEIR_RESET: that one left.
 enum weir_result sys_accept(int fd, int *ret_fd, struct sys_address *ret_peer) WEIR_MUST_CHECK;
 // Begins to connect; writability tells the end, then sys_connect_result.
@@ -49,7 +54,8 @@ enum weir_result sys_connect_look(const struct sys_address *address, int fd) WEI
 // Acknowledges what has come, and what comes, at once; for a while, as the kernel sees fit.
 void sys_acknowledge(int fd);
 enum weir_result sys_connect_result(int fd) WEIR_MUST_CHECK;
-// The same to a Unix socket; a path in '@' is in the abstract namespace. WEIR_TOO_LONG: the path is.
+// The same to a Unix socket; a path in '@' is in the abstract namespace. WEIR_TOO_LONG: the path
+// is.
 enum weir_result sys_connect_unix(const char *path, int *ret_fd) WEIR_MUST_CHECK;
 // Makes a descriptor that came from outside like ours: non-blocking, close-on-exec.
 enum weir_result sys_adopt(int fd) WEIR_MUST_CHECK;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The monitor's HTTP as dashboards, browsers, badges and scripts use it: every route's shape, who may
 read what from where, and what a page of somebody else's may not do."""
+import gzip
 import json
 import re
 import socket
@@ -368,11 +369,9 @@ def test_every_route_is_there(lab, serve):
     monitor = settled(serve())
     assert monitor.ask("POST", "/api/diagnostics/run", {"service": "web"}).status == 200
     for method, pattern in routes():
-        machine_first = re.match(r"/api/(health/machines|machines|metrics/machine|devices)/", pattern)
-        path = pattern.replace("/icon/{}", "/icon/healthy")
-        path = path.replace("{}", "pi1" if machine_first else "web", 1).replace("{}", "pi1", 1)
+        path = pattern.format(service="web", machine="pi1", name="web", status="healthy")
         answer = monitor.ask(method, path)
-        if pattern == "/api/metrics/{}/{}/history":
+        if pattern == "/api/metrics/{service}/{machine}/history":
             assert answer.status == 404 and answer.json()["detail"] == "No metrics found"
             continue
         # Without what it needs a POST may be refused, but it is known.
@@ -402,3 +401,73 @@ def test_curl(lab, serve):
     head = curl("-I", f"{monitor.url}/api/health/badge/web.svg")
     assert re.search(r"(?i)content-length: [1-9]", head)
     assert curl("-X", "OPTIONS", "-i", f"{monitor.url}/ping").startswith("HTTP/1.1 204")
+
+
+# ---- gzip
+
+
+def packed(monitor, path, **headers):
+    answer = monitor.ask("GET", path, headers={"Accept-Encoding": "gzip", **headers})
+    if answer.headers.get("content-encoding") == "gzip":
+        assert int(answer.headers["content-length"]) == len(answer.body)
+        return answer, gzip.decompress(answer.body)
+    return answer, None
+
+
+def test_answers_are_packed_for_who_takes_that(lab, serve):
+    lab.write({}, **{f"service-{i}": {"current_host": "here"} for i in range(40)})
+    monitor = serve()
+    for path in ("/api/health/dashboard", "/metrics", "/openapi.json", "/docs", "/api/services",
+                 "/ping"):
+        plain = monitor.ask("GET", path)
+        assert "content-encoding" not in plain.headers
+        assert "Accept-Encoding" in plain.headers["vary"]
+        answer, body = packed(monitor, path)
+        assert "Accept-Encoding" in answer.headers["vary"]
+        if len(plain.body) < 1024:  # not worth it
+            assert body is None
+            continue
+        assert len(answer.body) < len(plain.body) / 2
+        assert answer.headers["content-type"] == plain.headers["content-type"]
+        assert body[:200] == plain.body[:200] or path in ("/api/health/dashboard", "/metrics")
+    for coding in ("identity", "gzip;q=0", "br", "*;q=0"):
+        answer = monitor.ask("GET", "/api/services", headers={"Accept-Encoding": coding})
+        assert "content-encoding" not in answer.headers, coding
+    head = monitor.ask("HEAD", "/api/services", headers={"Accept-Encoding": "gzip"})
+    answer, _ = packed(monitor, "/api/services")
+    assert head.body == b"" and head.headers["content-length"] == answer.headers["content-length"]
+    assert head.headers["content-encoding"] == "gzip"
+
+
+def test_each_coding_has_a_tag_of_its_own(lab, serve):
+    lab.write({}, **{f"service-{i}": {"current_host": "here"} for i in range(40)})
+    ui = lab.directory / "ui"
+    ui.mkdir()
+    (ui / "app.js").write_text("let x = 1;\n" * 500)
+    monitor = serve("--ui-dir", str(ui))
+    monitor.ask("GET", "/api/health/dashboard")  # with refresh=false it is this one from now on
+    for path in ("/app.js", "/api/health/dashboard?refresh=false"):
+        plain = monitor.ask("GET", path)
+        answer, body = packed(monitor, path)
+        assert body == plain.body
+        tags = {"identity": plain.headers["etag"], "gzip": answer.headers["etag"]}
+        assert len(set(tags.values())) == 2
+        for asked in tags:
+            for known in tags:
+                again = monitor.ask("GET", path, headers={"Accept-Encoding": asked,
+                                                          "If-None-Match": tags[known]})
+                assert again.status == (304 if asked == known else 200), (asked, known)
+                assert again.headers["etag"] == tags[asked]
+                if again.status == 304:
+                    assert again.body == b"" and "content-encoding" not in again.headers
+        # Also a second time, when it is packed already.
+        assert packed(monitor, path)[1] == plain.body
+
+
+def test_what_is_packed_is_what_curl_unpacks(lab, serve):
+    lab.write({}, **{f"service-{i}": {"current_host": "here"} for i in range(40)})
+    monitor = serve()
+    for coding in ((), ("--compressed",)):
+        done = subprocess.run(["curl", "-sS", *coding, f"{monitor.url}/api/health/dashboard"],
+                              capture_output=True, check=True)
+        assert json.loads(done.stdout)["total_services"] == 40

@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import threading
 
 import pytest
 
@@ -291,6 +292,101 @@ def test_watch_of_a_monitor(lab, serve):
     process.terminate()
     process.communicate(timeout=10)
     assert process.returncode == 143
+
+
+class Documents:
+    """What a watch into a pipe tells of its only service, state by state."""
+
+    def __init__(self, process):
+        self.process = process
+        self.patience = threading.Timer(60, process.kill)  # the pipe ends then
+        self.patience.daemon = True
+        self.patience.start()
+
+    def until(self, status):
+        for line in self.process.stdout:
+            if json.loads(line)["services"][0]["status"] == status:
+                return
+        raise AssertionError(f"it is never {status}")
+
+
+def end(process):
+    process.terminate()
+    process.communicate(timeout=10)
+    assert process.returncode == 143
+
+
+@pytest.mark.parametrize("where", ("http", "unix"))
+def test_watch_hears_what_changes_at_once(lab, serve, where):
+    """It would ask again after an hour only."""
+    up = health.Switch(lab)
+    lab.write({"web": {**up.check, "failure_threshold": 1}})
+    monitor = serve()
+    monitor.wait_status("web", "healthy")
+    url = monitor.url if where == "http" else f"unix:{lab.directory}/run/portoser.sock"
+    process = watch(lab, "--watch=3600", "--server", url, "--json-output")
+    seen = Documents(process)
+    seen.until("healthy")
+    for turn, status in ((up.off, "unhealthy"), (up.on, "healthy")):
+        turn()
+        seen.until(status)
+    assert monitor.metrics()["portoser_sockets"] == 1
+    end(process)
+    eventually(lambda: monitor.metrics()["portoser_sockets"] == 0, "the socket is closed")
+
+
+def test_watch_finds_a_monitor_that_comes_back(lab, serve):
+    up = health.Switch(lab)
+    lab.write({"web": {**up.check, "failure_threshold": 1}})
+    path = lab.directory / "run" / "portoser.sock"
+    first = serve()
+    first.wait_status("web", "healthy")
+    process = watch(lab, "--watch=3600", "--server", f"unix:{path}", "--json-output")
+    seen = Documents(process)
+    seen.until("healthy")
+    first.stop()
+    up.off()
+    serve().wait_status("web", "unhealthy")
+    seen.until("unhealthy")
+    end(process)
+
+
+def test_watch_without_the_right_to_listen_asks_again_and_again(lab, serve):
+    up = health.Switch(lab)
+    lab.write({"web": {**up.check, "failure_threshold": 1}})
+    tokens = lab.directory / "tokens"
+    tokens.write_text("operator-token-01234 operator\n")
+    monitor = serve("--tokens", str(tokens), "--public-read", "true")
+    eventually(lambda: monitor.get("/api/health/dashboard")["healthy_services"], "it is healthy")
+    process = watch(lab, "--server", monitor.url, "--json-output")
+    seen = Documents(process)
+    seen.until("healthy")
+    up.off()
+    seen.until("unhealthy")
+    end(process)
+
+
+def test_watch_has_the_monitor_check_what_is_selected(lab, serve):
+    up, other = health.Switch(lab, "up"), health.Switch(lab, "other")
+    hour = {"interval": "1h", "failure_threshold": 1}
+    lab.write({"first": {**other.check, **hour}, "second": {**up.check, **hour}})
+    monitor = serve()
+    for name in ("first", "second"):
+        monitor.ask("POST", f"/api/health/check/{name}")
+        monitor.wait_status(name, "healthy")
+    command = f"{weir.binary()} health --watch=3600 --server {monitor.url}"
+    screen = Screen(lab.directory, command, {**weir.base_environment(), **lab.env, "TERM": "tmux-256color"})
+    try:
+        screen.wait("CLUSTER HEALTHY")
+        up.off()
+        other.off()
+        screen.keys("j", "r")
+        lines = screen.wait("CLUSTER UNHEALTHY")
+        assert "unhealthy" not in lines[3].lower() and "unhealthy" in lines[4].lower()
+        screen.keys("q")
+        screen.wait("ended with 2")
+    finally:
+        screen.close()
 
 
 def test_watch_ends_when_nobody_reads(lab):

@@ -34,12 +34,12 @@ def test_requests_are_counted(lab, serve):
         monitor.ask("GET", path)
     monitor.ask("HEAD", "/ping")
     monitor.ask("POST", "/api/health/maintenance/it", {"until": 1})
-    one = "/api/health/services/{}"  # names of services make no series
+    one = "/api/health/services/{service}"  # names of services make no series
     assert requests(monitor, method="GET", endpoint=one, status="200") == 1
     assert requests(monitor, method="GET", endpoint=one, status="404") == 1
     assert requests(monitor, method="other", endpoint="other", status="404") == 2
     assert requests(monitor, method="HEAD", endpoint="/ping", status="200") == 1
-    assert requests(monitor, method="POST", endpoint="/api/health/maintenance/{}", status="422") == 1
+    assert requests(monitor, method="POST", endpoint="/api/health/maintenance/{name}", status="422") == 1
     seen = monitor.metrics()
     labels = f'method="GET",endpoint="{one}"'
     assert seen[f"http_request_duration_seconds_count{{{labels}}}"] == 2

@@ -23,21 +23,21 @@ static void test_rows(void **state)
         {"/ping", "/Ping", false, NULL, NULL},
         {"/ping", "/ping/", false, NULL, NULL},
         {"/ping", "ping", false, NULL, NULL},
-        {"/a/{}", "/a/b", true, "b", ""},
-        {"/a/{}", "/a/b/c", false, NULL, NULL},
-        {"/a/{}", "/a/", false, NULL, NULL},
-        {"/a/{}", "/a", false, NULL, NULL},
-        {"/a/{}/{}", "/a/b/c", true, "b", "c"},
-        {"/a/{}/c", "/a/x%2Fy/c", true, "x/y", ""},
-        {"/a/{}", "/a/%e2%9c%93", true, "\xe2\x9c\x93", ""},
-        {"/a/{}", "/a/100%", true, "100%", ""},
-        {"/a/{}", "/a/%2", true, "%2", ""},
-        {"/a/{}", "/a/%zz", true, "%zz", ""},
-        {"/a/{}", "/a/%00", false, NULL, NULL},
-        {"/b/{}.svg", "/b/web.svg", true, "web", ""},
-        {"/b/{}.svg", "/b/a.svg.svg", true, "a.svg", ""},
-        {"/b/{}.svg", "/b/.svg", false, NULL, NULL},
-        {"/b/{}.svg", "/b/web.png", false, NULL, NULL},
+        {"/a/{one}", "/a/b", true, "b", ""},
+        {"/a/{one}", "/a/b/c", false, NULL, NULL},
+        {"/a/{one}", "/a/", false, NULL, NULL},
+        {"/a/{one}", "/a", false, NULL, NULL},
+        {"/a/{one}/{two}", "/a/b/c", true, "b", "c"},
+        {"/a/{one}/c", "/a/x%2Fy/c", true, "x/y", ""},
+        {"/a/{one}", "/a/%e2%9c%93", true, "\xe2\x9c\x93", ""},
+        {"/a/{one}", "/a/100%", true, "100%", ""},
+        {"/a/{one}", "/a/%2", true, "%2", ""},
+        {"/a/{one}", "/a/%zz", true, "%zz", ""},
+        {"/a/{one}", "/a/%00", false, NULL, NULL},
+        {"/b/{one}.svg", "/b/web.svg", true, "web", ""},
+        {"/b/{one}.svg", "/b/a.svg.svg", true, "a.svg", ""},
+        {"/b/{one}.svg", "/b/.svg", false, NULL, NULL},
+        {"/b/{one}.svg", "/b/web.png", false, NULL, NULL},
     };
     struct path_parts parts;
     (void)state;
@@ -58,9 +58,9 @@ static void test_a_part_has_a_bound(void **state)
     (void)state;
     memset(path, 'x', sizeof path);
     memcpy(path, "/a/", 3);
-    assert_true(path_matches("/a/{}", slice_of(path, 3 + PATH_PART_SIZE - 1), &parts));
+    assert_true(path_matches("/a/{one}", slice_of(path, 3 + PATH_PART_SIZE - 1), &parts));
     assert_int_equal(strlen(parts.text[0]), PATH_PART_SIZE - 1);
-    assert_false(path_matches("/a/{}", slice_of(path, 3 + PATH_PART_SIZE), &parts));
+    assert_false(path_matches("/a/{one}", slice_of(path, 3 + PATH_PART_SIZE), &parts));
 }
 
 int main(void)
