@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "cli/faults.h"
 #include "http/client.h"
+#include "loop/resolver.h"
 #include "loop/signal_watch.h"
 #include "stream/listener.h"
 #include "stream/websocket.h"
@@ -175,6 +176,7 @@ static void stop_worker(struct worker *worker, void *arg)
         options->parts[i - 1]->ops->stop_worker(options->parts[i - 1], worker);
     }
     http_client_fini(worker);
+    resolver_fini(worker);
     worker_settle(worker);
     ws_worker_fini(worker);
 }

@@ -46,6 +46,8 @@ enum weir_result relay_config_use_port(
     struct relay_config *config, uint16_t port) WEIR_MUST_CHECK;
 // The rows, for a file that says the same as the variables.
 const struct conf_row *relay_config_rows(size_t *ret_count);
+// In mode redis: the URL that counts.
+const char *relay_config_redis_url(const struct relay_config *config);
 void relay_config_free(struct relay_config *config);
 // Appends the manual of all variables, Markdown: docs/reference/relay-configuration.md.
 void relay_config_manual(struct buf *out);

@@ -18,6 +18,8 @@
 
 #include "base/mem.h"
 #include "conf/url.h"
+#include "redis/place.h"
+#include "redis/place.h"
 #include "relay/config_internal.h"
 
 #define INTERNAL_KEY_LEN_MIN 24 // in mode prod
@@ -264,12 +266,43 @@ static void rule_backplane_mode(struct config_loading *loading)
     config->backplane_mode = server ? BACKPLANE_SERVER : BACKPLANE_SINGLE;
 }
 
+// Several hosts are more than a URL can have, so the rows take these as text.
+static void check_redis_url(struct config_loading *loading, const char *name, const char *url)
+{
+    struct redis_place place;
+    char problem[256];
+    if (redis_place_parse(slice_str(url), &place, problem, sizeof problem) != WEIR_OK) {
+        conf_error(loading->problems, "%s: %s", name, problem);
+    }
+}
+
+static void check_platform_url(struct config_loading *loading, const char *url)
+{
+    struct conf_url parts;
+    if (conf_url_parse(slice_str(url), &parts) != WEIR_OK ||
+        (!slice_eq_nocase(parts.scheme, SLICE("http")) &&
+            !slice_eq_nocase(parts.scheme, SLICE("https")))) {
+        conf_error(loading->problems,
+            "RELAY_BACKPLANE_URL: what is set cannot be used; allowed: scheme://host[:port][/path] "
+            "with a scheme of: http, https; or a Redis");
+    }
+}
+
 static void check_backplane_url(struct config_loading *loading)
 {
     const struct relay_config *config = loading->config;
-    bool is_redis = slice_starts_with_nocase(slice_str(config->backplane_url), SLICE("redis"));
-    if (config->backplane_url == NULL) {
+    const char *url = config->backplane_url;
+    bool is_redis = slice_starts_with_nocase(slice_str(url), SLICE("redis"));
+    if (config->redis_url != NULL) {
+        check_redis_url(loading, "RELAY_REDIS_URL", config->redis_url);
+    }
+    if (url == NULL) {
         return;
+    }
+    if (is_redis) {
+        check_redis_url(loading, "RELAY_BACKPLANE_URL", url);
+    } else {
+        check_platform_url(loading, url);
     }
     if (config->backplane_mode == BACKPLANE_SINGLE) {
         conf_warning(loading->problems,
@@ -277,13 +310,19 @@ static void check_backplane_url(struct config_loading *loading)
     } else if (is_redis != (config->backplane_mode == BACKPLANE_REDIS)) {
         conf_error(loading->problems,
             "RELAY_BACKPLANE_URL: the scheme does not fit the mode; allowed: http or https in mode "
-            "server, redis or rediss in mode redis");
-    } else if (is_redis && config->redis_url != NULL &&
-               strcmp(config->redis_url, config->backplane_url) != 0) {
+            "server, redis, rediss, redis+sentinel or redis+cluster in mode redis");
+    } else if (is_redis && config->redis_url != NULL && strcmp(config->redis_url, url) != 0) {
         conf_warning(loading->problems,
             "RELAY_BACKPLANE_URL and RELAY_REDIS_URL are both set and differ; %s is used",
             config->compat == COMPAT_DOCS ? "RELAY_BACKPLANE_URL" : "RELAY_REDIS_URL");
     }
+}
+
+const char *relay_config_redis_url(const struct relay_config *config)
+{
+    bool documented = config->backplane_url != NULL &&
+                      (config->compat == COMPAT_DOCS || config->redis_url == NULL);
+    return documented ? config->backplane_url : config->redis_url;
 }
 
 static void check_bus_key(struct config_loading *loading)
@@ -326,7 +365,8 @@ static void check_other_relays(struct config_loading *loading)
     if (config->backplane_mode == BACKPLANE_REDIS && config->redis_url == NULL &&
         config->backplane_url == NULL) {
         conf_error(loading->problems,
-            "RELAY_BACKPLANE_URL: not set; allowed: redis:// or rediss:// in mode redis");
+            "RELAY_BACKPLANE_URL: not set; allowed in mode redis: redis://, rediss://, "
+            "redis+sentinel:// or redis+cluster://");
     }
     check_bus_key(loading);
 }
@@ -342,10 +382,6 @@ static void rule_backplane(struct config_loading *loading)
         return;
     }
     check_other_relays(loading);
-    if (config->backplane_mode == BACKPLANE_REDIS) {
-        conf_error(loading->problems, "RELAY_BACKPLANE_MODE: \"redis\" is not available in this "
-                                      "version; allowed: single, server");
-    }
 }
 
 // ---- Names, and defaults that follow from the mode

@@ -11,6 +11,7 @@
 
 static const struct backplane_driver_ops *const drivers[] = {
     [BACKPLANE_SERVER] = &backplane_server_ops,
+    [BACKPLANE_REDIS] = &backplane_redis_ops,
 };
 
 static struct backplane *make(struct shard *shard)
