@@ -296,6 +296,9 @@ static void check_backplane_url(struct config_loading *loading)
     if (config->redis_url != NULL) {
         check_redis_url(loading, "RELAY_REDIS_URL", config->redis_url);
     }
+    if (config->redis_ca_cert_path != NULL) {
+        require_file(loading, "RELAY_REDIS_CA_CERT_PATH", config->redis_ca_cert_path);
+    }
     if (url == NULL) {
         return;
     }

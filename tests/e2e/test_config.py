@@ -46,7 +46,7 @@ WRONG = [
     ("RELAY_TLS", "maybe", "auto"),
     ("RELAY_TLS_TERMINATION", "nginx", "platform"),
     ("RELAY_BACKPLANE_MODE", "mesh", "single"),
-    ("RELAY_BACKPLANE_MODE", "redis", "single"),
+    ("RELAY_REDIS_CA_CERT_PATH", "/nonexistent/redis.crt", "PEM"),
     ("RELAY_SERVER_TLS_VERIFY", "2", "auto"),
     ("RELAY_SERVER_AUTH_MODE", "none", "mtls"),
     ("RELAY_RATE_LIMIT_ACTION", "drop", "throttle"),
