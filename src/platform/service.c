@@ -44,20 +44,27 @@ static void purge_frames(struct platform_service *service)
 
 // ---- The second hand
 
+// A connection that broke and came back between two looks is told as well.
 static void look_at_store(struct platform_service *service)
 {
     struct platform_store_health health;
     platform_store_look(service->store, &health);
-    if (health.ok != service->store_was_ok || (!health.ok && !service->store_told)) {
+    bool news = service->store_told
+                    ? health.ok != service->store_was_ok ||
+                          (health.ok && health.reconnects != service->store_reconnects)
+                    : !health.ok;
+    if (news) {
         struct log_line line;
         log_begin(&line, health.ok ? LOG_PLATFORM_STORE_BACK : LOG_PLATFORM_STORE_LOST);
         log_text(&line, "store", health.kind);
+        log_u64(&line, "reconnects", health.reconnects);
         if (!health.ok) {
             log_text(&line, "problem", health.problem);
         }
         log_end(&line);
     }
     service->store_was_ok = health.ok;
+    service->store_reconnects = health.reconnects;
     service->store_told = true;
 }
 

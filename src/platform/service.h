@@ -43,6 +43,7 @@ struct platform_service {
     bool draining;
     bool store_was_ok;
     bool store_told; // in the log, once
+    uint64_t store_reconnects;
 };
 
 // service is zeroed before. problem (size bytes) says in English what WEIR_CRYPTO or another
