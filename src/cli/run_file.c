@@ -317,19 +317,19 @@ static bool read(struct run_reader *reader, enum weir_result parsed)
     return made && reader->problems->errors.len == 0;
 }
 
-bool run_file_parse(struct slice text, const char *path, const struct conf_source *variables,
+bool run_file_parse(const struct run_text *text, const struct conf_source *variables,
     struct run_file *ret_file, struct conf_problems *problems)
 {
-    struct run_reader reader = {ret_file, variables, problems};
+    struct run_reader reader = {ret_file, variables, problems, text->source};
     *ret_file = (struct run_file){0};
     arena_init(&ret_file->arena, ARENA_BYTES_MAX);
-    return read(&reader, yml_parse(text, path, &limits, &ret_file->document, problems));
+    return read(&reader, yml_parse(text->text, text->path, &limits, &ret_file->document, problems));
 }
 
 bool run_file_load(const char *path, const struct conf_source *variables, struct run_file *ret_file,
     struct conf_problems *problems)
 {
-    struct run_reader reader = {ret_file, variables, problems};
+    struct run_reader reader = {ret_file, variables, problems, RUN_SOURCE_APPLY};
     *ret_file = (struct run_file){0};
     arena_init(&ret_file->arena, ARENA_BYTES_MAX);
     bool good = read(&reader, yml_load(path, &limits, &ret_file->document, problems));

@@ -14,6 +14,8 @@
 
 #define RUN_TUNNELS_MAX 1000
 #define RUN_LABELS_MAX 64
+#define RUN_SOURCE_APPLY "apply"
+#define RUN_SOURCE_DOCKER "docker"
 
 // Which engine a tunnel is for. NULL texts: not said.
 struct run_context {
@@ -51,8 +53,12 @@ struct run_file {
 // False: problems->errors says what is wrong. The file wants run_file_close in every case.
 bool run_file_load(const char *path, const struct conf_source *variables, struct run_file *ret_file,
     struct conf_problems *problems);
-// The same for text; `path` is its name.
-bool run_file_parse(struct slice text, const char *path, const struct conf_source *variables,
+struct run_text {
+    struct slice text;
+    const char *path;   // what it is called in errors
+    const char *source; // the label rstream.source
+};
+bool run_file_parse(const struct run_text *text, const struct conf_source *variables,
     struct run_file *ret_file, struct conf_problems *problems);
 // Fine for a zeroed file, and twice.
 void run_file_close(struct run_file *file);

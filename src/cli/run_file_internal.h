@@ -24,6 +24,7 @@ struct run_reader {
     struct run_file *file;
     const struct conf_source *variables;
     struct conf_problems *problems;
+    const char *source;
 };
 
 // The text of a scalar with its variables; NULL: not there, or reported already.

@@ -172,7 +172,7 @@ static void read_labels(
             RUN_LABELS_MAX - 2);
     }
     labels[options->label_count++] = (struct weir_tunnel_label){LABEL_MANAGED, "run"};
-    labels[options->label_count++] = (struct weir_tunnel_label){LABEL_SOURCE, "apply"};
+    labels[options->label_count++] = (struct weir_tunnel_label){LABEL_SOURCE, reader->source};
     yml_for_each (child, map) {
         struct slice text = SLICE_EMPTY;
         const char *value = "";

@@ -104,6 +104,15 @@ bool run_plan_load(const char *path, const struct profile_ask *ask,
     return resolve(ret_plan, good, ask, variables, wall_ms, problems);
 }
 
+bool run_plan_parse(const struct run_text *text, const struct profile_ask *ask,
+    const struct conf_source *variables, uint64_t wall_ms, struct run_plan *ret_plan,
+    struct conf_problems *problems)
+{
+    *ret_plan = (struct run_plan){0};
+    bool good = run_file_parse(text, variables, &ret_plan->file, problems);
+    return resolve(ret_plan, good, ask, variables, wall_ms, problems);
+}
+
 bool run_plan_private(const char *name, const char *forward, const struct profile_ask *ask,
     const struct conf_source *variables, uint64_t wall_ms, struct run_plan *ret_plan,
     struct conf_problems *problems)
@@ -113,8 +122,8 @@ bool run_plan_private(const char *name, const char *forward, const struct profil
     const char *const values[] = {name, forward};
     const struct conf_source given = {.get = get_given, .arg = (void *)values};
     *ret_plan = (struct run_plan){0};
-    bool good = run_file_parse(
-        slice_of(file, sizeof file - 1), "-L and -R", &given, &ret_plan->file, problems);
+    const struct run_text text = {slice_of(file, sizeof file - 1), "-L and -R", RUN_SOURCE_APPLY};
+    bool good = run_file_parse(&text, &given, &ret_plan->file, problems);
     return resolve(ret_plan, good, ask, variables, wall_ms, problems);
 }
 

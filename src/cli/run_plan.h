@@ -18,6 +18,10 @@ struct run_plan {
 bool run_plan_load(const char *path, const struct profile_ask *ask,
     const struct conf_source *variables, uint64_t wall_ms, struct run_plan *ret_plan,
     struct conf_problems *problems);
+// The same for text.
+bool run_plan_parse(const struct run_text *text, const struct profile_ask *ask,
+    const struct conf_source *variables, uint64_t wall_ms, struct run_plan *ret_plan,
+    struct conf_problems *problems);
 // A plan of one private tunnel, which no file declares.
 bool run_plan_private(const char *name, const char *forward, const struct profile_ask *ask,
     const struct conf_source *variables, uint64_t wall_ms, struct run_plan *ret_plan,

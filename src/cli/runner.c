@@ -79,7 +79,9 @@ void runner_say(struct runner *runner, const struct run_news *news)
         append_line(&out, news);
     }
     buf_append_byte(&out, '\n');
-    if (!out.failed && !print_buf(&out)) {
+    if (out.failed) {
+        fprintf(stderr, "%s run: out of memory: a line is missing here\n", command_program());
+    } else if (!print_buf(&out)) {
         cli_loop_end(&runner->loop, EXIT_FAILED); // nobody reads
     }
     buf_reset(&out);
@@ -141,7 +143,8 @@ void runner_settle(struct runner *runner)
     if (!runner->closing) {
         open_what_is_missing(runner);
     }
-    if (list_empty(&runner->links) && (runner->closing || !runner->options->watch)) {
+    bool hopes = runner->asking || runner->options->watch;
+    if (list_empty(&runner->links) && (runner->closing || !hopes)) {
         cli_loop_end(&runner->loop, runner->closing ? EXIT_FINE : EXIT_FAILED);
     }
 }
@@ -149,6 +152,13 @@ void runner_settle(struct runner *runner)
 static void say_problems(struct conf_problems *problems)
 {
     (void)command_print_problems(problems); // the caller knows whether there are errors
+}
+
+static void take_plan(struct runner *runner, const struct run_plan *fresh)
+{
+    run_plan_close(&runner->plan);
+    runner->plan = *fresh;
+    runner_settle(runner);
 }
 
 static void reload(struct runner *runner)
@@ -170,14 +180,89 @@ static void reload(struct runner *runner)
             options->path);
         return;
     }
-    run_plan_close(&runner->plan);
-    runner->plan = fresh;
-    runner_settle(runner);
+    take_plan(runner, &fresh);
 }
 
 static void on_file(struct file_watch *watch)
 {
     reload(container_of(watch, struct runner, watch));
+}
+
+// ---- Containers
+
+// Said when it is another one than the last time: containers come and go, and what is wrong with
+// one stays wrong.
+static void say_new_problems(struct runner *runner, struct conf_problems *problems)
+{
+    const char *text = buf_text(&problems->errors);
+    if (text == NULL || runner->said == NULL || strcmp(text, runner->said) != 0) {
+        fputs(text == NULL ? "weir: out of memory\n" : text, stderr);
+    }
+    mem_free(runner->said);
+    runner->said = text == NULL ? NULL : mem_copy(text, strlen(text));
+}
+
+// Each of them has been read alone: a mistake here is one of memory.
+static bool plan_containers(struct runner *runner, struct slice text, struct run_plan *ret_plan)
+{
+    const struct runner_options *options = runner->options;
+    const struct run_text whole = {text, "labels", RUN_SOURCE_DOCKER};
+    struct conf_problems problems;
+    conf_problems_init(&problems);
+    bool good = run_plan_parse(
+        &whole, options->ask, options->variables, sys_wall_ms(), ret_plan, &problems);
+    say_problems(&problems);
+    conf_problems_fini(&problems);
+    return good;
+}
+
+static void on_containers(void *arg, struct slice list)
+{
+    struct runner *runner = arg;
+    struct buf text = BUF_INIT(DOCKER_TEXT_MAX);
+    struct run_plan fresh = {0};
+    struct conf_problems problems;
+    size_t count = 0;
+    conf_problems_init(&problems);
+    bool good =
+        docker_labels_read(list, runner->options->rules, sys_wall_ms(), &text, &problems, &count);
+    say_new_problems(runner, &problems);
+    conf_problems_fini(&problems);
+    good = good && (count == 0 || plan_containers(runner, buf_slice(&text), &fresh));
+    buf_reset(&text);
+    runner->asking = false;
+    if (good && !runner->closing) {
+        take_plan(runner, &fresh);
+    } else {
+        run_plan_close(&fresh);
+        runner_settle(runner);
+    }
+}
+
+static void on_docker_problem(void *arg, const char *text, uint32_t wait_ms)
+{
+    struct runner *runner = arg;
+    fprintf(stderr, "%s run: %s", command_program(), text);
+    if (wait_ms > 0) {
+        fprintf(stderr, "; again in %.1f s", wait_ms / 1000.0);
+    }
+    fputc('\n', stderr);
+    runner->asking = false;
+    runner_settle(runner);
+}
+
+static bool open_docker(struct runner *runner)
+{
+    const struct runner_options *options = runner->options;
+    runner->asking = true;
+    runner->docker = docker_open(runner->loop.worker, &(struct docker_options){
+                                                          .socket = options->docker,
+                                                          .follow = options->watch,
+                                                          .list = on_containers,
+                                                          .problem = on_docker_problem,
+                                                          .arg = runner,
+                                                      });
+    return runner->docker != NULL;
 }
 
 // ---- Life
@@ -198,7 +283,11 @@ static void on_hangup(struct cli_loop *loop)
     list_for_each (node, &runner->links) {
         weir_agent_nudge(container_of(node, struct run_link, node)->agent);
     }
-    reload(runner);
+    if (runner->docker != NULL) {
+        docker_look(runner->docker);
+    } else {
+        reload(runner);
+    }
 }
 
 static void on_interrupt(struct cli_loop *loop)
@@ -242,11 +331,12 @@ static void start(struct cli_loop *loop)
 {
     struct runner *runner = loop->arg;
     runner->agents = weir_agent_loop_embed(loop->worker);
-    if (runner->agents == NULL || !open_inspector(runner)) {
+    if (runner->agents == NULL || !open_inspector(runner) ||
+        (runner->options->docker != NULL && !open_docker(runner))) {
         cli_loop_end(loop, EXIT_FAILED);
         return;
     }
-    if (runner->options->watch) {
+    if (runner->options->watch && runner->docker == NULL) {
         file_watch_open(&runner->watch, loop->worker, runner->options->path, on_file);
     }
     runner_settle(runner);
@@ -257,6 +347,7 @@ static void stop(struct cli_loop *loop)
     struct runner *runner = loop->arg;
     runner->closing = true;
     close_all(runner);
+    docker_close(runner->docker);
     file_watch_close(&runner->watch);
     weir_agent_loop_free(runner->agents);
     inspector_close(&runner->inspector);
@@ -280,5 +371,6 @@ int runner_run(const struct runner_options *options, struct run_plan *plan)
     };
     int exit_code = cli_loop_run(&runner.loop);
     run_plan_close(&runner.plan);
+    mem_free(runner.said);
     return exit_code;
 }

@@ -5,6 +5,7 @@
 #define WEIR_CLI_RUNNER_H
 
 #include "base/list.h"
+#include "cli/docker_labels.h"
 #include "cli/inspector.h"
 #include "cli/loop.h"
 #include "cli/run_plan.h"
@@ -12,12 +13,14 @@
 
 struct runner_options {
     const char *path;
+    const char *docker;               // the socket of an engine of containers instead; or NULL
+    const struct docker_rules *rules; // with docker
     const struct profile_ask *ask;
     const struct conf_source *variables;
     const char *inspect; // where the inspector listens; NULL: there is none
     bool inspect_secrets;
     bool inspect_anywhere; // on other addresses than loopback, too
-    bool watch;            // the file, for changes
+    bool watch;            // the file, or the containers, for changes
     bool json;
 };
 

@@ -8,6 +8,7 @@
 
 #include "agent/backoff.h"
 #include "agent/embed.h"
+#include "cli/docker.h"
 #include "cli/runner.h"
 
 #define RUN_RETRY_MIN_MS 1000
@@ -24,6 +25,9 @@ struct runner {
     struct list publications;
     struct list links;
     struct file_watch watch;
+    struct docker *docker; // NULL: a file
+    bool asking;           // the containers, for the first time
+    char *said;            // owned; what was wrong with them the last time
     struct inspector inspector;
     bool inspecting;
     bool closing;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 set(SOURCES
-  cmd_context.c cmd_doctor.c cmd_events.c cmd_help.c cmd_inventory.c command.c command_help.c completion.c config.c config_edit.c delivery.c
+  cmd_context.c cmd_doctor.c cmd_events.c cmd_help.c cmd_inventory.c command.c command_help.c completion.c config.c config_edit.c delivery.c docker.c docker_labels.c
   doctor.c doctor_judge.c
   engine_api.c event_feed.c event_id.c feed_state.c filter_text.c inventory.c loop.c manual.c plain.c print.c probe.c
   profile.c say.c sse.c table.c webhook.c)

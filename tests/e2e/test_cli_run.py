@@ -15,6 +15,7 @@ import threading
 import pytest
 
 from lib import weir
+from lib.docker import Docker, container
 from lib.wait import eventually
 
 
@@ -195,8 +196,6 @@ def test_check(tmp_path):
 
 def test_usage(tmp_path):
     assert weir.run("run").returncode == 64
-    docker = weir.run("run", "--docker")
-    assert docker.returncode == 64 and "--docker is not there" in docker.stderr
     missing = weir.run("run", "-c", str(tmp_path / "none.yml"))
     assert missing.returncode == 78 and "none.yml" in missing.stderr
 
@@ -696,9 +695,14 @@ def test_every_line_of_the_guide_works(engine, start, service, tmp_path):
     lines = guide()
     assert len(lines) >= 9
     publisher = None
+    containers = Docker(tmp_path)
+    port = service.server_port
+    containers.containers = [container("guide", **{"rstream.tunnel.guide.forward": str(port)})]
     for line in lines:
         words = with_ports(line.split()[1:], server.getsockname()[1])
         words = ["--inspect=0" if word == "--inspect" else word for word in words]
+        if "--docker" in words:
+            words += ["--docker-socket", containers.path]
         running = start(*words, cwd=tmp_path)
         if "--check" in words or words[1] in ("db", "rstrm://db") and "--listen" not in words:
             assert running.process.wait(20) == 0, (line, running.errors)
@@ -712,4 +716,5 @@ def test_every_line_of_the_guide_works(engine, start, service, tmp_path):
             running.wait_line("listening" if words[0] != "run" else "online")
             running.stop()
     publisher.stop()
+    containers.stop()
     server.close()

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from lib import weir
+from lib.docker import Docker, container
 from lib.wait import eventually
 from test_cli_faults import NAMES, sweep
 from test_cli_run import (  # noqa: F401
@@ -69,6 +70,35 @@ def look_around(engine, url):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_docker(engine, service, tmp_path, name):  # noqa: F811
+    docker = Docker(tmp_path)
+    labels = {"forward": str(service.server_port), "label.a": "b", "http.version": "http/1.1"}
+    labels = {f"rstream.tunnel.swept.{key}": value for key, value in labels.items()}
+    docker.containers = [container("one", **labels)]
+
+    def run(number):
+        words = ("run", "--docker", "--docker-socket", docker.path)
+        running = Running(engine, *words, env={name: str(number)})
+        eventually(
+            lambda: running.process.poll() is not None
+            or running.count("online")
+            or running.count("a line is missing"),
+            "online, or over, if only when the question's time is up",
+            timeout=30,
+        )
+        if running.process.poll() is None:
+            running.process.terminate()
+        code = running.process.wait(30)
+        running.join()
+        return subprocess.CompletedProcess(
+            words, code, "", "\n".join(running.errors + running.lines)
+        )
+
+    sweep(name, run)
+    docker.stop()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_run(engine, service, tmp_path, name):  # noqa: F811
     path = tunnels(tmp_path / "t.yml", web("sweep", service.server_port))
 
@@ -78,7 +108,8 @@ def test_run(engine, service, tmp_path, name):  # noqa: F811
         eventually(
             lambda: running.process.poll() is not None
             or running.count("online")
-            or running.count("stopped"),
+            or running.count("stopped")
+            or running.count("a line is missing"),
             "online, over, or waiting for another file",
         )
         urls = [line.split()[-1] for line in running.errors if "inspector at" in line]

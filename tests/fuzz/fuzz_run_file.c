@@ -19,8 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct run_file file;
     struct conf_problems problems;
     conf_problems_init(&problems);
-    bool good =
-        run_file_parse(slice_of((const char *)data, size), "f", &variables, &file, &problems);
+    const struct run_text text = {slice_of((const char *)data, size), "f", RUN_SOURCE_APPLY};
+    bool good = run_file_parse(&text, &variables, &file, &problems);
     weir_assert(good == (problems.errors.len == 0));
     for (size_t i = 0; good && i < file.tunnel_count; i++) {
         const struct run_tunnel *tunnel = &file.tunnels[i];

@@ -29,7 +29,8 @@ static const struct conf_source variables = {.get = get};
 static bool parse(const char *text, struct run_file *file, struct conf_problems *problems)
 {
     conf_problems_init(problems);
-    return run_file_parse(slice_str(text), "f.yml", &variables, file, problems);
+    const struct run_text whole = {slice_str(text), "f.yml", RUN_SOURCE_APPLY};
+    return run_file_parse(&whole, &variables, file, problems);
 }
 
 static void test_a_whole_file(void **state)
