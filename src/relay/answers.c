@@ -89,7 +89,7 @@ static void log_missing(const struct answer *answer, enum log_event event)
 {
     struct log_line line;
     if (answer->daemon != NULL) {
-        peer_log_frame(answer->daemon, event, NULL);
+        peer_log_frame(answer->daemon, (int)event, NULL);
         return;
     }
     log_begin(&line, event);

@@ -119,6 +119,9 @@ void backplane_link(struct shard *shard, bool up, const char *problem);
 // A round of pulling has ended: counted, logged when it failed.
 void backplane_pulled(struct shard *shard, enum bus_end end);
 
+// A message that a driver refuses without giving it to backplane_receive: counted and logged.
+void backplane_reject(struct shard *shard, enum metric metric, const char *reason);
+
 // ---- Mail: what one worker receives for all
 
 // Takes messages of any workspace on the worker that pulled them, and gives them to the workers they
@@ -127,12 +130,14 @@ void backplane_pulled(struct shard *shard, enum bus_end end);
 struct bus_mail;
 typedef void bus_mail_fn(void *arg);
 // A copy is made. False: memory ran out, and that is counted. A message without a workspace is
-// rejected, and so is one that has an id which is not above `since`; both are counted here.
-// newest: raised to the message's id; NULL where messages have none.
-bool bus_mail_add(struct bus_mail *mail, struct shard *shard, struct slice text, uint16_t route,
-    uint64_t since, uint64_t *newest) WEIR_MUST_CHECK;
+// rejected, and counted, here. envelope: what bus_message_peek says of it.
+bool bus_mail_add(struct bus_mail *mail, struct shard *shard, struct slice text,
+    const struct bus_envelope *envelope, uint16_t route) WEIR_MUST_CHECK;
 // Calls done on the shard's worker, later, when every worker has handled its part.
 void bus_mail_send(struct bus_mail *mail, struct shard *shard, bus_mail_fn *done, void *arg);
+// With the next mail all workers write their presence anew: for a driver whose link worker 0 alone
+// watches.
+void bus_mail_announce(struct bus_mail *mail);
 // The driver closes: done is not called any more.
 void bus_mail_forget(struct bus_mail *mail);
 

@@ -164,6 +164,15 @@ void backplane_pulled(struct shard *shard, enum bus_end end)
     log_end(&line);
 }
 
+void backplane_reject(struct shard *shard, enum metric metric, const char *reason)
+{
+    struct log_line line;
+    metrics_count(shard->worker->metrics, metric);
+    log_begin(&line, LOG_BUS_FRAME_REJECTED);
+    log_text(&line, "reason", reason);
+    log_end(&line);
+}
+
 void backplane_write_state(struct shard *shard, struct json_writer *json)
 {
     const struct backplane *plane = shard->backplane;

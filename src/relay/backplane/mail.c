@@ -5,11 +5,8 @@
 // Invariants
 //   1. While `away` is not 0 only the workers touch their parts, and the puller adds nothing.
 //   2. A part that came back is empty.
-#include "relay/backplane/backplane.h"
-
 #include "base/mem.h"
-#include "obs/log.h"
-#include "relay/cell.h"
+#include "relay/backplane/core.h"
 #include "relay/relay.h"
 
 #define PART_BYTES_MAX (256u * 1024 * 1024) // far more than a pull may bring
@@ -22,6 +19,7 @@ struct item {
 struct part {
     struct job job;
     struct bus_mail *mail;
+    bool announce;
     struct buf items; // struct item, text; and so on
 };
 
@@ -31,6 +29,7 @@ struct bus_mail {
     void *arg;
     unsigned away;
     unsigned count;
+    bool announce; // with the next mail
     struct part parts[];
 };
 
@@ -56,15 +55,6 @@ void bus_mail_free(struct bus_mail *mail)
     mem_free(mail);
 }
 
-static void reject(struct shard *shard, const char *reason)
-{
-    struct log_line line;
-    metrics_count(shard->worker->metrics, METRIC_BUS_FRAMES_REJECTED);
-    log_begin(&line, LOG_BUS_FRAME_REJECTED);
-    log_text(&line, "reason", reason);
-    log_end(&line);
-}
-
 static bool append(struct bus_mail *mail, unsigned place, struct slice text, uint16_t route)
 {
     struct item item = {(uint32_t)text.len, route};
@@ -79,21 +69,15 @@ static bool append(struct bus_mail *mail, unsigned place, struct slice text, uin
     return true;
 }
 
-bool bus_mail_add(struct bus_mail *mail, struct shard *shard, struct slice text, uint16_t route,
-    uint64_t since, uint64_t *newest)
+bool bus_mail_add(struct bus_mail *mail, struct shard *shard, struct slice text,
+    const struct bus_envelope *envelope, uint16_t route)
 {
-    char scratch[6 * CELL_ID_LEN_MAX];
-    uint64_t id;
-    struct slice workspace = bus_message_peek(text, scratch, sizeof scratch, &id);
     weir_assert(mail->away == 0);
-    if (newest != NULL && id > *newest) {
-        *newest = id;
+    if (envelope->workspace.len == 0) {
+        backplane_reject(shard, METRIC_BUS_FRAMES_REJECTED, "malformed");
+        return true;
     }
-    if (workspace.len == 0) {
-        reject(shard, "malformed");
-    } else if (newest != NULL && id > 0 && id <= since) {
-        reject(shard, "repeated_id");
-    } else if (!append(mail, relay_place(shard->relay, workspace), text, route)) {
+    if (!append(mail, relay_place(shard->relay, envelope->workspace), text, route)) {
         metrics_bus_failure(shard->worker->metrics, BUS_CALL_PULL, BUS_END_NO_MEMORY);
         return false;
     }
@@ -121,6 +105,9 @@ static void handle(struct worker *worker, struct job *job)
         backplane_receive(shard, slice_of(rest.at, item.len), item.route);
         rest = slice_skip(rest, item.len);
     }
+    if (part->announce && shard != NULL && shard->backplane != NULL) {
+        presence_announce_again(shard->backplane);
+    }
     buf_reset(&part->items);
     worker_post(part->mail->puller, &part->job, come_back);
 }
@@ -133,8 +120,15 @@ void bus_mail_send(struct bus_mail *mail, struct shard *shard, bus_mail_fn *done
     mail->arg = arg;
     mail->away = mail->count; // all of them, so that done never comes from in here
     for (unsigned i = 0; i < mail->count; i++) {
+        mail->parts[i].announce = mail->announce;
         worker_post(&crew->workers[i], &mail->parts[i].job, handle);
     }
+    mail->announce = false;
+}
+
+void bus_mail_announce(struct bus_mail *mail)
+{
+    mail->announce = true;
 }
 
 void bus_mail_forget(struct bus_mail *mail)

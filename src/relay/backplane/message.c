@@ -240,19 +240,20 @@ enum bus_verdict bus_message_read(struct slice text, enum bus_form form,
     return ret_message->payload.len > reader->payload_max ? BUS_TOO_LARGE : BUS_FOR_US;
 }
 
-struct slice bus_message_peek(struct slice text, char *scratch, size_t size, uint64_t *ret_id)
+struct bus_envelope bus_message_peek(struct slice text, char *scratch, size_t size)
 {
     struct json_value values[MEMBER_COUNT];
-    *ret_id = 0;
+    struct bus_envelope envelope = {0};
     if (json_scan(text, keys, values) != WEIR_OK) {
-        return SLICE_EMPTY;
+        return envelope;
     }
     const struct json_value *value = &values[MEMBER_WORKSPACE];
-    if (!read_natural(&values[MEMBER_ID], ret_id)) {
-        *ret_id = 0;
+    (void)read_natural(&values[MEMBER_ID], &envelope.id);
+    (void)read_natural(&values[MEMBER_ISSUED], &envelope.issued_at_ms);
+    if (json_value_is_string(value) && (!value->escaped || value->text.len <= size)) {
+        envelope.workspace = value->escaped
+                                 ? slice_of(scratch, json_value_unescape(value, scratch))
+                                 : value->text;
     }
-    if (!json_value_is_string(value) || (value->escaped && value->text.len > size)) {
-        return SLICE_EMPTY;
-    }
-    return value->escaped ? slice_of(scratch, json_value_unescape(value, scratch)) : value->text;
+    return envelope;
 }

@@ -55,8 +55,13 @@ enum bus_verdict {
 enum bus_verdict bus_message_read(struct slice text, enum bus_form form,
     const struct bus_reader *reader, size_t headroom, struct buf *scratch,
     struct bus_message *ret_message) WEIR_MUST_CHECK;
-// The workspace and the id alone (0: there is none), for finding the worker that may read the rest.
-// len 0: there is no workspace. Borrows text, or scratch (size bytes).
-struct slice bus_message_peek(struct slice text, char *scratch, size_t size, uint64_t *ret_id);
+// What has to be known before it is clear which worker may read the rest.
+struct bus_envelope {
+    struct slice workspace; // len 0: there is none
+    uint64_t id;            // 0: there is none
+    uint64_t issued_at_ms;  // 0: there is none
+};
+// Borrows text, or scratch (size bytes). What is no message at all has nothing.
+struct bus_envelope bus_message_peek(struct slice text, char *scratch, size_t size);
 
 #endif

@@ -2,6 +2,10 @@
 // The one puller of a process, on worker 0: a long poll for frames, which it hands to the workers they
 // belong to; when all have handled theirs, the next one is asked for.
 //
+// A relay that starts under the name it had before finds what was meant for the one before it. That
+// was handled, or is for connections that are gone: until the bus has once been empty, frames that were
+// issued before the process was started are dropped.
+//
 //              ┌────────── all handled, or nothing came after a wait ─────────┐
 //              ▼                                                              │
 //   ASKING ── frames ──► HANDING ─────────────────────────────────────────────┤
@@ -10,10 +14,11 @@
 //
 // Invariants
 //   1. One of the three at a time: so what is under way is one answer, and its size is bounded.
-//   2. `since` never goes back. An answer whose frames do not bring it forward is a bad one: else a
-//      platform could keep us busy with the same frames for ever.
+//   2. `since` never goes back, and a frame that is not above it is refused. An answer whose frames do
+//      not bring it forward is a bad one: else a platform could keep us busy with the same for ever.
 #include "base/mem.h"
 #include "relay/backplane/server.h"
+#include "relay/cell.h"
 
 #define WAIT_MAX_MS 2000
 #define PAUSE_MIN_NS (100 * NS_PER_MS)
@@ -28,8 +33,10 @@ struct puller {
     uint64_t since;
     uint64_t limit; // asked for now; halved while answers are too large
     uint64_t asked_ns;
+    uint64_t asked_wait_ns;
     unsigned failures; // in a row
     bool got_frames;   // by the last answer
+    bool caught_up;    // the bus was empty once
 };
 
 static const struct relay_config *config_of(const struct puller *puller)
@@ -39,6 +46,9 @@ static const struct relay_config *config_of(const struct puller *puller)
 
 static uint64_t wait_ms(const struct puller *puller)
 {
+    if (!puller->caught_up) {
+        return 0;
+    }
     uint64_t wait = config_of(puller)->bus_pull_wait_ms;
     return wait < WAIT_MAX_MS ? wait : WAIT_MAX_MS;
 }
@@ -97,9 +107,10 @@ static void ask(struct puller *puller)
     buf_init(&body, BODY_BYTES_MAX);
     write_body(puller, &body);
     puller->asked_ns = worker_now(puller->server->shard->worker);
+    puller->asked_wait_ns = time_from_ms(wait_ms(puller));
     if (!body.failed) {
         puller->call = server_start(puller->server, SERVER_PULL, buf_slice(&body),
-            time_from_ms(wait_ms(puller)), response_max(puller), on_pulled, puller);
+            puller->asked_wait_ns, response_max(puller), on_pulled, puller);
     }
     buf_reset(&body);
     if (puller->call == NULL) {
@@ -118,17 +129,36 @@ static void on_handled(void *arg)
     struct puller *puller = arg;
     uint64_t pause_ns = time_from_ms(config_of(puller)->bus_poll_interval_ms);
     uint64_t took_ns = worker_now(puller->server->shard->worker) - puller->asked_ns;
-    if (puller->got_frames || took_ns >= pause_ns || took_ns >= time_from_ms(wait_ms(puller))) {
+    if (puller->got_frames || took_ns >= pause_ns || took_ns >= puller->asked_wait_ns) {
         ask(puller);
     } else {
         pause_for(puller, pause_ns - took_ns);
     }
 }
 
-// BUS_END_OK: all frames of the answer are in the mail.
+// False: memory ran out.
+static bool take_frame(struct puller *puller, struct slice frame, uint64_t since)
+{
+    char scratch[6 * CELL_ID_LEN_MAX];
+    struct shard *shard = puller->server->shard;
+    struct bus_envelope envelope = bus_message_peek(frame, scratch, sizeof scratch);
+    puller->since = envelope.id > puller->since ? envelope.id : puller->since;
+    if (envelope.id == 0) {
+        backplane_reject(shard, METRIC_BUS_FRAMES_REJECTED, "malformed");
+    } else if (envelope.id <= since) {
+        backplane_reject(shard, METRIC_BUS_FRAMES_REJECTED, "repeated_id");
+    } else if (!puller->caught_up &&
+               envelope.issued_at_ms < shard->relay->crew->started_wall_ms) {
+        backplane_reject(shard, METRIC_BUS_FRAMES_DROPPED, "before_start");
+    } else {
+        return bus_mail_add(shard->relay->mail, shard, frame, &envelope, 0);
+    }
+    return true;
+}
+
+// BUS_END_OK: what is good of the answer is in the mail; otherwise nothing is.
 static enum bus_end take_frames(struct puller *puller, const struct json_value *frames)
 {
-    struct shard *shard = puller->server->shard;
     struct slice rest = frames->text;
     struct slice frame;
     uint64_t since = puller->since;
@@ -138,10 +168,11 @@ static enum bus_end take_frames(struct puller *puller, const struct json_value *
     puller->got_frames = false;
     while (json_array_next(&rest, &frame)) {
         puller->got_frames = true;
-        if (!bus_mail_add(shard->relay->mail, shard, frame, 0, since, &puller->since)) {
+        if (!take_frame(puller, frame, since)) {
             break; // counted; the others may still go
         }
     }
+    puller->caught_up = puller->caught_up || !puller->got_frames;
     return puller->got_frames && puller->since == since ? BUS_END_BAD_ANSWER : BUS_END_OK;
 }
 
@@ -159,6 +190,7 @@ static void on_pulled(void *arg, const struct http_call_result *answer)
         note_failure(puller, end);
         return;
     }
+    bool came_back = puller->failures > 0;
     puller->failures = 0;
     if (puller->limit < config_of(puller)->bus_pull_limit) {
         puller->limit = 2 * puller->limit < config_of(puller)->bus_pull_limit
@@ -167,7 +199,10 @@ static void on_pulled(void *arg, const struct http_call_result *answer)
     }
     backplane_pulled(shard, BUS_END_OK);
     backplane_link(shard, true, NULL);
-    if (puller->got_frames) {
+    if (came_back) {
+        bus_mail_announce(shard->relay->mail);
+    }
+    if (puller->got_frames || came_back) {
         bus_mail_send(shard->relay->mail, shard, on_handled, puller);
     } else {
         on_handled(puller);

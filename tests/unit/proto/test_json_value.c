@@ -285,6 +285,37 @@ static void test_number_is(void **state)
     assert_false(json_value_is_number(&absent, 0));
 }
 
+// An array's elements, raw, joined with '|'.
+static void test_array(void **state)
+{
+    static const struct {
+        const char *text;
+        const char *elements;
+    } cases[] = {
+        {"[]", ""},
+        {"[ \n]", ""},
+        {"[1]", "1|"},
+        {"[ true , false,null ]", "true|false|null|"},
+        {"[\"a,]\\\"b\",\"\\\\\",\"\"]", "\"a,]\\\"b\"|\"\\\\\"|\"\"|"},
+        {"[{\"a\":[1,2],\"]\":\"}\"},[[],[3]]]", "{\"a\":[1,2],\"]\":\"}\"}|[[],[3]]|"},
+        {"{\"a\":1}", ""}, // no array
+        {"7", ""},
+        {"", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char joined[128] = "";
+        struct slice rest = slice_str(cases[i].text);
+        struct slice element;
+        while (json_array_next(&rest, &element)) {
+            strncat(joined, element.at, element.len);
+            strcat(joined, "|");
+        }
+        assert_string_equal(joined, cases[i].elements);
+        assert_false(json_array_next(&rest, &element)); // and stays at the end
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -295,6 +326,7 @@ int main(void)
         cmocka_unit_test(test_trim),
         cmocka_unit_test(test_ints),
         cmocka_unit_test(test_number_is),
+        cmocka_unit_test(test_array),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -215,23 +215,25 @@ static void test_peek(void **state)
         const char *text;
         const char *workspace;
         uint64_t id;
+        uint64_t issued_at_ms;
     } names[] = {
-        {"{\"workspaceId\":\"w\",\"id\":9007199254740991}", "w", 9007199254740991},
-        {"{\"workspaceId\":\"w\\u0031\",\"id\":1e1}", "w1", 10},
-        {"{\"workspaceId\":\"a\",\"workspaceId\":\"b\"}", "b", 0},
+        {"{\"workspaceId\":\"w\",\"id\":9007199254740991,\"issuedAtMs\":7}", "w",
+            9007199254740991, 7},
+        {"{\"workspaceId\":\"w\\u0031\",\"id\":1e1}", "w1", 10, 0},
+        {"{\"workspaceId\":\"a\",\"workspaceId\":\"b\"}", "b", 0, 0},
         // Longer, escaped, than scratch.
-        {"{\"workspaceId\":\"\\u0031\\u0031\\u0031\",\"id\":7}", "", 7},
-        {"{\"workspaceId\":7,\"id\":-7}", "", 0},
-        {"{\"id\":9007199254740992}", "", 0},
-        {"{\"id\":\"7\"}", "", 0},
-        {"{\"workspaceId\":\"w\",\"id\":7", "", 0},
+        {"{\"workspaceId\":\"\\u0031\\u0031\\u0031\",\"id\":7}", "", 7, 0},
+        {"{\"workspaceId\":7,\"id\":-7}", "", 0, 0},
+        {"{\"id\":9007199254740992,\"issuedAtMs\":1.5}", "", 0, 0},
+        {"{\"id\":\"7\"}", "", 0, 0},
+        {"{\"workspaceId\":\"w\",\"id\":7", "", 0, 0},
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        uint64_t id = 1;
-        struct slice workspace =
-            bus_message_peek(slice_str(names[i].text), scratch, sizeof scratch, &id);
-        assert_true(slice_eq(workspace, slice_str(names[i].workspace)));
-        assert_true(id == names[i].id);
+        struct bus_envelope envelope =
+            bus_message_peek(slice_str(names[i].text), scratch, sizeof scratch);
+        assert_true(slice_eq(envelope.workspace, slice_str(names[i].workspace)));
+        assert_true(envelope.id == names[i].id);
+        assert_true(envelope.issued_at_ms == names[i].issued_at_ms);
     }
 }
 
