@@ -376,6 +376,7 @@ def test_batch_answers_that_do_not_fit():
                 return Answer(200, {"ok": True, "batch": True})
             return Answer(200, {"ok": True, "batch": True, "results": [True] * (len(body["frames"]) + 1)})
 
+        there.relay.wait_metric("relay_bus_publish_ok_total", 1)
         fleet.bus.instead["bus/publish"] = publish
         before = there.relay.metrics()
         client.send(f.text(f.e2ee("held up")))
