@@ -10,6 +10,7 @@
 #include "base/number.h"
 #include "obs/log.h"
 #include "relay/backplane/redis_driver.h"
+#include "relay/cell.h"
 
 #define QUEUE_TTL_MS "60000" // of a list that nobody writes to; its frames are stale long before
 #define ROUND_BYTES_MAX (UINT64_C(16) * 1024 * 1024)
@@ -123,7 +124,10 @@ static void take(struct redis_driver *driver, const redisReply *reply)
         metrics_bus_failure(metrics, BUS_CALL_PULL, BUS_END_LEFT_BEHIND);
         return;
     }
-    bool ok = bus_mail_add(driver->shard->relay->mail, driver->shard, text, ROUTE_LIST, 0, NULL);
+    char scratch[6 * CELL_ID_LEN_MAX];
+    struct bus_envelope envelope = bus_message_peek(text, scratch, sizeof scratch);
+    bool ok = bus_mail_add(
+        driver->shard->relay->mail, driver->shard, text, &envelope, ROUTE_LIST);
     (void)ok; // counted there
 }
 
