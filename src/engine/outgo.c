@@ -21,10 +21,21 @@ static void drop_block(struct outgo *out)
     out->len = 0;
 }
 
+static void count_records(struct outgo *out, size_t now)
+{
+    if (now > out->records) {
+        visitor_hold(out->visitor, now - out->records);
+    } else if (now < out->records) {
+        visitor_release(out->visitor, out->records - now);
+    }
+    out->records = now;
+}
+
 static void drop_held(struct outgo *out)
 {
     if (out->held.len > 0) {
         visitor_release(out->visitor, out->held.len);
+        count_records(out, 0);
     }
     buf_reset(&out->held);
 }
@@ -78,6 +89,9 @@ static void write_pieces(struct outgo *out, const struct slice *pieces, size_t c
         return;
     }
     hold_rest(out, pieces, count, result == WEIR_OK ? written : 0);
+    if (out->held.len > 0) {
+        count_records(out, stream_backlog(out->stream));
+    }
 }
 
 static void write_block_and(struct outgo *out, const struct slice *pieces, size_t count)
@@ -153,6 +167,7 @@ bool outgo_flush(struct outgo *out)
         size_t written = 0;
         enum weir_result result = stream_write(out->stream, &part, 1, &written);
         if (result == WEIR_AGAIN) {
+            count_records(out, stream_backlog(out->stream));
             return false;
         }
         if (result != WEIR_OK) {
@@ -161,6 +176,7 @@ bool outgo_flush(struct outgo *out)
         }
         buf_consume(&out->held, written);
         visitor_release(out->visitor, written);
+        count_records(out, out->held.len > 0 ? stream_backlog(out->stream) : 0);
     }
     if (!out->failed && out->len > 0) {
         write_block_and(out, NULL, 0);

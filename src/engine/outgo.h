@@ -18,6 +18,7 @@ struct outgo {
     char *block;             // owned while something has gathered
     size_t len;
     struct buf held; // what the kernel did not take; goes out before the block
+    size_t records;  // of it, that lie encrypted in the stream, as counted
     bool failed;     // sticky: the peer has gone, or memory has; everything is dropped from then on
 };
 

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "engine/census.h"
+#include "engine/visitor.h"
 #include "obs/log.h"
 #include "stream/pair.h"
 
@@ -64,6 +65,45 @@ static void on_moved(struct pair *pair, uint64_t up, uint64_t down)
     }
 }
 
+static void on_held(struct pair *pair, size_t before, size_t now)
+{
+    struct engine_shard *shard = container_of(pair, struct raw, pair)->shard;
+    if (now > before) {
+        shard_hold(shard, now - before);
+    } else {
+        shard_release(shard, before - now);
+    }
+}
+
+struct raw *raw_stream_greediest(struct engine_shard *shard)
+{
+    struct raw *most = NULL;
+    list_for_each (node, &shard->raws) {
+        struct raw *raw = container_of(node, struct raw, node);
+        if (most == NULL || raw->pair.held_bytes > most->pair.held_bytes) {
+            most = raw;
+        }
+    }
+    return most;
+}
+
+size_t raw_stream_held(const struct raw *raw)
+{
+    return raw->pair.held_bytes;
+}
+
+void raw_stream_cut_greedy(struct raw *raw)
+{
+    struct log_line line;
+    log_begin(&line, LOG_VISITOR_CUT);
+    log_text(&line, "tunnelId", raw->tunnel->id);
+    log_text(&line, "hostname", raw->tunnel->hostname);
+    log_u64(&line, "bytes", raw->pair.held_bytes);
+    log_text(&line, "reason", VISITOR_CUT_REASON);
+    log_end(&line);
+    pair_cut(&raw->pair);
+}
+
 void raw_stream_start(struct engine_shard *shard, struct raw_options *options)
 {
     struct raw *raw = mem_zalloc(sizeof *raw);
@@ -91,6 +131,7 @@ void raw_stream_start(struct engine_shard *shard, struct raw_options *options)
             .half_idle_ns = HALF_IDLE_NS,
             .hold_ns = options->hold_ns,
             .moved = on_moved,
+            .held = on_held,
             .ended = on_ended,
         });
 }

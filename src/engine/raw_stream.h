@@ -23,5 +23,11 @@ struct raw_options {
 void raw_stream_start(struct engine_shard *shard, struct raw_options *options);
 // Ends all of the shard at once.
 void raw_streams_cut(struct engine_shard *shard);
+// The stream that holds most (visitor.h); NULL without any.
+struct raw;
+struct raw *raw_stream_greediest(struct engine_shard *shard);
+size_t raw_stream_held(const struct raw *raw);
+// Ends it, with a line in the log. Not from inside a call of its pair.
+void raw_stream_cut_greedy(struct raw *raw);
 
 #endif

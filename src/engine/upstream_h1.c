@@ -65,10 +65,12 @@ void upstream_h1_arm(struct upstream *upstream)
     worker_arm_in(upstream->shard->worker, &upstream->timer, delay_ns);
 }
 
-// What the service has not taken is held for the visitor whose request it is.
-static void account(struct upstream_h1_state *h1)
+// What the service has not taken, and records of it, are held for the visitor whose request it is.
+static void account(struct upstream *upstream)
 {
+    struct upstream_h1_state *h1 = &upstream->h1;
     size_t held = h1->exchange == NULL ? 0 : h1->out.len;
+    held += held == 0 ? 0 : stream_backlog(&upstream->stream);
     if (held > h1->counted) {
         visitor_hold(h1->exchange->visitor, held - h1->counted);
     } else if (held < h1->counted) {
@@ -80,7 +82,7 @@ static void account(struct upstream_h1_state *h1)
 void upstream_h1_update(struct upstream *upstream)
 {
     struct upstream_h1_state *h1 = &upstream->h1;
-    account(h1);
+    account(upstream);
     bool reads = !h1->paused && !h1->answer_done;
     bool writes = unsent(h1).len > 0 && !list_linked(&h1->flush.node);
     stream_want(&upstream->stream,

@@ -61,7 +61,7 @@ struct upstream_h1_state {
     enum upstream_h1_phase phase;
     struct buf out;  // the request, as far as the stream has not taken it
     size_t out_sent; // of a repeatable request, which stays in out until something is answered
-    size_t counted;  // of out, as held for the visitor (visitor.h)
+    size_t counted;  // of out and of records, as held for the visitor (visitor.h)
     struct buf in;   // the head of an answer, as far as it is here
     struct http1_body body;
     struct job flush; // deferred: the head waits for a body to travel with

@@ -5,6 +5,7 @@
 
 #include "engine/config.h"
 #include "engine/edge.h"
+#include "engine/raw_stream.h"
 #include "engine/shard.h"
 #include "engine/upstream_pool.h"
 #include "obs/log.h"
@@ -57,8 +58,30 @@ static void log_cut(const struct visitor *visitor)
     log_begin(&line, LOG_VISITOR_CUT);
     log_text(&line, "visitor", visitor->peer_text);
     log_u64(&line, "bytes", visitor->held_bytes);
-    log_text(&line, "reason", "limits.buffered_bytes is exceeded, and it held most");
+    log_text(&line, "reason", VISITOR_CUT_REASON);
     log_end(&line);
+}
+
+static void cut_greediest(struct engine_shard *shard)
+{
+    struct visitor *h1 = edge_h1_greediest(shard);
+    struct visitor *h2 = edge_h2_greediest(shard);
+    struct visitor *most = greedier(h1, h2);
+    struct raw *raw = raw_stream_greediest(shard);
+    size_t of_visitor = most == NULL ? 0 : most->held_bytes;
+    size_t of_raw = raw == NULL ? 0 : raw_stream_held(raw);
+    weir_assert(of_visitor + of_raw > 0);
+    engine_count(shard, ENGINE_VISITORS_CUT);
+    if (of_raw > of_visitor) {
+        raw_stream_cut_greedy(raw);
+        return;
+    }
+    log_cut(most);
+    if (most == h1) {
+        edge_h1_cut(most);
+    } else {
+        edge_h2_cut(most);
+    }
 }
 
 static void on_relief(struct worker *worker, struct job *job)
@@ -66,24 +89,12 @@ static void on_relief(struct worker *worker, struct job *job)
     struct engine_shard *shard = container_of(job, struct engine_shard, relief);
     (void)worker;
     while (shard->held_bytes > held_max(shard)) {
-        struct visitor *h1 = edge_h1_greediest(shard);
-        struct visitor *h2 = edge_h2_greediest(shard);
-        struct visitor *most = greedier(h1, h2);
-        weir_assert(most != NULL && most->held_bytes > 0);
-        log_cut(most);
-        engine_count(shard, ENGINE_VISITORS_CUT);
-        if (most == h1) {
-            edge_h1_cut(most);
-        } else {
-            edge_h2_cut(most);
-        }
+        cut_greediest(shard);
     }
 }
 
-void visitor_hold(struct visitor *visitor, size_t len)
+void shard_hold(struct engine_shard *shard, size_t len)
 {
-    struct engine_shard *shard = visitor->shard;
-    visitor->held_bytes += len;
     shard->held_bytes += len;
     engine_add(shard, ENGINE_BUFFERED_BYTES, (int64_t)len);
     if (shard->held_bytes > held_max(shard) && !list_linked(&shard->relief.node)) {
@@ -91,11 +102,22 @@ void visitor_hold(struct visitor *visitor, size_t len)
     }
 }
 
-void visitor_release(struct visitor *visitor, size_t len)
+void shard_release(struct engine_shard *shard, size_t len)
 {
-    struct engine_shard *shard = visitor->shard;
-    weir_assert(visitor->held_bytes >= len && shard->held_bytes >= len);
-    visitor->held_bytes -= len;
+    weir_assert(shard->held_bytes >= len);
     shard->held_bytes -= len;
     engine_add(shard, ENGINE_BUFFERED_BYTES, -(int64_t)len);
+}
+
+void visitor_hold(struct visitor *visitor, size_t len)
+{
+    visitor->held_bytes += len;
+    shard_hold(visitor->shard, len);
+}
+
+void visitor_release(struct visitor *visitor, size_t len)
+{
+    weir_assert(visitor->held_bytes >= len);
+    visitor->held_bytes -= len;
+    shard_release(visitor->shard, len);
 }

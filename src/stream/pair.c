@@ -64,6 +64,15 @@ static void on_back_closed(struct stream *stream)
     stream_gone(container_of(stream, struct pair, back));
 }
 
+static void account(struct pair *pair, size_t now)
+{
+    size_t before = pair->held_bytes;
+    pair->held_bytes = now;
+    if (pair->held != NULL && now != before) {
+        pair->held(pair, before, now);
+    }
+}
+
 static void close_pair(struct pair *pair, enum pair_end end)
 {
     if (pair->closing) {
@@ -75,6 +84,7 @@ static void close_pair(struct pair *pair, enum pair_end end)
     timer_cancel(&pair->timer);
     pump_fini(&pair->up);
     pump_fini(&pair->down);
+    account(pair, 0);
     if (pair->open_count == 0) {
         worker_defer(pair->worker, &pair->gone, tell);
         return;
@@ -126,6 +136,7 @@ static void settle(struct pair *pair)
         close_pair(pair, PAIR_DONE);
         return;
     }
+    account(pair, pump_held(&pair->up) + pump_held(&pair->down));
     unsigned of_front = wanted(&pair->up, &pair->down);
     stream_want(&pair->front, of_front != 0 ? of_front : (unsigned)WATCH_BROKEN);
     stream_want(&pair->back, wanted(&pair->down, &pair->up));
@@ -225,6 +236,7 @@ void pair_open(struct pair *pair, struct worker *worker, struct pair_options *op
         .half_idle_ns = options->half_idle_ns,
         .moved = options->moved,
         .tapped = options->tapped,
+        .held = options->held,
         .ended = options->ended,
         .front.fd = -1,
         .back.fd = -1,

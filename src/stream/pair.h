@@ -23,6 +23,9 @@ typedef void pair_moved_fn(struct pair *pair, uint64_t up, uint64_t down);
 // Bytes as they were read from the front (up) or the back; len 0: its end. Must not end the pair.
 typedef void pair_tapped_fn(struct pair *pair, bool up, const void *bytes, size_t len);
 
+// What the pair keeps of bytes under way is more or less than it was. Must not end the pair.
+typedef void pair_held_fn(struct pair *pair, size_t before, size_t now);
+
 struct pair_options {
     struct stream_state front; // taken over, with everything below
     struct stream_state back;
@@ -34,6 +37,7 @@ struct pair_options {
     uint64_t hold_ns;
     pair_moved_fn *moved;
     pair_tapped_fn *tapped; // NULL: nobody looks
+    pair_held_fn *held;     // NULL: nobody asks
     pair_ended_fn *ended;
 };
 
@@ -50,7 +54,9 @@ struct pair {
     uint64_t half_idle_ns;
     pair_moved_fn *moved;
     pair_tapped_fn *tapped;
+    pair_held_fn *held;
     pair_ended_fn *ended;
+    size_t held_bytes;
     unsigned open_count; // streams whose closing has not been told
     bool closing;
     enum pair_end end;

@@ -31,7 +31,7 @@ struct pump {
     struct buf held; // owned; go behind those
     uint64_t bytes;  // written to the sink
     enum pump_state state;
-    pump_tap_fn *tap; // NULL: nobody looks
+    pump_tap_fn *tap;         // NULL: nobody looks
     bool paused;              // nothing is read or written until it is cleared
     enum pump_act failed_act; // with PUMP_FAILED
     enum weir_result result;
@@ -46,6 +46,11 @@ bool pump_turn(struct pump *pump);
 static inline bool pump_is_empty(const struct pump *pump)
 {
     return pump->owed == 0 && pump->held.len == 0;
+}
+// What it keeps, as plaintext and as records.
+static inline size_t pump_held(const struct pump *pump)
+{
+    return pump_is_empty(pump) ? 0 : pump->held.len + stream_backlog(pump->to);
 }
 static inline bool pump_wants_read(const struct pump *pump)
 {

@@ -376,6 +376,12 @@ enum weir_result stream_flush(struct stream *stream, size_t *ret_len)
     return carrier == NULL ? WEIR_OK : tls_batch_flush(carrier, SIZE_MAX, ret_len);
 }
 
+size_t stream_backlog(const struct stream *stream)
+{
+    const struct tls_carrier *carrier = carrier_below(stream);
+    return carrier == NULL ? 0 : tls_carrier_size(carrier);
+}
+
 void stream_finish(struct stream *stream)
 {
     // Whether the alert fits into the socket now is all that can be done about it.

@@ -59,6 +59,9 @@ enum weir_result stream_write(
 // all have.
 size_t stream_kept(const struct stream *stream);
 enum weir_result stream_flush(struct stream *stream, size_t *ret_len) WEIR_MUST_CHECK;
+// The memory of what is encrypted and waits for the socket, perhaps beside its plaintext: none
+// unless a write has taken less than it was given.
+size_t stream_backlog(const struct stream *stream);
 // We will send no more: close_notify and FIN.
 void stream_finish(struct stream *stream);
 // The same for one direction of a stream that is still read: close_notify with TLS, FIN without.

@@ -97,6 +97,14 @@ bool tls_carrier_holds(const struct tls_carrier *carrier)
     return carrier->kept != NULL;
 }
 
+size_t tls_carrier_size(const struct tls_carrier *carrier)
+{
+    const struct chunk *kept = carrier->kept;
+    const struct rest *rest = carrier->rest;
+    return (kept == NULL ? 0 : kept->start + kept->len) +
+           (rest == NULL ? 0 : rest->batch.len - rest->start);
+}
+
 static size_t take_kept(struct tls_carrier *carrier, char *bytes, size_t size)
 {
     struct chunk *kept = carrier->kept;

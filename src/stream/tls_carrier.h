@@ -34,6 +34,8 @@ void tls_intake_begin(
     struct tls_carrier *carrier, struct tls_intake *intake, char *area, size_t size);
 // Keeps what they have not taken for later. WEIR_MEMORY: it is lost, and the connection broken.
 enum weir_result tls_intake_end(struct tls_carrier *carrier) WEIR_MUST_CHECK;
+// What it keeps of either direction, in bytes of memory.
+size_t tls_carrier_size(const struct tls_carrier *carrier);
 // Bytes have left the socket that no session has taken.
 bool tls_carrier_holds(const struct tls_carrier *carrier);
 

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from lib import h2_visitor, http1, http2
+from lib.agent import Agent
 from lib.site import Site, label_of
 from lib.wait import eventually
 
@@ -279,6 +280,26 @@ def test_bodies_that_the_service_does_not_take_are_in_the_books(site, version):
     visitor.close()
     over.set()
     eventually(lambda: buffered(demo.engine) == 0, "all is let go")
+    sender.join(20)
+
+
+def test_raw_bytes_that_the_visitor_does_not_take_are_in_the_books(engine):
+    agent = Agent(engine)
+    agent.tunnel(protocol="tls", hostname="flood")
+    visitor = engine.visit(engine.name("flood"))
+    _, stream = agent.bound()
+    stream.sock.settimeout(20)
+
+    def flood():
+        with contextlib.suppress(OSError):  # it is cut below
+            while True:
+                stream.send(b"f" * 60_000)
+
+    sender = threading.Thread(target=flood, daemon=True)
+    sender.start()
+    eventually(lambda: buffered(engine) > 8 << 10, "it is counted")
+    visitor.reset()
+    eventually(lambda: buffered(engine) == 0, "all is let go")
     sender.join(20)
 
 

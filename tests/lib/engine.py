@@ -23,6 +23,7 @@ OPEN = {  # metrics of what is open now
     "weir_engine_streams_active",
     "weir_engine_connections_pending",
     "weir_engine_watch_subscribers",
+    "weir_engine_buffered_bytes",
 }
 
 

@@ -426,7 +426,7 @@ static void set_limits(struct engine_config *config)
         .limit_connections = 1000,
         .limit_connections_per_address = 1000,
         .limit_labels = 8,
-        .limit_buffered_bytes = narrow ? 200000 : 1 << 28,
+        .limit_buffered_bytes = narrow ? UINT64_C(4000) << sim_below(7) : 1 << 28,
     };
 }
 
@@ -643,6 +643,7 @@ void sim_check_variety(void)
         {ENGINE_HTTP_REQUESTS_H1_1XX + 1, 1},
         {ENGINE_HTTP_REQUESTS_H2_1XX + 1, 1},
         {ENGINE_HTTP_RETRIES, 1},
+        {ENGINE_VISITORS_CUT, 1},
         {ENGINE_HTTP_STREAM_REUSES, 1},
         {ENGINE_TAKEOVERS, 1},
         {ENGINE_TUNNEL_OPENS_CONFLICT, 1},

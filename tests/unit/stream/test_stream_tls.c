@@ -286,6 +286,26 @@ static void test_the_end_waits_for_the_rest(void **state)
     assert_int_equal(received, 100000); // what was encrypted cannot be taken back
 }
 
+static void test_what_waits_as_records_is_told(void **state)
+{
+    static char bytes[TOTAL];
+    struct iovec part = {bytes, 100000};
+    size_t written = 0;
+    size_t received = 0;
+    (void)state;
+    fill(bytes, sizeof bytes);
+    assert_int_equal(stream_backlog(&server), 0);
+    allowance[0] = 40000;
+    assert_int_equal(stream_write(&server, &part, 1, &written), WEIR_OK);
+    assert_in_range(stream_backlog(&server), 60000, 60000 + 7 * 100);
+    allowance[0] = SIZE_MAX;
+    part = (struct iovec){bytes + written, 100000 - written};
+    assert_int_equal(stream_write(&server, &part, 1, &written), WEIR_OK);
+    assert_int_equal(stream_backlog(&server), 0);
+    assert_int_equal(take_all(64u * 1024, &received), WEIR_AGAIN);
+    assert_int_equal(received, 100000);
+}
+
 static void test_a_rest_without_memory_breaks_the_connection(void **state)
 {
     static char bytes[TOTAL];
@@ -357,6 +377,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_reported_has_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_kept_goes_by_itself, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_end_waits_for_the_rest, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_waits_as_records_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_a_rest_without_memory_breaks_the_connection, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_reads_of_any_size, set_up, tear_down),
