@@ -31,6 +31,13 @@ enum {
     OPTION_METRICS_INTERVAL,
     OPTION_SSH_METRICS,
     OPTION_SSH_METRICS_INTERVAL,
+    OPTION_RELAY,
+    OPTION_RELAY_TOKEN,
+    OPTION_RELAY_CA,
+    OPTION_ENGINE,
+    OPTION_ENGINE_TOKEN,
+    OPTION_ENGINE_CA,
+    OPTION_ENGINE_METRICS,
     OPTION_COUNT
 };
 
@@ -70,6 +77,20 @@ static const struct option_row options[] = {
         "how often this machine's resources are looked at; 10"},
     [OPTION_SSH_METRICS] = {"--ssh-metrics", NULL, "ask other machines for theirs, over ssh"},
     [OPTION_SSH_METRICS_INTERVAL] = {"--ssh-metrics-interval", "SECONDS", "how often; 60"},
+    [OPTION_RELAY] = {"--relay", "URL", "a relay for the page to show; https://HOST:PORT",
+        .group = "beside it on the page"},
+    [OPTION_RELAY_TOKEN] = {"--relay-token-file", "FILE", "its admin token",
+        .group = "beside it on the page", .flags = OPTION_PATH},
+    [OPTION_RELAY_CA] = {"--relay-ca-file", "FILE", "who signed its certificate, in PEM",
+        .group = "beside it on the page", .flags = OPTION_PATH},
+    [OPTION_ENGINE] = {"--engine", "URL", "an engine for the page to show; https://HOST:PORT",
+        .group = "beside it on the page"},
+    [OPTION_ENGINE_TOKEN] = {"--engine-token-file", "FILE", "a token that may read from it",
+        .group = "beside it on the page", .flags = OPTION_PATH},
+    [OPTION_ENGINE_CA] = {"--engine-ca-file", "FILE", "who signed its certificate, in PEM",
+        .group = "beside it on the page", .flags = OPTION_PATH},
+    [OPTION_ENGINE_METRICS] = {"--engine-metrics", "URL", "where its metrics are",
+        .group = "beside it on the page"},
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
 
@@ -102,6 +123,13 @@ static int run_monitor(const char *const *values)
                                      .ssh_metrics = values[OPTION_SSH_METRICS] != NULL,
                                      .ssh_metrics_interval = values[OPTION_SSH_METRICS_INTERVAL],
                                      .jitter = values[OPTION_JITTER],
+                                     .neighbours = {.relay = values[OPTION_RELAY],
+                                         .relay_token_file = values[OPTION_RELAY_TOKEN],
+                                         .relay_ca_file = values[OPTION_RELAY_CA],
+                                         .engine = values[OPTION_ENGINE],
+                                         .engine_token_file = values[OPTION_ENGINE_TOKEN],
+                                         .engine_ca_file = values[OPTION_ENGINE_CA],
+                                         .engine_metrics = values[OPTION_ENGINE_METRICS]},
                                      .compat_rollup = values[OPTION_COMPAT] != NULL,
                                  });
     if (exit_code == EXIT_FINE) {

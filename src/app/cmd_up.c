@@ -178,9 +178,27 @@ static void print_parts(const struct up *up)
     fputs("\n", stderr);
 }
 
+// The page of the monitor shows the parts beside it.
+static void introduce(struct up *up)
+{
+    struct neighbour_place *places = up->health.neighbours;
+    if (!up->has[UP_HEALTH]) {
+        return;
+    }
+    if (up->has[UP_RELAY]) {
+        health_neighbours_relay(
+            &places[NEIGHBOUR_RELAY], &up->relay.relay, get(up, "RELAY_ADMIN_TOKEN"));
+    }
+    if (up->has[UP_ENGINE]) {
+        health_neighbours_engine(
+            &places[NEIGHBOUR_ENGINE], &up->engine.engine, engine_part_config(&up->engine));
+    }
+}
+
 static void print_ready(void *arg)
 {
-    const struct up *up = arg;
+    struct up *up = arg;
+    introduce(up);
     if (up->values[OPTION_FILE] == NULL) {
         print_demo(up);
     } else {

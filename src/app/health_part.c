@@ -322,11 +322,14 @@ int health_part_init(struct health_part *part, const struct health_part_options 
     part->options.registry = part->setup.options;
     part->options.ssh_dir = health_setup_ssh_dir(&part->setup);
     part->options.compat_rollup = options->compat_rollup;
+    part->options.neighbours = part->neighbours;
     part->options.deploy_command = options->deploy_command;
     part->options.on_change = options->on_change;
     if (!find_listen(part, options->listen) || !find_socket(part, options->socket) ||
         !find_access(part, options) || !find_pages(part, options) ||
-        !find_intervals(part, options) || !find_jitter(part, options->jitter) ||
+        !find_intervals(part, options) ||
+        !health_neighbours_read(&options->neighbours, part->neighbours) ||
+        !find_jitter(part, options->jitter) ||
         !find_store(part, options) || !find_redis(part)) {
         return EXIT_USAGE;
     }

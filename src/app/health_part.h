@@ -3,6 +3,7 @@
 #ifndef WEIR_APP_HEALTH_PART_H
 #define WEIR_APP_HEALTH_PART_H
 
+#include "app/health_neighbours.h"
 #include "app/health_setup.h"
 #include "app/process.h"
 #include "health/health.h"
@@ -13,6 +14,7 @@ struct health_part {
     struct health_options options;
     struct redis_place redis;
     char socket_path[REGISTRY_PATH_SIZE];
+    struct neighbour_place neighbours[NEIGHBOUR_COUNT]; // until somebody asks, others may fill them in
     char store_path[REGISTRY_PATH_SIZE];    // "": none
     char registry_path[REGISTRY_PATH_SIZE]; // absolute: others compare it with theirs
     struct health health;
@@ -36,6 +38,7 @@ struct health_part_options {
     const char *jitter;           // percent of an interval, or NULL
     const char *metrics_interval; // seconds, or NULL; so is the next
     const char *ssh_metrics_interval;
+    struct health_neighbour_options neighbours;
     bool ssh_metrics;
     bool implicit_checks;
     bool legacy_compose_health;

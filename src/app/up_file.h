@@ -28,6 +28,10 @@ struct up_health {
     char *import_dir;
     char *ui_dir;
     char *heartbeat_url;
+    char *on_change;
+    uint64_t on_change_quiet;
+    char *deploy_command;
+    uint64_t deploy_timeout;
     struct conf_listen listen;
     struct conf_words allow_hosts;
     unsigned public_read;

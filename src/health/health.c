@@ -409,6 +409,10 @@ enum weir_result health_start(struct health *health, struct worker *worker)
     timer_init(&health->drain_look, on_drain_look);
     timer_init(&health->maintenance_look, NULL); // until health_begin_maintenance
     diagnoses_init(&health->diagnoses);
+    health->neighbours = neighbours_new(worker, health->options.neighbours);
+    if (health->neighbours == NULL) {
+        return WEIR_MEMORY;
+    }
     health->http = (struct http_options){
         .routes = api_no_routes,
         .not_found = api_handle,
@@ -499,6 +503,8 @@ void health_stop(struct health *health)
     history_stop(&health->history);
     monitor_close(&health->monitor);
     diagnoses_stop(&health->diagnoses);
+    neighbours_free(health->neighbours);
+    health->neighbours = NULL;
     deployment_stop(health);
     resolver_fini(worker);
     worker_settle(worker);

@@ -14,6 +14,7 @@
 #include "health/history.h"
 #include "health/local_socket.h"
 #include "health/monitor.h"
+#include "health/neighbours.h"
 #include "health/old_files.h"
 #include "health/sockets.h"
 #include "health/tokens.h"
@@ -38,6 +39,7 @@ struct health_options {
     const char *on_change;            // see change_hook.h; NULL: none
     const char *import_dir;           // what the reference kept; NULL: none
     const char *ui_dir;               // files to be served beside the API; NULL: none
+    const struct neighbour_place *neighbours; // NEIGHBOUR_COUNT of them
     const char *deploy_command;       // run with MACHINE SERVICE to move one; NULL: none
     bool public_read;                 // what only reads health takes no token
     bool production;                  // the environment is one
@@ -82,6 +84,7 @@ struct health {
     struct devices devices;
     struct sockets sockets;
     struct diagnoses diagnoses;
+    struct neighbours *neighbours; // owned
     struct deployment *deployment; // the one that runs; NULL: none
     struct events_gate events_gate;
     struct http_server server;

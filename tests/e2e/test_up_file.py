@@ -10,11 +10,14 @@ import urllib.request
 
 import pytest
 
+from lib import browser as chromium
 from lib import frames as f
 from lib import weir, ws
 from lib.engine import HOST, SECRET, free_port, jwt
 from lib.wait import eventually
 from lib.world import World
+
+AXE = weir.ROOT / "build/web/node_modules/axe-core/axe.min.js"
 
 
 class Service(http.server.BaseHTTPRequestHandler):
@@ -77,7 +80,9 @@ engine:
   tls: {{enabled: true, listen_addr: "127.0.0.1:{free_port()}"}}
   certs: {{static: {{enabled: true, cert_file: {cert}, key_file: {key}}}}}
   auth: {{jwt: {{enabled: true, token_jwt_secret: {SECRET}}}}}
-  metrics: {{prometheus: {{enabled: true, listen_addr: "127.0.0.1:{free_port()}"}}}}
+  metrics:
+    tunnel_labels: 10
+    prometheus: {{enabled: true, listen_addr: "127.0.0.1:{free_port()}"}}
 health:
   registry: {tmp_path}/registry.yml
   listen: 127.0.0.1:0
@@ -247,3 +252,160 @@ def test_one_part_alone(files):
     assert b"relay" not in running.stderr.read()
     running.stderr.close()
     assert (files.parent / "state" / "health.db").exists(), "history is kept where state_dir says"
+
+
+# ---- The page that shows them all
+
+
+@pytest.fixture(scope="module", name="browser")
+def browser_fixture(tmp_path_factory):
+    driver = chromium.start(tmp_path_factory.mktemp("chromium"))
+    driver.set_window_size(1280, 1000)
+    yield driver
+    driver.quit()
+
+
+def texts(browser, selector):
+    return browser.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map(e => e.innerText.trim())", selector)
+
+
+def show(browser, view):
+    def there():
+        return browser.execute_script(
+            "const e = [...document.querySelectorAll('.views button')]"
+            ".find(e => e.innerText === arguments[0]); e?.click(); return e !== undefined", view)
+    eventually(there, f"the view {view}", 20)
+
+
+def judged(browser):
+    browser.execute_script(AXE.read_text())
+    return browser.execute_async_script(
+        "axe.run().then(r => arguments[0](r.violations.map("
+        "v => [v.id, v.nodes.map(n => n.html + n.failureSummary)])))")
+
+
+def test_one_page_shows_all(up, browser, authority, service):
+    world = World(up, None)
+    daemon, client = world.peer(), world.peer()
+    daemon.upgrade(ws.path_of("workspace-daemon", "demo", "laptop"),
+                   minted(up, "workspace-daemon"))
+    client.upgrade(ws.path_of("client", "demo", "laptop"),
+                   minted(up, "client", "--scope", "runtime"))
+    with pytest.raises(ws.Refused):
+        world.peer().upgrade(ws.path_of("client", "demo", "laptop"), "no-token-at-all")
+    port = up.log.wait("engine_started")["details"]["port"]
+    agent = subprocess.Popen(
+        [weir.binary(), "forward", str(service), "--host", "web", "-o", "none",
+         "--engine", f"127.0.0.1:{port}", "--engine-tls-ca-file", str(authority.path),
+         "--engine-tls-server-name", HOST],
+        env={**weir.base_environment(), "RSTREAM_AUTHENTICATION_TOKEN": jwt({"exp": 4102444800})},
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: visit(authority, port) == b"from behind the tunnel", "it is published")
+        browser.get(up.health_url("/health"))
+        show(browser, "relay")
+        eventually(lambda: texts(browser, ".rows .name") == ["demo:laptop"], "the cell", 20)
+        assert "daemon since" in texts(browser, ".rows .row")[0]
+        assert "1 client" in texts(browser, ".rows .row")[0]
+        assert texts(browser, ".counts li"), "somebody was turned away"
+        for _ in range(20):
+            client.send(f.text(f.e2ee()))
+            daemon.recv_text()
+        eventually(lambda: any("/s" in text and not text.endswith("\n0.0 /s")
+                               for text in texts(browser, ".facts div") if "to daemons" in text),
+                   "frames a second", 20)
+        assert any("client_connected" in line for line in texts(browser, ".log li"))
+        assert browser.current_url.endswith("#relay")
+        assert judged(browser) == []
+        show(browser, "tunnels")
+        eventually(lambda: any(f"web.t.{HOST}" in row for row in texts(browser, ".rows .row")),
+                   "the tunnel", 20)
+        eventually(lambda: any("weir" in row and "1 in all" in row
+                               for row in texts(browser, ".rows .row")), "its agent")
+        facts = dict(text.split("\n", 1) for text in texts(browser, ".facts div"))
+        assert facts["agents"] == "1" and facts["tunnels"] == "1"
+        assert facts["certificate"].startswith("for ")
+        assert judged(browser) == []
+        browser.refresh()
+        eventually(lambda: "Engine:" in " ".join(texts(browser, "h1")), "by its address", 20)
+        show(browser, "health")
+        eventually(lambda: texts(browser, ".connection") == ["live"], "health goes on", 20)
+    finally:
+        agent.send_signal(signal.SIGTERM)
+        agent.wait(20)
+
+
+def test_neighbours_elsewhere(lab, serve, relay, tmp_path):
+    """A monitor of its own, told where the relay is."""
+    lab.write({"it": {"type": "exec", "command": "true"}})
+    token = tmp_path / "token"
+    token.write_text(weir.ADMIN_TOKEN + "\n")
+    url = f"http://127.0.0.1:{relay.port}"
+    monitor = serve("--relay", url + "/", "--relay-token-file", str(token))
+    assert monitor.get("/api/neighbours") == {"relay": True, "engine": False}
+    assert monitor.get("/api/relay/state")["relayId"] == relay.state()["relayId"]
+    assert monitor.get("/api/relay/health")["ok"] is True
+    assert b"relay_connections_total" in monitor.ask("GET", "/api/relay/metrics").body
+    assert monitor.ask("GET", "/api/relay/secrets").status == 404
+    assert monitor.ask("GET", "/api/engine/tunnels").status == 404
+    token.write_text("another-token")
+    wrong = serve("--relay", url, "--relay-token-file", str(token))
+    answer = wrong.ask("GET", "/api/relay/state")
+    assert answer.status == 502 and b"does not take the token" in answer.body
+    nobody = serve("--relay", f"http://127.0.0.1:{free_port()}")
+    answer = nobody.ask("GET", "/api/relay/state")
+    assert answer.status == 502 and b"cannot be asked" in answer.body
+
+
+def test_many_readers_are_one_question(lab, serve):
+    """A hundred pages that look at the same do not ask a hundred times."""
+    asked = []
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):  # pylint: disable=invalid-name
+            asked.append(self.path)
+            eventually(lambda: len(asked) > 1 or waiting() >= 20, "the others wait")
+            body = b'{"ok":true}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):  # pylint: disable=arguments-differ
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    lab.write({"it": {"type": "exec", "command": "true"}})
+    monitor = serve("--relay", f"http://127.0.0.1:{server.server_port}")
+    answers = []
+    readers = [threading.Thread(
+        target=lambda: answers.append(monitor.ask("GET", "/api/relay/state").json()))
+        for _ in range(20)]
+
+    def waiting():
+        return sum(reader.is_alive() for reader in readers)
+
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(30)
+    assert answers == [{"ok": True}] * 20
+    assert len(asked) <= 2, asked
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("args, words", [
+    (("--relay", "nonsense"), '--relay "nonsense" is not usable'),
+    (("--relay", "ftp://x"), '--relay "ftp://x" is not usable'),
+    (("--relay", "http://u:p@x"), "is not usable"),
+    (("--engine-token-file", "/dev/null"), "what goes with --engine wants it, too"),
+    (("--relay", "http://x", "--relay-token-file", "/nowhere"), "--relay-token-file /nowhere"),
+    (("--engine", "https://x", "--engine-metrics", "x"), "--engine-metrics"),
+])
+def test_neighbours_that_are_none(lab, args, words):
+    lab.write({"it": {"type": "exec", "command": "true"}})
+    result = weir.run("health", "serve", "--registry", str(lab.directory / "registry.yml"), *args)
+    assert result.returncode == 64 and words in result.stderr

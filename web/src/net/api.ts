@@ -47,12 +47,20 @@ async function refusal(answer: Response): Promise<Refused> {
   }
 }
 
-export async function get<T>(path: string): Promise<T> {
+async function ask(path: string): Promise<Response> {
   const answer = await fetch(path, { headers: headers(), cache: 'no-cache' });
   if (!answer.ok) {
     throw await refusal(answer);
   }
-  return (await answer.json()) as T;
+  return answer;
+}
+
+export async function get<T>(path: string): Promise<T> {
+  return (await (await ask(path)).json()) as T;
+}
+
+export async function getText(path: string): Promise<string> {
+  return (await ask(path)).text();
 }
 
 export async function send(method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<void> {

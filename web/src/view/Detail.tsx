@@ -7,6 +7,7 @@ import { store } from '../state/store';
 import { clockText, msText } from '../state/time';
 import type { Bucket, Event, Result, Service } from '../state/types';
 import { Chart } from './Chart';
+import { Facts } from './Facts';
 import { Age, State } from './parts';
 
 const REFRESH_MS = 5000;
@@ -54,7 +55,7 @@ function useLoaded(row: Service, range: string, turn: number): [Loaded | null, s
   return [loaded, problem];
 }
 
-function Facts({ row }: { row: Service }) {
+function ServiceFacts({ row }: { row: Service }) {
   const check = row.check;
   const facts: [string, string][] = [
     ['check', `${check.type}, every ${check.interval} s, at most ${check.timeout} s, ${check.failure_threshold} failures`],
@@ -64,16 +65,7 @@ function Facts({ row }: { row: Service }) {
     ['failures in a row', String(row.consecutive_failures)],
     ['reason', row.state_reason],
   ];
-  return (
-    <dl class="facts">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
-  );
+  return <Facts facts={facts} />;
 }
 
 function Results({ results }: { results: Result[] }) {
@@ -185,7 +177,7 @@ export function Detail({ row, close }: { row: Service; close: () => void }) {
         <span role="status">{said}</span>
       </p>
       {problem !== null && <p class="error">{problem}</p>}
-      <Facts row={row} />
+      <ServiceFacts row={row} />
       <h3>Latency</h3>
       <p class="actions" role="group" aria-label="range">
         {Object.keys(RANGES).map((choice) => (

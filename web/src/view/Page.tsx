@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import { useFilters } from '../state/filters';
+import { useNeighbours } from '../state/neighbour';
 import { useStore } from '../state/store';
 import { keyOf } from '../state/types';
 import { Banner } from './Banner';
@@ -9,7 +10,9 @@ import { Heat } from './Heat';
 import { Machines } from './Machines';
 import { Section } from './parts';
 import { Services } from './Services';
+import { Relay } from './Relay';
 import { TokenForm } from './TokenForm';
+import { Tunnels } from './Tunnels';
 
 const EVENTS_SHOWN = 50;
 const DETAIL = '#service=';
@@ -18,7 +21,7 @@ function chosenByAddress(): string | null {
   return location.hash.startsWith(DETAIL) ? decodeURIComponent(location.hash.slice(DETAIL.length)) : null;
 }
 
-export function Page() {
+function Health() {
   const known = useStore();
   const [filters, change] = useFilters();
   const [chosen, setChosen] = useState(chosenByAddress);
@@ -30,9 +33,6 @@ export function Page() {
     setChosen(key);
   }
 
-  if (known.wantsToken) {
-    return <TokenForm />;
-  }
   if (dashboard === null) {
     return <p role="status">{known.problem ?? 'asking the monitor'}</p>;
   }
@@ -64,6 +64,69 @@ export function Page() {
         <a href="metrics">metrics</a>.
       </footer>
       {detail !== undefined && <Detail row={detail} close={() => choose(null)} />}
+    </>
+  );
+}
+
+// ---- What is looked at, which is in the address, too
+
+const VIEWS = ['health', 'relay', 'tunnels'] as const;
+type View = (typeof VIEWS)[number];
+const VIEW = '#';
+
+function viewByAddress(): View {
+  const word = location.hash.slice(VIEW.length);
+  return VIEWS.find((view) => view === word) ?? 'health';
+}
+
+function useView(): [View, (view: View) => void] {
+  const [view, setView] = useState(viewByAddress);
+  useEffect(() => {
+    const back = (): void => setView(viewByAddress());
+    window.addEventListener('hashchange', back);
+    return () => window.removeEventListener('hashchange', back);
+  }, []);
+  function choose(next: View): void {
+    const address = location.pathname + location.search + (next === 'health' ? '' : VIEW + next);
+    history.pushState(null, '', address);
+    setView(next);
+  }
+  return [view, choose];
+}
+
+export function Page() {
+  const known = useStore();
+  const neighbours = useNeighbours();
+  const [view, choose] = useView();
+  if (known.wantsToken) {
+    return <TokenForm />;
+  }
+  const there = VIEWS.filter(
+    (name) => name === 'health' || (name === 'relay' ? neighbours.relay : neighbours.engine),
+  );
+  return (
+    <>
+      {there.length > 1 && (
+        <nav class="views" aria-label="views">
+          {there.map((name) => (
+            <button
+              type="button"
+              key={name}
+              aria-current={view === name ? 'page' : undefined}
+              onClick={() => choose(name)}
+            >
+              {name}
+            </button>
+          ))}
+        </nav>
+      )}
+      {view === 'relay' && neighbours.relay ? (
+        <Relay />
+      ) : view === 'tunnels' && neighbours.engine ? (
+        <Tunnels />
+      ) : (
+        <Health />
+      )}
     </>
   );
 }

@@ -14,9 +14,10 @@ interface Props<T> {
   label: string;
   row: (item: T) => ComponentChildren;
   seen?: (items: T[]) => void;
+  still?: boolean; // rows do nothing: the list itself takes the keys, and scrolls
 }
 
-export function Rows<T>({ items, keyOf, height, label, row, seen }: Props<T>) {
+export function Rows<T>({ items, keyOf, height, label, row, seen, still = false }: Props<T>) {
   const frame = useRef<HTMLUListElement>(null);
   const wanted = useRef<number | null>(null);
   const [top, setTop] = useState(0);
@@ -93,7 +94,7 @@ export function Rows<T>({ items, keyOf, height, label, row, seen }: Props<T>) {
       ref={frame}
       class="rows"
       aria-label={label}
-      tabIndex={-1}
+      tabIndex={still ? 0 : -1}
       style={{ maxHeight: `${Math.min(items.length, 16) * height + 2}px` }}
       onScroll={(event) => setTop(event.currentTarget.scrollTop)}
       onKeyDown={onKey}
