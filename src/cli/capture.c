@@ -49,15 +49,29 @@ const char *capture_kind_text(enum capture_kind kind)
 
 static size_t entry_bytes(const struct capture_entry *entry)
 {
-    size_t sum = 0;
+    size_t sum = entry->frame_bytes;
     for (size_t i = 0; i < CAPTURE_SIDE_COUNT; i++) {
         sum += entry->messages[i].head_len + entry->messages[i].body.len;
     }
     return sum;
 }
 
+static void drop_frame(struct capture_entry *entry)
+{
+    struct capture_frame *frame =
+        container_of(list_pop_front(&entry->frames), struct capture_frame, node);
+    entry->frame_count--;
+    entry->frame_bytes -= frame->kept;
+    mem_free(frame);
+}
+
 static void drop_content(struct capture_entry *entry)
 {
+    while (entry->frame_count > 0) {
+        drop_frame(entry);
+    }
+    mem_free(entry->problem);
+    entry->problem = NULL;
     for (size_t i = 0; i < CAPTURE_SIDE_COUNT; i++) {
         struct capture_message *message = &entry->messages[i];
         mem_free(message->head);
@@ -113,6 +127,7 @@ struct capture_entry *capture_open(struct capture *capture, const struct capture
         buf_init(&entry->messages[i].body, capture->body_max);
     }
     list_init(&entry->queued);
+    list_init(&entry->frames);
     list_push_back(&capture->entries, &entry->node);
     capture->count++;
     keep_bounds(capture);
@@ -155,6 +170,42 @@ void capture_payload(struct capture *capture, struct capture_entry *entry, enum 
     message->body_cut = kept < bytes.len;
     capture->bytes += kept;
     keep_bounds(capture);
+}
+
+void capture_add_frame(struct capture *capture, struct capture_entry *entry,
+    const struct capture_frame *frame, struct slice bytes)
+{
+    entry->frames_seen++;
+    if (!list_linked(&entry->node)) {
+        return;
+    }
+    struct capture_frame *kept = mem_alloc(sizeof *kept + bytes.len);
+    if (kept == NULL) {
+        return;
+    }
+    *kept = *frame;
+    kept->kept = bytes.len;
+    if (bytes.len > 0) {
+        memcpy(kept->bytes, bytes.at, bytes.len);
+    }
+    list_push_back(&entry->frames, &kept->node);
+    entry->frame_count++;
+    entry->frame_bytes += bytes.len;
+    capture->bytes += bytes.len;
+    if (entry->frame_count > CAPTURE_FRAMES_MAX) {
+        size_t before = entry->frame_bytes;
+        drop_frame(entry);
+        capture->bytes -= before - entry->frame_bytes;
+    }
+    keep_bounds(capture);
+}
+
+void capture_explain(struct capture *capture, struct capture_entry *entry, const char *problem)
+{
+    if (list_linked(&entry->node) && entry->problem == NULL) {
+        entry->problem = mem_copy(problem, strlen(problem)); // without memory it is not said
+        capture_touch(capture, entry);
+    }
 }
 
 void capture_touch(struct capture *capture, struct capture_entry *entry)

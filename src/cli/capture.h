@@ -3,8 +3,9 @@
 // to a bound, byte counts and times. Nothing here touches the traffic; cli/tap.h fills it.
 //
 // Bounded three ways: how many exchanges, how many bytes of one body, how many bytes in all. What
-// is above goes, the oldest first. An exchange that goes while its stream still runs loses its
-// content at once, and its memory when the stream is done with it.
+// is above goes, the oldest first; of a WebSocket its oldest frames, too. An exchange that goes
+// while its stream still runs loses its content at once, and its memory when the stream is done
+// with it.
 #ifndef WEIR_CLI_CAPTURE_H
 #define WEIR_CLI_CAPTURE_H
 
@@ -58,6 +59,20 @@ struct capture_message {
     bool body_cut;     // more passed than body holds
 };
 
+// One of a WebSocket, complete or as far as it came.
+struct capture_frame {
+    struct list node; // of its entry, the oldest first
+    uint64_t at_ns;   // last byte
+    uint64_t len;     // of the payload
+    enum capture_side side;
+    uint8_t opcode; // enum ws_opcode
+    bool fin;
+    bool compressed; // by an extension: the payload is as it was on the wire
+    bool broken_off; // it never came whole
+    size_t kept;
+    char bytes[]; // the front of the payload, unmasked
+};
+
 struct capture_entry {
     struct list node;   // of the capture, the oldest first; not linked: it has gone
     struct list queued; // of its tap: the answer is still to come
@@ -68,6 +83,11 @@ struct capture_entry {
     struct capture_message messages[CAPTURE_SIDE_COUNT];
     enum capture_state state;
     enum capture_kind kind;
+    struct list frames; // struct capture_frame
+    size_t frame_count;
+    size_t frame_bytes; // kept of payloads
+    uint64_t frames_seen;
+    char *problem;    // owned; why a replay failed; NULL: it did not
     char method[8];   // "" when it is longer than any that changes what an answer is
     unsigned holders; // of the tap: who still writes to it
 };
@@ -90,6 +110,8 @@ struct capture {
 
 #define CAPTURE_ENTRIES_MAX 500
 #define CAPTURE_BODY_MAX (256u * 1024)
+#define CAPTURE_FRAMES_MAX 200       // of one WebSocket
+#define CAPTURE_FRAME_BYTES_MAX 4096 // of one frame
 #define CAPTURE_BYTES_MAX (32u * 1024 * 1024)
 
 // With the bounds above; the fields may be lowered before the first entry.
@@ -118,6 +140,12 @@ void capture_head(struct capture *capture, struct capture_entry *entry, enum cap
     struct slice first, struct slice second);
 void capture_payload(struct capture *capture, struct capture_entry *entry, enum capture_side side,
     struct slice bytes);
+// A frame of a WebSocket has passed: its payload's front is in bytes; node and kept are set here.
+// Without memory it is only counted.
+void capture_add_frame(struct capture *capture, struct capture_entry *entry,
+    const struct capture_frame *frame, struct slice bytes);
+// Says why it failed, once.
+void capture_explain(struct capture *capture, struct capture_entry *entry, const char *problem);
 // The entry is another one than before.
 void capture_touch(struct capture *capture, struct capture_entry *entry);
 // One holder writes to it no more; the memory of what has gone goes with the last one.

@@ -136,6 +136,23 @@ static double at_least_0(double ms)
     return ms < 0 ? 0 : ms;
 }
 
+// As the tools of Chromium write and read them; payloads that are no text are base64 there, too.
+static void write_frames(const struct capture_entry *entry, struct json_writer *writer)
+{
+    jsonw_array_begin(writer, "_webSocketMessages");
+    list_for_each (node, &entry->frames) {
+        const struct capture_frame *frame = container_of(node, struct capture_frame, node);
+        double ms = capture_ms(entry->messages[CAPTURE_REQUEST].begun_ns, frame->at_ns);
+        jsonw_object_begin(writer, NULL);
+        jsonw_text(writer, "type", frame->side == CAPTURE_REQUEST ? "send" : "receive");
+        jsonw_double(writer, "time", ((double)entry->wall_ms + ms) / 1000);
+        jsonw_u64(writer, "opcode", frame->opcode);
+        capture_write_body(writer, "data", slice_of(frame->bytes, frame->kept), "_encoding");
+        jsonw_object_end(writer);
+    }
+    jsonw_array_end(writer);
+}
+
 static void write_entry(const struct capture_entry *entry, bool secrets, struct json_writer *writer)
 {
     const struct capture_message *request = &entry->messages[CAPTURE_REQUEST];
@@ -161,6 +178,9 @@ static void write_entry(const struct capture_entry *entry, bool secrets, struct 
     jsonw_double(writer, "wait", wait);
     jsonw_double(writer, "receive", receive);
     jsonw_object_end(writer);
+    if (entry->kind == CAPTURE_KIND_WEBSOCKET) {
+        write_frames(entry, writer);
+    }
     jsonw_text(writer, "connection", entry->origin.stream);
     jsonw_text(writer, "comment", capture_state_text(entry->state));
     jsonw_object_end(writer);

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "base/utf8.h"
+#include "proto/websocket.h"
 
 #define TARGET_MAX (2 * HTTP1_HEAD_BYTES_MAX)
 
@@ -151,6 +152,9 @@ static void write_summary(
     if (entry->kind != CAPTURE_KIND_HTTP) {
         jsonw_text(writer, "note", capture_kind_text(entry->kind));
     }
+    if (entry->problem != NULL) {
+        jsonw_text(writer, "problem", entry->problem);
+    }
     if (entry->origin.replay_of != 0) {
         jsonw_u64(writer, "replay_of", entry->origin.replay_of);
     }
@@ -211,6 +215,45 @@ static void write_message(const struct capture_entry *entry, enum capture_side s
     jsonw_object_end(writer);
 }
 
+// The words of opcodes, as RFC 6455 section 5.2 has them.
+static const char *opcode_word(uint8_t opcode)
+{
+    static const char *const words[16] = {[WS_CONTINUATION] = "continuation",
+        [WS_TEXT] = "text",
+        [WS_BINARY] = "binary",
+        [WS_CLOSE] = "close",
+        [WS_PING] = "ping",
+        [WS_PONG] = "pong"};
+    return words[opcode & 15] == NULL ? "" : words[opcode & 15];
+}
+
+static void write_frame(const struct capture_entry *entry, const struct capture_frame *frame,
+    struct json_writer *writer)
+{
+    jsonw_object_begin(writer, NULL);
+    jsonw_text(writer, "from", frame->side == CAPTURE_REQUEST ? "visitor" : "service");
+    jsonw_text(writer, "type", opcode_word(frame->opcode));
+    jsonw_u64(writer, "bytes", frame->len);
+    jsonw_u64(writer, "bytes_kept", frame->kept);
+    jsonw_double(
+        writer, "at_ms", capture_ms(entry->messages[CAPTURE_REQUEST].begun_ns, frame->at_ns));
+    jsonw_bool(writer, "fin", frame->fin);
+    jsonw_bool(writer, "compressed", frame->compressed);
+    jsonw_bool(writer, "broken_off", frame->broken_off);
+    capture_write_body(writer, "payload", slice_of(frame->bytes, frame->kept), "encoding");
+    jsonw_object_end(writer);
+}
+
+static void write_frames(const struct capture_entry *entry, struct json_writer *writer)
+{
+    jsonw_u64(writer, "frames_seen", entry->frames_seen);
+    jsonw_array_begin(writer, "frames");
+    list_for_each (node, &entry->frames) {
+        write_frame(entry, container_of(node, struct capture_frame, node), writer);
+    }
+    jsonw_array_end(writer);
+}
+
 void capture_write_entry(
     const struct capture_entry *entry, bool secrets, struct json_writer *writer)
 {
@@ -218,5 +261,8 @@ void capture_write_entry(
     write_summary(entry, secrets, writer);
     write_message(entry, CAPTURE_REQUEST, secrets, writer);
     write_message(entry, CAPTURE_ANSWER, secrets, writer);
+    if (entry->kind == CAPTURE_KIND_WEBSOCKET) {
+        write_frames(entry, writer);
+    }
     jsonw_object_end(writer);
 }

@@ -22,6 +22,7 @@ struct replay {
     struct buf out;
     struct tap tap;
     struct timer deadline;
+    uint64_t id; // of the entry it makes
     bool connected;
     bool closing;
     char host[HOST_SIZE]; // or the path of a Unix socket
@@ -76,7 +77,15 @@ static void on_closed(struct stream *stream)
     replay_free(container_of(stream, struct replay, stream));
 }
 
-static void end(struct replay *replay)
+static const char *how_it_ended(const struct capture_entry *entry)
+{
+    return entry->messages[CAPTURE_ANSWER].begun_ns == 0
+               ? "the local service ended the connection without an answer"
+               : "the local service ended the connection in the middle of its answer";
+}
+
+// problem: why, when the answer is not complete then; NULL: the service ended it.
+static void end(struct replay *replay, const char *problem)
 {
     if (replay->closing) {
         return;
@@ -84,6 +93,11 @@ static void end(struct replay *replay)
     replay->closing = true;
     timer_cancel(&replay->deadline);
     tap_close(&replay->tap, worker_now(replay->inspector->worker));
+    struct capture *capture = &replay->inspector->capture;
+    struct capture_entry *entry = capture_find(capture, replay->id);
+    if (entry != NULL && entry->state == CAPTURE_CUT) {
+        capture_explain(capture, entry, problem == NULL ? how_it_ended(entry) : problem);
+    }
     reach_cancel(replay->reach);
     if (replay->connected) {
         stream_close(&replay->stream, false, on_closed);
@@ -95,13 +109,13 @@ static void end(struct replay *replay)
 void replay_end_all(struct inspector *inspector)
 {
     list_for_each_safe (node, &inspector->replays) {
-        end(container_of(node, struct replay, node));
+        end(container_of(node, struct replay, node), "the inspector has ended");
     }
 }
 
 static void on_deadline(struct timer *timer)
 {
-    end(container_of(timer, struct replay, deadline));
+    end(container_of(timer, struct replay, deadline), "no complete answer within 30 s");
 }
 
 // ---- Bytes
@@ -152,7 +166,7 @@ static void on_ready(struct stream *stream, unsigned events)
     bool failed =
         (wrote != WEIR_OK && wrote != WEIR_AGAIN) || (read != WEIR_OK && read != WEIR_AGAIN);
     if (failed || answered(replay)) {
-        end(replay);
+        end(replay, NULL);
         return;
     }
     stream_want(stream, WATCH_READ | (replay->out.len > 0 ? WATCH_WRITE : 0u));
@@ -165,7 +179,8 @@ static void on_reached(void *arg, const struct reach_result *result)
     if (result->fault.error != WEIR_AGENT_ERROR_NONE ||
         stream_open(&replay->stream, replay->inspector->worker, result->state.fd, NULL, on_ready) !=
             WEIR_OK) {
-        end(replay);
+        end(replay, result->fault.error != WEIR_AGENT_ERROR_NONE ? result->fault.text
+                                                                 : "out of memory or descriptors");
         return;
     }
     replay->connected = true;
@@ -228,7 +243,7 @@ const char *replay_start(
     // From here on the entry may go: the tap makes new ones.
     tap_open(&replay->tap, &inspector->capture, &origin);
     tap_feed(&replay->tap, CAPTURE_REQUEST, buf_slice(&replay->out), worker_now(inspector->worker));
-    *ret_id = inspector->capture.newest;
+    *ret_id = replay->id = inspector->capture.newest;
     worker_arm_in(inspector->worker, &replay->deadline, REPLAY_NS);
     return NULL;
 }

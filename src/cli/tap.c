@@ -9,11 +9,16 @@
 //    http1_parse_request), and at most HTTP1_HEAD_BYTES_MAX of it are kept.
 #include "cli/tap.h"
 
+#include "base/mem.h"
+
 #define PREFACE SLICE("PRI * HTTP/2.0\r\n") // the first line of it (RFC 9113 section 3.4)
 #define PREFACE_LEAST 3                     // no method of HTTP/1 begins like this
 #define START_SIZE 256                      // of a message, to tell what it is
 #define TLS_HANDSHAKE 0x16                  // RFC 8446 section 5.1
 #define STATUS_SWITCHING 101
+#define UPGRADE_WEBSOCKET SLICE("websocket")
+#define EXTENSIONS SLICE("sec-websocket-extensions")
+#define COMPRESSION SLICE("permessage-deflate")
 
 void tap_open(struct tap *tap, struct capture *capture, const struct capture_origin *origin)
 {
@@ -206,6 +211,24 @@ static bool leaves_http(const struct capture_entry *entry, const struct http1_he
            (head->status / 100 == 2 && strcmp(entry->method, "CONNECT") == 0);
 }
 
+// Without memory it is an upgrade like others.
+static enum capture_kind kind_of_upgrade(struct tap *tap, const struct http1_head *head)
+{
+    const struct http1_header *upgrade = http1_find(head, SLICE("upgrade"));
+    const struct http1_header *extensions = http1_find(head, EXTENSIONS);
+    if (head->status != STATUS_SWITCHING || upgrade == NULL ||
+        !slice_eq_nocase(upgrade->value, UPGRADE_WEBSOCKET)) {
+        return CAPTURE_KIND_UPGRADED;
+    }
+    tap->frames = mem_alloc(sizeof *tap->frames);
+    if (tap->frames == NULL) {
+        return CAPTURE_KIND_UPGRADED;
+    }
+    tap_ws_init(
+        tap->frames, extensions != NULL && slice_contains_nocase(extensions->value, COMPRESSION));
+    return CAPTURE_KIND_WEBSOCKET;
+}
+
 // A whole head lies in what is kept of it and in the front of bytes.
 static void take_head(struct tap *tap, enum capture_side side, const struct http1_head *head,
     struct slice kept, struct slice *bytes, uint64_t now_ns)
@@ -230,7 +253,7 @@ static void take_head(struct tap *tap, enum capture_side side, const struct http
     }
     entry->messages[side].bytes = head->head_len;
     if (side == CAPTURE_ANSWER && leaves_http(entry, head)) {
-        go_blind(tap, CAPTURE_KIND_UPGRADED, entry, now_ns);
+        go_blind(tap, kind_of_upgrade(tap, head), entry, now_ns);
         return;
     }
     half->in_body = true;
@@ -328,12 +351,20 @@ static void feed_body(struct tap *tap, enum capture_side side, struct slice *byt
 
 // ---- The stream
 
+static void feed_blind(struct tap *tap, enum capture_side side, struct slice bytes, uint64_t now_ns)
+{
+    if (tap->frames != NULL) {
+        tap_ws_feed(tap->frames, tap->capture, tap->opaque, side, bytes, now_ns);
+    }
+    count_bytes(tap, side, bytes.len, now_ns);
+}
+
 void tap_feed(struct tap *tap, enum capture_side side, struct slice bytes, uint64_t now_ns)
 {
     while (bytes.len > 0) {
         if (tap->blind) {
             if (tap->opaque != NULL) {
-                count_bytes(tap, side, bytes.len, now_ns);
+                feed_blind(tap, side, bytes, now_ns);
             }
             return;
         }
@@ -366,6 +397,10 @@ void tap_close(struct tap *tap, uint64_t now_ns)
         go_blind(tap, kind_of(tap, CAPTURE_REQUEST, start), NULL, now_ns);
     }
     let_go(tap);
+    if (tap->frames != NULL) {
+        tap_ws_close(tap->frames, tap->capture, tap->opaque, now_ns);
+        mem_free(tap->frames);
+    }
     if (tap->opaque != NULL) {
         for (size_t i = 0; i < CAPTURE_SIDE_COUNT; i++) {
             struct capture_message *message = &tap->opaque->messages[i];

@@ -7,11 +7,13 @@
 //                ▲─────────────┘            answers go to the oldest entry that waits for one
 //   answers   ─► head ─► body ─┐
 //                ▲─────────────┘
-//   TLS, HTTP/2, an upgrade, or a broken message ─► both directions are only counted, for good
+//   a WebSocket ─► both directions are frames, for good
+//   TLS, HTTP/2, another upgrade, or a broken message ─► they are only counted, for good
 #ifndef WEIR_CLI_TAP_H
 #define WEIR_CLI_TAP_H
 
 #include "cli/capture.h"
+#include "cli/tap_ws.h"
 #include "proto/http1_body.h"
 
 // Requests on one stream that have no answer yet; with more it is only counted.
@@ -33,6 +35,7 @@ struct tap {
     struct list waiting; // entries without a complete answer, the oldest first
     unsigned waiting_count;
     struct capture_entry *opaque; // what counts the bytes that are not read
+    struct tap_ws *frames;        // owned; what the opaque entry counts is a WebSocket
     bool spoken;                  // a message of HTTP/1 has passed
     bool blind;                   // nothing is read any more
     bool open;

@@ -418,6 +418,21 @@ def test_replay_and_news(engine, inspected, service):
     running.stop()
 
 
+def test_a_replay_that_fails_says_why(engine, inspected, service):
+    running, page = inspected("why")
+    assert engine.get("why", "/a")[0] == 200
+    (one,) = page.done(1)
+    service.shutdown()
+    service.server_close()
+    status, answer = page.post(f"/api/replay?id={one['id']}")
+    assert status == 200
+    again = eventually(
+        lambda: page.get(f"/api/exchange?id={answer['id']}").get("problem"), "it says why"
+    )
+    assert f"127.0.0.1:{service.server_port}" in again and "nobody listens" in again
+    running.stop()
+
+
 def test_who_may_ask(engine, inspected):
     running, page = inspected("who")
     answer, _ = page.ask("GET", "/")
@@ -434,8 +449,8 @@ def test_who_may_ask(engine, inspected):
     running.stop()
 
 
-def test_upgrades_are_counted_only(engine, start, tmp_path):
-    """A WebSocket handshake, then bytes both ways."""
+def test_the_frames_of_a_websocket(engine, start, tmp_path):
+    """Either side's, with type and size; they pass as they are."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def upgrade():
@@ -446,7 +461,8 @@ def test_upgrades_are_counted_only(engine, start, tmp_path):
                     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
                     b"Upgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
                 )
-                conn.sendall(conn.recv(65536))
+                conn.recv(65536)
+                conn.sendall(b"\x82\x02\xff\x00\x89\x00")
                 with contextlib.suppress(ConnectionResetError):
                     while conn.recv(65536):
                         pass
@@ -463,11 +479,24 @@ def test_upgrades_are_counted_only(engine, start, tmp_path):
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
         )
         visitor.recv_until(b"\r\n\r\n", 20)
-        visitor.send(b"12345")
-        assert visitor.recv_exact(5, 20) == b"12345"
+        hello = b"\x81\x85\x01\x02\x03\x04" + bytes(a ^ b for a, b in zip(b"hello", b"\1\2\3\4\1"))
+        visitor.send(hello)
+        assert visitor.recv_exact(6, 20) == b"\x82\x02\xff\x00\x89\x00"
         (one,) = page.get("/api/exchanges")["exchanges"]
-        assert (one["kind"], one["state"], one["status"]) == ("upgraded", "open", 101)
-        assert "not shown" in one["note"]
+        assert (one["kind"], one["state"], one["status"]) == ("websocket", "open", 101)
+        detail = page.get(f"/api/exchange?id={one['id']}")
+        frames = [(x["from"], x["type"], x["bytes"], x["payload"]) for x in detail["frames"]]
+        assert frames == [
+            ("visitor", "text", 5, "hello"),
+            ("service", "binary", 2, "/wA="),
+            ("service", "ping", 0, ""),
+        ]
+        messages = page.get("/api/har")["log"]["entries"][0]["_webSocketMessages"]
+        assert [(x["type"], x["opcode"]) for x in messages] == [
+            ("send", 1),
+            ("receive", 2),
+            ("receive", 9),
+        ]
         assert page.post(f"/api/replay?id={one['id']}")[0] == 409
         visitor.close()
         eventually(

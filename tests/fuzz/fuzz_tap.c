@@ -16,6 +16,9 @@ static void check(const struct capture *capture, const uint64_t fed[CAPTURE_SIDE
     list_for_each (node, &capture->entries) {
         const struct capture_entry *entry = container_of(node, struct capture_entry, node);
         count++;
+        bytes += entry->frame_bytes;
+        weir_assert(entry->frame_count <= CAPTURE_FRAMES_MAX);
+        weir_assert(entry->frame_count <= entry->frames_seen);
         weir_assert(entry->holders == 0 && entry->state >= CAPTURE_DONE);
         for (size_t i = 0; i < CAPTURE_SIDE_COUNT; i++) {
             const struct capture_message *message = &entry->messages[i];

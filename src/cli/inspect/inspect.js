@@ -124,6 +124,27 @@ async function messageNodes(title, message) {
   return nodes;
 }
 
+function frameNodes(one) {
+  const table = element("table");
+  for (const frame of one.frames) {
+    const row = element("tr");
+    const notes = [frame.fin ? "" : "to be continued", frame.compressed ? "compressed" : "",
+      frame.broken_off ? "broken off" : "", frame.bytes_kept < frame.bytes ? "cut" : ""];
+    row.append(element("td", `${frame.at_ms.toFixed(1)} ms`),
+      element("td", frame.from === "visitor" ? "visitor \u2192" : "\u2190 service"),
+      element("td", frame.type), element("td", size(frame.bytes)),
+      element("td", notes.filter(Boolean).join(", ")));
+    const cell = element("td");
+    const payload = { body: frame.payload, body_encoding: frame.encoding };
+    cell.append(element("pre", frame.encoding ? hexOf(bytesOf(payload)) : frame.payload));
+    row.append(cell);
+    table.append(row);
+  }
+  const gone = one.frames_seen - one.frames.length;
+  return [element("h2", "Frames"), element("p", `${one.frames_seen} have passed` +
+    (gone > 0 ? `, the newest ${one.frames.length} are kept` : "")), table];
+}
+
 async function replay(id) {
   const answer = await fetch(`/api/replay?id=${id}`, {
     method: "POST", headers: { "X-Weir-Inspect": "1" } });
@@ -172,9 +193,11 @@ async function show() {
       element("p", `${one.status ? `${one.status} ${one.reason}: ` : ""}${one.state_text}`,
         statusClass(one)));
     if (one.note) nodes.push(element("p", one.note));
+    if (one.problem) nodes.push(element("p", one.problem, "bad"));
     if (one.method) nodes.push(again, " ", har);
     nodes.push(timesNode(one), ...await messageNodes("Request", one.request),
       ...await messageNodes("Answer", one.answer));
+    if (one.frames) nodes.push(...frameNodes(one));
   }
   if (id === selected) {
     detail.replaceChildren(...nodes);

@@ -18,6 +18,12 @@
 #define POST "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
 #define OK "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 #define CLOSE "HTTP/1.0 200 OK\r\n\r\nuntil the end"
+#define WEBSOCKET "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+#define SWITCHED(more)                                                                             \
+    "HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n" more "\r\n"
+#define MASKED_HI                                                                                  \
+    "\x81\x82\x01\x02\x03\x04"                                                                     \
+    "Ik"
 #define END NULL // of a direction
 
 struct step {
@@ -79,10 +85,35 @@ static const struct row rows[] = {
         {UP("HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" GET),
             DOWN("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n" OK), NO_MORE},
         "http done HEAD /0 /0;http done GET /0 hi/2;"},
-    {"an upgrade",
-        {UP("GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"),
-            DOWN("HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nxy"),
-            UP("abc"), NO_MORE},
+    {"frames",
+        {UP(WEBSOCKET), DOWN(SWITCHED("") "\x81\x05hello"), UP(MASKED_HI), DOWN("\x89\x01p"),
+            DOWN("\x02\x02"
+                 "AB"
+                 "\x80\x01"
+                 "C"),
+            NO_MORE},
+        "websocket done GET /8 /17 [< 1 hello/5][> 1 Hi/2][< 9 p/1][< 2+ AB/2][< 0 C/1];"},
+    {"a frame that is compressed, and one that is not",
+        {UP(WEBSOCKET), DOWN(SWITCHED("Sec-WebSocket-Extensions: permessage-deflate\r\n")),
+            DOWN("\xc1\x02zz\x81\x02hi"), NO_MORE},
+        "websocket done GET /0 /8 [< 1z zz/2][< 1 hi/2];"},
+    {"a frame that is compressed by nobody's leave",
+        {UP(WEBSOCKET), DOWN(SWITCHED("") "\x81\x01x\xc1\x02zz\x81\x01y"), NO_MORE},
+        "websocket done GET /0 /10 [< 1 x/1];"},
+    {"frames that break off",
+        {UP(WEBSOCKET),
+            DOWN(SWITCHED("") "\x82\x09"
+                              "abc"),
+            UP("\x81"), NO_MORE},
+        "websocket done GET /1 /5 [< 2! abc/9];"},
+    {"a frame of a visitor without a mask",
+        {UP(WEBSOCKET), DOWN(SWITCHED("")), UP("\x81\x01x"), NO_MORE}, "websocket done GET /3 /0;"},
+    {"a continuation of nothing", {UP(WEBSOCKET), DOWN(SWITCHED("") "\x80\x01x"), NO_MORE},
+        "websocket done GET /0 /3;"},
+    {"another upgrade",
+        {UP("GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: mine\r\n\r\n"),
+            DOWN("HTTP/1.1 101 Go\r\nConnection: Upgrade\r\nUpgrade: mine\r\n\r\nxy"), UP("abc"),
+            NO_MORE},
         "upgraded done GET /3 /2;"},
     {"CONNECT",
         {UP("CONNECT x:1 HTTP/1.1\r\nHost: x:1\r\n\r\n"), DOWN("HTTP/1.1 200 OK\r\n\r\n12345"),
@@ -105,6 +136,21 @@ static const struct row rows[] = {
     {"an answer to nothing", {UP(GET), DOWN(OK), DOWN(OK), NO_MORE}, NULL},
 };
 
+// [< opcode, + to be continued, z compressed, ! broken off, payload/length]
+static size_t describe_frames(
+    const struct capture_entry *entry, char *text, size_t len, size_t size)
+{
+    len += (size_t)snprintf(text + len, size - len, "%s", entry->frame_count > 0 ? " " : "");
+    list_for_each (node, &entry->frames) {
+        const struct capture_frame *frame = container_of(node, struct capture_frame, node);
+        len += (size_t)snprintf(text + len, size - len, "[%c %d%s%s%s %.*s/%llu]",
+            frame->side == CAPTURE_REQUEST ? '>' : '<', frame->opcode, frame->fin ? "" : "+",
+            frame->compressed ? "z" : "", frame->broken_off ? "!" : "", (int)frame->kept,
+            frame->bytes, (unsigned long long)frame->len);
+    }
+    return len;
+}
+
 static void describe(const struct capture *capture, char *text, size_t size)
 {
     size_t len = 0;
@@ -114,10 +160,12 @@ static void describe(const struct capture *capture, char *text, size_t size)
         const struct capture_message *request = &entry->messages[CAPTURE_REQUEST];
         const struct capture_message *answer = &entry->messages[CAPTURE_ANSWER];
         assert_int_equal(entry->holders, 0);
-        len += (size_t)snprintf(text + len, size - len, "%s %s %s %.*s/%llu %.*s/%llu;",
+        len += (size_t)snprintf(text + len, size - len, "%s %s %s %.*s/%llu %.*s/%llu",
             capture_kind_word(entry->kind), capture_state_word(entry->state), entry->method,
             SLICE_ARG(buf_slice(&request->body)), (unsigned long long)request->body_len,
             SLICE_ARG(buf_slice(&answer->body)), (unsigned long long)answer->body_len);
+        len = describe_frames(entry, text, len, size);
+        len += (size_t)snprintf(text + len, size - len, ";");
         assert_true(len < size);
     }
 }
@@ -192,6 +240,32 @@ static void test_conversations(void **state)
 }
 
 // ---- Bounds
+
+static void test_frames_are_bounded(void **state)
+{
+    struct capture capture;
+    struct tap tap;
+    char long_frame[4 + 5000] = "\x82\x7e\x13\x88";
+    (void)state;
+    capture_init(&capture);
+    tap_open(&tap, &capture, &(struct capture_origin){.tunnel = "t"});
+    tap_feed(&tap, CAPTURE_REQUEST, slice_str(WEBSOCKET), 1);
+    tap_feed(&tap, CAPTURE_ANSWER, slice_str(SWITCHED("")), 1);
+    const struct capture_entry *entry = capture_find(&capture, 1);
+    tap_feed(&tap, CAPTURE_ANSWER, slice_of(long_frame, sizeof long_frame), 2);
+    assert_int_equal(entry->frame_bytes, CAPTURE_FRAME_BYTES_MAX);
+    for (int i = 0; i < CAPTURE_FRAMES_MAX; i++) {
+        tap_feed(&tap, CAPTURE_ANSWER, slice_str("\x81\x01x"), 3);
+    }
+    assert_int_equal(entry->frames_seen, CAPTURE_FRAMES_MAX + 1);
+    assert_int_equal(entry->frame_count, CAPTURE_FRAMES_MAX);
+    assert_int_equal(entry->frame_bytes, CAPTURE_FRAMES_MAX); // the long one has gone
+    capture_clear(&capture);
+    tap_feed(&tap, CAPTURE_ANSWER, slice_str("\x81\x01x"), 3);
+    assert_int_equal(capture.bytes, 0);
+    tap_close(&tap, 4);
+    capture_fini(&capture);
+}
 
 static void exchange(struct tap *tap, const char *request, const char *answer)
 {
@@ -302,6 +376,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conversations),
+        cmocka_unit_test(test_frames_are_bounded),
         cmocka_unit_test(test_a_long_body_is_cut),
         cmocka_unit_test(test_the_oldest_go),
         cmocka_unit_test(test_gone_under_way),
