@@ -22,8 +22,8 @@
 #define SETTLE_STEP_NS (25 * NS_PER_MS)
 #define LAST_TURNS 8 // of workers, for posts
 
-// Worlds that failed once.
-static const uint64_t scripts[] = {1};
+// Worlds that failed once; each that does is added.
+static const uint64_t scripts[] = {3, 9, 10};
 
 static uint64_t first_seed = 1;
 static uint64_t seed_count = WORLDS;
