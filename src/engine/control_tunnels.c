@@ -190,7 +190,7 @@ static void refuse(struct control *control, struct slice request_id,
     log_begin(&line, LOG_TUNNEL_REFUSED);
     log_text(&line, "clientId", control->client->id);
     log_u64(&line, "code", (uint64_t)refusal->code);
-    log_text(&line, "reason", refusal->message);
+    log_text(&line, "reason", refusal->reason != NULL ? refusal->reason : refusal->message);
     log_end(&line);
     control_send(control, &(struct rstrm_message){.kind = RSTRM_OPEN_TUNNEL_RSP,
                               .open_tunnel_rsp = {.request_id = request_id, .error = &error}});
@@ -220,15 +220,16 @@ static bool keep_tunnel(
     struct control *control, struct tunnel *tunnel, struct tunnel_refusal *ret_refusal)
 {
     struct control_tunnel *kept = mem_zalloc(sizeof *kept);
-    *ret_refusal = (struct tunnel_refusal){RSTRM_CODE_INTERNAL, "The engine is out of memory."};
+    *ret_refusal = (struct tunnel_refusal){
+        .code = RSTRM_CODE_INTERNAL, .message = "The engine is out of memory."};
     if (kept == NULL) {
         return false;
     }
     if (tunnel->protocol == TUNNEL_TCP) {
         kept->listener = tunnel_listener_open(control->shard, tunnel);
         if (kept->listener == NULL) {
-            *ret_refusal =
-                (struct tunnel_refusal){RSTRM_CODE_INVALID_REQUEST, "TCP port is already in use."};
+            *ret_refusal = (struct tunnel_refusal){
+                .code = RSTRM_CODE_INVALID_REQUEST, .message = "TCP port is already in use."};
             mem_free(kept);
             return false;
         }
@@ -275,8 +276,8 @@ static void try_to_open(struct control *control, const struct rstrm_tunnel_prope
 
 void control_open_tunnel(struct control *control, const struct rstrm_open_tunnel_req *request)
 {
-    static const struct tunnel_refusal too_many = {
-        RSTRM_CODE_CAPACITY_EXHAUSTED, "Too many tunnels on this control channel."};
+    static const struct tunnel_refusal too_many = {.code = RSTRM_CODE_CAPACITY_EXHAUSTED,
+        .message = "Too many tunnels on this control channel."};
     struct registration result = {0};
     if (control->tunnel_count >= control->shard->engine->config->limit_tunnels_per_channel) {
         refuse(control, request->request_id, &too_many, false);

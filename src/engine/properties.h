@@ -34,6 +34,7 @@ struct tunnel_owner {
 struct tunnel_refusal {
     enum rstrm_code code;
     char message[256];
+    const char *reason; // for the log, where it says more than the agent is told; or NULL
 };
 
 // A tunnel with one reference, not open yet; or NULL, and the refusal is filled. Properties that

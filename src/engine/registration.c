@@ -27,9 +27,10 @@ static void refuse(struct registration *result, enum rstrm_code code, const char
     snprintf(result->refusal.message, sizeof result->refusal.message, "%s", message);
 }
 
-static void unauthorized(struct registration *result)
+static void unauthorized(struct registration *result, const char *reason)
 {
     refuse(result, RSTRM_CODE_UNAUTHORIZED, "Unauthorized.");
+    result->refusal.reason = reason;
 }
 
 // The engine chose what is taken: it may choose again.
@@ -52,7 +53,7 @@ static bool try_once(struct directory *directory, const struct directory_limits 
         return true;
     }
     if (!token_reaches(token, SCOPE_CREATE, tunnel)) {
-        unauthorized(result);
+        unauthorized(result, "the token's resources do not allow this tunnel");
         tunnel_unref(tunnel);
         return true;
     }
@@ -74,7 +75,8 @@ void registration_try(struct directory *directory, const struct directory_limits
     static const struct rstrm_tunnel_properties defaults;
     *ret_result = (struct registration){0};
     if (!token_permits(token, TOKEN_CREATE)) {
-        unauthorized(ret_result);
+        unauthorized(
+            ret_result, "the token is without the permission tunnels.tunnels.create-delete");
         return;
     }
     for (int i = 0; i < MADE_UP_TRIES; i++) {
