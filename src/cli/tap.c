@@ -241,7 +241,9 @@ static void take_head(struct tap *tap, enum capture_side side, const struct http
     } else if (!is_interim(head)) {
         open_answer(tap, head, kept, rest);
     }
-    buf_reset(&half->head);
+    bool leaves = side == CAPTURE_ANSWER && half->entry != NULL && leaves_http(half->entry, head);
+    enum capture_kind kind = leaves ? kind_of_upgrade(tap, head) : CAPTURE_KIND_HTTP;
+    buf_reset(&half->head); // head's texts may be there
     tap->spoken = true;
     struct capture_entry *entry = half->entry;
     if (entry == NULL) {
@@ -252,8 +254,8 @@ static void take_head(struct tap *tap, enum capture_side side, const struct http
         return;
     }
     entry->messages[side].bytes = head->head_len;
-    if (side == CAPTURE_ANSWER && leaves_http(entry, head)) {
-        go_blind(tap, kind_of_upgrade(tap, head), entry, now_ns);
+    if (leaves) {
+        go_blind(tap, kind, entry, now_ns);
         return;
     }
     half->in_body = true;
