@@ -84,7 +84,8 @@ class Platform:
 class Server:
     """One server under test: kind is floor, weir or node."""
 
-    def __init__(self, programs, platform, scratch, kind, workers=1, certificate=None):
+    def __init__(self, programs, platform, scratch, kind, workers=1, certificate=None,
+                 settings=None):
         self.kind = kind
         self.port = free_port()
         self.tls = certificate is not None
@@ -92,7 +93,7 @@ class Server:
         command = {"floor": [programs.floor, self.port],
                    "weir": [programs.weir, "relay", "--workers", workers],
                    "node": ["node", programs.node_server]}[kind]
-        variables = environment(self._settings(platform, certificate))
+        variables = environment({**self._settings(platform, certificate), **(settings or {})})
         started = time.monotonic()
         with open(self._log_path, "wb") as log:
             self._process = subprocess.Popen(

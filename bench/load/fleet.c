@@ -39,6 +39,8 @@ static void start_one(struct fleet *f, unsigned index)
     struct conn *c = &f->conns[index];
     c->index = index;
     struct conn_target target = {.address = f->options.address, .tls = f->tls};
+    if (!fleet_is_daemon(f, c) && f->options.client_address.sin_port != 0)
+        target.address = f->options.client_address;
     if (f->options.sources > 1)
         target.source.s_addr = htonl(INADDR_LOOPBACK + index % f->options.sources);
     char request[CONN_HEAD_MAX];

@@ -13,6 +13,7 @@
 
 struct fleet_options {
     struct sockaddr_in address;
+    struct sockaddr_in client_address; // port 0: clients go where daemons do
     bool tls;
     bool masked_ok; // accept masked frames from the server (the floor rewrites nothing)
     unsigned cells;

@@ -28,6 +28,7 @@ struct options {
     struct fleet_options fleet;
     struct traffic_options traffic;
     bool hold;
+    int pause_ms;
     unsigned deadline_s;
 };
 
@@ -46,6 +47,9 @@ static const char usage[] =
     "  --direction D     up, down, both, echo (default both)\n"
     "  --inflight N      frames under way in each stream (default 16)\n"
     "  --rate R          open loop: frames a second over all streams\n"
+    "  --client-port N   clients go to this relay, and daemons to --port\n"
+    "  --other-pid N     whose CPU time is read as well; up to four\n"
+    "  --pause S         between connecting and the key exchange (default 0)\n"
     "  --warmup S        seconds before the window (default 0.3)\n"
     "  --seconds S       the window (default 1)\n"
     "connect:\n"
@@ -82,13 +86,18 @@ static const struct option long_options[] = {{"port", required_argument, NULL, '
     {"rate", required_argument, NULL, 'r'}, {"warmup", required_argument, NULL, 'w'},
     {"seconds", required_argument, NULL, 'e'}, {"cells", required_argument, NULL, 'c'},
     {"clients", required_argument, NULL, 'C'}, {"no-daemon", no_argument, NULL, 'N'},
-    {"hold", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    {"hold", no_argument, NULL, 'h'}, {"client-port", required_argument, NULL, 'a'},
+    {"other-pid", required_argument, NULL, 'o'}, {"pause", required_argument, NULL, 'u'},
+    {NULL, 0, NULL, 0}};
 
 static void apply_fleet(struct fleet_options *o, int key, const char *name, const char *value)
 {
     switch (key) {
     case 'p':
         o->address.sin_port = htons((uint16_t)number(name, value, 1, 65535));
+        break;
+    case 'a':
+        o->client_address.sin_port = htons((uint16_t)number(name, value, 1, 65535));
         break;
     case 't':
         o->tls = true;
@@ -118,11 +127,24 @@ static void apply_fleet(struct fleet_options *o, int key, const char *name, cons
     }
 }
 
+static void add_other(struct traffic_options *o, pid_t pid)
+{
+    if (o->other_count == TRAFFIC_OTHERS_MAX)
+        util_die("--other-pid: %d at most", TRAFFIC_OTHERS_MAX);
+    o->others[o->other_count++] = pid;
+}
+
 static void apply(struct options *o, int key, const char *name, const char *value)
 {
     switch (key) {
     case 'P':
         o->traffic.server = (pid_t)number(name, value, 1, 1 << 22);
+        break;
+    case 'o':
+        add_other(&o->traffic, (pid_t)number(name, value, 1, 1 << 22));
+        break;
+    case 'u':
+        o->pause_ms = (int)(number(name, value, 0, 60) * 1000);
         break;
     case 's':
         o->traffic.size = (size_t)number(name, value, FRAMES_ENVELOPE_MIN, 1 << 20);
@@ -158,6 +180,7 @@ static void parse(struct options *o, int argc, char **argv)
 {
     o->fleet.address.sin_family = AF_INET;
     o->fleet.address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    o->fleet.client_address = o->fleet.address;
     int index = 0;
     int key;
     while ((key = getopt_long(argc, argv, "", long_options, &index)) != -1)
@@ -191,9 +214,27 @@ static void print_traffic(const struct options *o, const struct traffic_result *
         (double)r->server_cpu_ns / (double)r->window_ns);
     printf("\"generator_cpu_ns\":%" PRIu64 ",\"generator_share\":%.4f", r->generator_cpu_ns,
         (double)r->generator_cpu_ns / (double)r->window_ns);
+    printf(",\"others_cpu_ns\":[");
+    for (unsigned i = 0; i < o->traffic.other_count; i++)
+        printf("%s%" PRIu64, i > 0 ? "," : "", r->others_cpu_ns[i]);
+    printf("]");
     print_hist("latency_ns", &r->latency_ns);
     print_hist("lateness_ns", &r->lateness_ns);
     puts("}");
+}
+
+static void serve_idle(struct fleet *f, int timeout_ms)
+{
+    int ready = fleet_wait(f, timeout_ms);
+    for (int i = 0; i < ready; i++)
+        fleet_read_idle(f, f->events[i].data.ptr);
+}
+
+static void serve_idle_for(struct fleet *f, int ms)
+{
+    uint64_t until_ns = util_now_ns() + (uint64_t)ms * 1000000;
+    while (util_now_ns() < until_ns)
+        serve_idle(f, SETTLE_STEP_MS);
 }
 
 static void run_traffic(struct options *o)
@@ -203,6 +244,7 @@ static void run_traffic(struct options *o)
     static struct fleet fleet;
     static struct traffic_result result;
     fleet_open(&fleet, &o->fleet);
+    serve_idle_for(&fleet, o->pause_ms);
     kex_run(&fleet);
     traffic_run(&fleet, &o->traffic, &result);
     print_traffic(o, &result);
@@ -213,21 +255,12 @@ static uint64_t server_cpu_ns(const struct options *o)
     return o->traffic.server != 0 ? util_process_cpu_ns(o->traffic.server) : 0;
 }
 
-static void serve_idle(struct fleet *f, int timeout_ms)
-{
-    int ready = fleet_wait(f, timeout_ms);
-    for (int i = 0; i < ready; i++)
-        fleet_read_idle(f, f->events[i].data.ptr);
-}
-
 // The server may go on working after the last 101 (registration, logs): wait until it rests.
 static void settle(const struct options *o, struct fleet *f)
 {
     uint64_t before_ns = server_cpu_ns(o);
     for (unsigned i = 0; i < SETTLE_STEPS_MAX; i++) {
-        uint64_t until_ns = util_now_ns() + SETTLE_STEP_MS * 1000000ull;
-        while (util_now_ns() < until_ns)
-            serve_idle(f, SETTLE_STEP_MS);
+        serve_idle_for(f, SETTLE_STEP_MS);
         uint64_t now_ns = server_cpu_ns(o);
         if (now_ns - before_ns < SETTLE_CPU_NS)
             return;

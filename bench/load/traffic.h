@@ -19,6 +19,8 @@ enum traffic_direction {
     TRAFFIC_ECHO  // client to daemon and back; latency is the round trip
 };
 
+enum { TRAFFIC_OTHERS_MAX = 4 };
+
 struct traffic_options {
     enum traffic_direction direction;
     size_t size;        // bytes of a message
@@ -27,6 +29,8 @@ struct traffic_options {
     uint64_t warmup_ns; // before the window
     uint64_t window_ns; // measured
     pid_t server;       // whose CPU time is read; 0: nobody's
+    pid_t others[TRAFFIC_OTHERS_MAX]; // and whose as well, each for itself
+    unsigned other_count;
 };
 
 struct traffic_result {
@@ -36,6 +40,7 @@ struct traffic_result {
     uint64_t server_user_ns;
     uint64_t server_system_ns;
     uint64_t generator_cpu_ns;
+    uint64_t others_cpu_ns[TRAFFIC_OTHERS_MAX];
     struct hist latency_ns;
     struct hist lateness_ns; // open loop: how late the generator itself was
 };
