@@ -141,10 +141,17 @@ size_t json_value_unescape(const struct json_value *value, char *out)
     size_t len = 0;
     struct slice rest = value->text;
     while (rest.len > 0) {
-        char character[CHARACTER_MAX];
-        size_t taken = take_character(&rest, character);
-        memcpy(out + len, character, taken);
-        len += taken;
+        const char *escape = memchr(rest.at, '\\', rest.len);
+        size_t plain = escape == NULL ? rest.len : (size_t)(escape - rest.at);
+        memcpy(out + len, rest.at, plain);
+        len += plain;
+        rest = slice_skip(rest, plain);
+        if (escape != NULL) {
+            char character[CHARACTER_MAX];
+            size_t taken = take_character(&rest, character);
+            memcpy(out + len, character, taken);
+            len += taken;
+        }
     }
     return len;
 }

@@ -10,6 +10,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "base/number.h"
 #include "base/utf8.h"
@@ -33,10 +36,39 @@ static bool is_plain(unsigned char byte)
     return byte >= 0x20 && byte != '"' && byte != '\\' && byte < 0x80;
 }
 
+#if defined(__SSE2__)
+
+// The whole blocks of 16 bytes at the front that are plain.
+static size_t plain_blocks(struct slice text)
+{
+    size_t i = 0;
+    for (; text.len - i >= 16; i += 16) {
+        __m128i block = _mm_loadu_si128((const __m128i *)(const void *)(text.at + i));
+        // As signed bytes those above 0x7f are below the blank as well.
+        __m128i low = _mm_cmplt_epi8(block, _mm_set1_epi8(0x20));
+        __m128i quote = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
+        __m128i slash = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
+        if (_mm_movemask_epi8(_mm_or_si128(low, _mm_or_si128(quote, slash))) != 0) {
+            break;
+        }
+    }
+    return i;
+}
+
+#else
+
+static size_t plain_blocks(struct slice text)
+{
+    (void)text;
+    return 0;
+}
+
+#endif
+
 // The length of what can be copied as it stands.
 static size_t plain_len(struct slice text)
 {
-    size_t len = 0;
+    size_t len = plain_blocks(text);
     while (len < text.len) {
         if (is_plain((unsigned char)text.at[len])) {
             len++;

@@ -71,10 +71,14 @@ struct line {
 struct slice redis_channel_name(
     struct redis_driver *driver, struct slice workspace, struct slice relay)
 {
-    buf_clear(&driver->scratch);
-    buf_printf(&driver->scratch, "%s:bus:{%.*s}:%.*s", driver->prefix, SLICE_ARG(workspace),
-        SLICE_ARG(relay));
-    return driver->scratch.failed ? SLICE_EMPTY : buf_slice(&driver->scratch);
+    struct buf *out = &driver->scratch;
+    buf_clear(out);
+    buf_append_str(out, driver->prefix);
+    buf_append_slice(out, SLICE(":bus:{"));
+    buf_append_slice(out, workspace);
+    buf_append_slice(out, SLICE("}:"));
+    buf_append_slice(out, relay);
+    return out->failed ? SLICE_EMPTY : buf_slice(out);
 }
 
 // ---- Flows out
@@ -143,13 +147,24 @@ static struct out_flow *find_or_make_out(
 
 // ---- Sending
 
+static void append_number(struct buf *out, uint64_t number)
+{
+    char digits[NUMBER_DIGITS_MAX];
+    buf_append_byte(out, ' ');
+    buf_append(out, digits, number_put_u64(number, digits));
+}
+
 static enum redis_fault publish(
     struct redis_driver *driver, struct redis_op *op, uint64_t seq, struct slice text)
 {
     struct out_flow *flow = op->flow;
     buf_clear(&driver->scratch);
-    buf_printf(&driver->scratch, "weir1 %s %" PRIu64 " %" PRIu64 " %" PRIu64 "\n", flow->id, seq,
-        flow->settled, flow->lost);
+    buf_append_slice(&driver->scratch, SLICE("weir1 "));
+    buf_append_str(&driver->scratch, flow->id);
+    append_number(&driver->scratch, seq);
+    append_number(&driver->scratch, flow->settled);
+    append_number(&driver->scratch, flow->lost);
+    buf_append_byte(&driver->scratch, '\n');
     buf_append_slice(&driver->scratch, text);
     if (driver->scratch.failed) {
         return REDIS_FAULT_MEMORY;
