@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "app/command.h"
 #include "app/engine_command.h"
@@ -163,7 +164,8 @@ static void print_parts(const struct up *up)
 {
     fputs("\nweir is up. Ctrl-C drains and ends.\n\n", stderr);
     if (up->setup.platform != NULL) {
-        print_address("platform", "http", &up->platform_server.address);
+        bool tls = up->setup.config.cert_file != NULL;
+        print_address("platform", tls ? "https" : "http", &up->platform_server.address);
     }
     if (up->has[UP_RELAY]) {
         bool tls = up->relay.config.tls_enabled;
@@ -206,18 +208,20 @@ static void print_ready(void *arg)
     }
 }
 
-// ---- The embedded platform
+// ---- The platform
 
 static int prepare_platform(struct up *up, struct conf_problems *problems)
 {
     const char *option = up->values[OPTION_STATE_DIR];
+    bool embedded = !up->file.platform_has_keys;
     (void)problems;
     int exit_code = platform_setup_open(&up->setup,
         &(struct platform_setup_options){
             .who = "weir up",
+            .file = up->values[OPTION_FILE],
             .state_dir = option != NULL ? option : up->file.globals.state_dir,
-            .listen = "127.0.0.1:0",
-            .embedded = true,
+            .listen = embedded ? "127.0.0.1:0" : NULL,
+            .embedded = embedded,
         });
     if (exit_code == EXIT_FINE) {
         exit_code = platform_setup_sync(&up->setup, NULL);
@@ -234,10 +238,12 @@ static int prepare_platform(struct up *up, struct conf_problems *problems)
     if (!platform_server_init(&up->platform_server, &up->setup, false)) {
         return EXIT_FAILED;
     }
+    // Whatever its certificate is for, the relay asks it on this machine.
+    const char *origin = up->setup.config.cert_file == NULL ? "http://127.0.0.1" : "https://localhost";
     unsigned port = up->platform_server.address.port;
     snprintf(up->validate_url, sizeof up->validate_url,
-        "http://127.0.0.1:%u/api/runtime/internal/relay/validate", port);
-    snprintf(up->jwks_url, sizeof up->jwks_url, "http://127.0.0.1:%u/jwks.json", port);
+        "%s:%u/api/runtime/internal/relay/validate", origin, port);
+    snprintf(up->jwks_url, sizeof up->jwks_url, "%s:%u/jwks.json", origin, port);
     return EXIT_FINE;
 }
 
@@ -392,6 +398,18 @@ static bool check_engine(const struct up *up)
     return judge(&problems, fine);
 }
 
+static bool check_platform(const struct up *up)
+{
+    const struct platform_config_source source = {
+        .path = up->values[OPTION_FILE], .variables = &conf_environment, .environment = environ};
+    struct conf_problems problems;
+    struct platform_config config;
+    conf_problems_init(&problems);
+    bool fine = platform_config_load(&source, &config, NULL, &problems) == WEIR_OK;
+    platform_config_free(&config);
+    return judge(&problems, fine);
+}
+
 // Nothing is opened or made before the whole file is fine.
 static bool read_file(struct up *up, struct conf_problems *problems)
 {
@@ -404,6 +422,7 @@ static bool read_file(struct up *up, struct conf_problems *problems)
     if (up->file.document.root == NULL) {
         return false;
     }
+    good = (!up->file.platform_has_keys || check_platform(up)) && good;
     good = (!up->has[UP_RELAY] || check_relay(up)) && good;
     return (!up->has[UP_ENGINE] || check_engine(up)) && good;
 }

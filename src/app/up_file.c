@@ -201,10 +201,7 @@ static enum weir_result read_sections(struct up_file *file, struct conf_problems
         result = read_health(file, problems);
     }
     const struct yml_node *platform = section_of(file, UP_PLATFORM);
-    if (platform != NULL && platform->count > 0) {
-        yml_error(&file->document, platform, problems,
-            "the embedded platform has no keys; its directory is state_dir");
-    }
+    file->platform_has_keys = platform != NULL && platform->count > 0;
     return result;
 }
 
@@ -244,8 +241,10 @@ void up_file_manual(struct buf *out)
         "One file for `weir up -c weir.yml`. A section that is there is a part that runs, all of\n"
         "them in one process:\n"
         "\n"
-        "- `platform:` the embedded platform, without keys: the relay asks it, and gets a key, an\n"
-        "  admin token and a certificate from it unless its section says otherwise.\n"
+        "- `platform:` a platform that the relay asks, and from which it gets a key, an admin token\n"
+        "  and a certificate unless its own section says otherwise. Without keys it is for this\n"
+        "  relay alone, on a port of its own; with [keys](platform-configuration.md) it listens for\n"
+        "  other relays as well.\n"
         "- `relay:` the variables of [the relay](relay-configuration.md) without `RELAY_`, in\n"
         "  small letters: `listen_port: 7781` is `RELAY_LISTEN_PORT=7781`, `server_url: …` is\n"
         "  `SERVER_URL=…`. Lists may be YAML lists.\n"

@@ -3,7 +3,8 @@
 //
 //   state_dir: /var/lib/weir      keys, tokens, history (WEIR_STATE_DIR)
 //   workers: 2                    threads that carry connections (WEIR_WORKERS)
-//   platform:                     the embedded platform; the relay finds it by itself
+//   platform:                     a platform; the relay finds it by itself. Without keys it is
+//                                 embedded, with some it is what `weir platform -c FILE` is
 //   relay:                        listen_port: 7781 is RELAY_LISTEN_PORT, and so on
 //   engine:                       all that an engine.yml may hold
 //   health:                       registry: registry.yml is --registry of `weir health serve`, and so on
@@ -49,6 +50,7 @@ struct up_file {
     struct yml_document document;
     struct up_globals globals;
     bool has[UP_SECTION_COUNT];
+    bool platform_has_keys;
     struct conf_section relay; // borrowed as the source of the relay's variables
     struct up_health health;
     struct health_part_options health_options; // points into what is above and below
@@ -56,8 +58,8 @@ struct up_file {
     char health_listen[128];
 };
 
-// Reads the file and reports every mistake of it that is not the relay's or the engine's: these
-// read their sections themselves. WEIR_MEMORY is the only result but WEIR_OK; up_file_close in
+// Reads the file and reports every mistake of it that is not the relay's, the engine's or the
+// platform's: these read their sections themselves. WEIR_MEMORY is the only result but WEIR_OK; up_file_close in
 // every case.
 enum weir_result up_file_open(
     struct up_file *file, const char *path, struct conf_problems *problems) WEIR_MUST_CHECK;

@@ -184,7 +184,7 @@ def test_every_mistake_at_once_with_its_place(tmp_path):
     path.write_text("""\
 stat_dir: x
 workers: many
-platform: {port: 1}
+platform: {lisen: 1}
 relay:
   listen_prt: 5
   listen_port: [1, 2]
@@ -203,7 +203,7 @@ health:
     for place, words in (
         ("1:1: stat_dir", 'is "state_dir" meant?'),
         ("2:10: workers", "0 to 256"),
-        ("3:11: platform", "has no keys"),
+        ("3:12: platform.lisen", 'is "listen" meant?'),
         ("5:3: relay.listen_prt", 'is "listen_port" meant?'),
         ("6:16: relay.listen_port", "allowed: one value"),
         ("7:20: relay.max_frame_bytes", "a whole number"),
@@ -252,6 +252,28 @@ def test_one_part_alone(files):
     assert b"relay" not in running.stderr.read()
     running.stderr.close()
     assert (files.parent / "state" / "health.db").exists(), "history is kept where state_dir says"
+
+
+def test_a_platform_for_others_too(files):
+    """With keys it listens where they say, and another relay is admitted by it as ours is."""
+    port = free_port()
+    secret = "internal-key-of-both-relays"
+    text = files.read_text()
+    files.write_text(text.replace("platform:\n", f"platform:\n  listen: 127.0.0.1:{port}\n"
+                                                  f"  internal_key: {secret}\n"))
+    running = Up(files, files.parent / "state")
+    other = weir.Relay({"SERVER_URL": f"http://127.0.0.1:{port}", "RELAY_INTERNAL_KEY": secret,
+                        "RELAY_TLS": "0"}, platform_ports=[port])
+    try:
+        for relay in (running, other):
+            daemon = World(relay, None).peer()
+            daemon.upgrade(ws.path_of("workspace-daemon", "demo", "laptop"),
+                           minted(running, "workspace-daemon"))
+            daemon.finish()
+    finally:
+        ws.close_all()
+        other.stop()
+        running.stop()
 
 
 # ---- The page that shows them all
