@@ -6,6 +6,7 @@
 #include "app/command.h"
 #include "app/engine_command.h"
 #include "obs/crash.h"
+#include "sys/first.h"
 #include "sys/process.h"
 
 #define RSTREAM_NAME "rstream"
@@ -34,6 +35,7 @@ static int say_all(int exit_code)
 static int run(int argc, char **argv)
 {
     sys_hold_standard_descriptors();
+    sys_step_back_if_first();
     crash_install();
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     const char *name = argc == 0 ? "" : slash == NULL ? argv[0] : slash + 1;

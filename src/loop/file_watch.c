@@ -10,6 +10,7 @@
 #include "sys/socket.h"
 
 #define SETTLE_NS (250 * NS_PER_MS)
+#define REST_NS (100 * NS_PER_MS)
 #define LOOK_NS (5 * NS_PER_S)
 #define DIRECTORY_SIZE 4096
 
@@ -34,10 +35,18 @@ static void on_look(struct timer *timer)
     look(watch);
 }
 
+static void on_rested(struct timer *timer)
+{
+    watch_want(&container_of(timer, struct file_watch, rest)->events, WATCH_READ);
+}
+
+// What happens in the directory meanwhile waits: a file beside ours may be written all the time.
 static void on_event(struct watch *events, unsigned ready)
 {
     struct file_watch *watch = container_of(events, struct file_watch, events);
     (void)ready;
+    watch_want(events, WATCH_NONE);
+    worker_arm_in(watch->worker, &watch->rest, REST_NS);
     if (sys_directory_take(watch->fd, watch->name)) {
         worker_arm_in(watch->worker, &watch->settle, SETTLE_NS);
     }
@@ -71,6 +80,7 @@ void file_watch_open(
     };
     timer_init(&watch->settle, on_settled);
     timer_init(&watch->look, on_look);
+    timer_init(&watch->rest, on_rested);
     worker_arm_in(worker, &watch->look, LOOK_NS);
     int len = slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path);
     snprintf(directory, sizeof directory, "%.*s", len, slash == NULL ? "." : path);
@@ -95,6 +105,7 @@ void file_watch_close(struct file_watch *watch)
     }
     timer_cancel(&watch->settle);
     timer_cancel(&watch->look);
+    timer_cancel(&watch->rest);
     watch->worker = NULL;
     if (watch->events_open) {
         watch->events_open = false;

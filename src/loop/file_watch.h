@@ -19,6 +19,7 @@ struct file_watch {
     file_watch_fn *changed;
     struct timer settle; // after an event: until writing has paused
     struct timer look;   // now and then
+    struct timer rest;   // after events of the directory: until more are taken
     uint64_t stamp;
     int fd; // owned while events_open
     bool events_open;

@@ -10,15 +10,20 @@
 // 3. Who asks is answered from a deferred job, never from inside resolve_start.
 #include "loop/resolver.h"
 
+#include <stdio.h>
+
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "sys/resolve.h"
+#include "sys/users.h"
 
 #define ENTRIES_MAX 4096
 #define LOOKUPS_MAX 128 // threads
 #define FRESH_NS (30 * NS_PER_S)
 #define STACK_SIZE (512 * 1024)
+#define USER_MARK '\001' // in front of the names of users; hosts have none like that
+#define USER_NAME_SIZE 256
 
 struct box {
     pthread_mutex_t lock;
@@ -132,7 +137,9 @@ static void *run_lookup(void *arg)
 {
     struct lookup *lookup = arg;
     struct box *box = lookup->box;
-    lookup->result = sys_resolve(lookup->name, lookup->ips, &lookup->count);
+    lookup->result = lookup->name[0] == USER_MARK
+                         ? sys_user_learn(lookup->name + 1)
+                         : sys_resolve(lookup->name, lookup->ips, &lookup->count);
     pthread_mutex_lock(&box->lock);
     if (box->worker != NULL) {
         lookup->posted = true;
@@ -264,6 +271,14 @@ struct resolve *resolve_start(struct worker *worker, const char *name, resolve_f
     }
     list_push_back(&entry->waiting, &resolve->node);
     return resolve;
+}
+
+struct resolve *resolve_user_start(
+    struct worker *worker, const char *name, resolve_fn *done, void *arg)
+{
+    char marked[USER_NAME_SIZE + 2];
+    snprintf(marked, sizeof marked, "%c%s", USER_MARK, name);
+    return resolve_start(worker, marked, done, arg);
 }
 
 static void forget_lookups(struct resolver *resolver)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Names to addresses for a worker. Each lookup has a thread of its own for as long as it lasts, so
+// Names to addresses for a worker, and names to users. Each lookup has a thread of its own for as long as it lasts, so
 // that a silent name server delays nobody else, not even the end of the process; in a pool two such
 // names would block all others. Those who ask for one name at once share one lookup; answers
 // are kept for 30 s.
@@ -16,6 +16,10 @@ typedef void resolve_fn(void *arg, enum weir_result result, const struct ip *ips
 // Never calls back synchronously. The caller sets the deadline, by resolve_cancel. NULL when memory
 // ran out: no callback comes.
 struct resolve *resolve_start(
+    struct worker *worker, const char *name, resolve_fn *done, void *arg) WEIR_MUST_CHECK;
+// The same for a user of this machine, without addresses: whether sys_user_recall knows it now. An
+// answer counts as long as that of a name. result: as sys_user_learn.
+struct resolve *resolve_user_start(
     struct worker *worker, const char *name, resolve_fn *done, void *arg) WEIR_MUST_CHECK;
 // No callback comes. Not to be used after the callback.
 void resolve_cancel(struct resolve *resolve);

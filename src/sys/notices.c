@@ -19,6 +19,7 @@
 
 #define LISTENERS_MAX 16
 #define SIGNALS_MAX 64
+#define READS_MAX 4 // of a directory's events at once
 
 // Their pipes stay open for good: a handler on another thread may be about to write.
 static struct listener {
@@ -130,8 +131,9 @@ enum weir_result sys_directory_open(const char *path, int *ret_fd)
     if (fd < 0) {
         return sys_result_of_errno(errno);
     }
+    // Who writes and does not close, a log for one, is not heard: that would be every line of it.
     const uint32_t events =
-        IN_ATTRIB | IN_CREATE | IN_MODIFY | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO;
+        IN_ATTRIB | IN_CREATE | IN_CLOSE_WRITE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO;
     if (inotify_add_watch(fd, path, events) < 0) {
         int error = errno;
         close(fd);
@@ -151,8 +153,11 @@ bool sys_directory_take(int fd, const char *name)
 {
     _Alignas(struct inotify_event) char bytes[4096 + sizeof(struct inotify_event) + NAME_MAX + 1];
     bool found = false;
-    for (ssize_t len = read(fd, bytes, sizeof bytes); len > 0;
-         len = read(fd, bytes, sizeof bytes)) {
+    for (int i = 0; i < READS_MAX; i++) {
+        ssize_t len = read(fd, bytes, sizeof bytes);
+        if (len <= 0) {
+            break;
+        }
         for (const char *at = bytes; at < bytes + len;) {
             const struct inotify_event *event = (const void *)at;
             found = found || concerns(event, name);

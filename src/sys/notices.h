@@ -18,7 +18,8 @@ int sys_signals_take(int fd);
 // The last one that waited for a signal gives it back what it did before.
 void sys_signals_close(int fd);
 
-// A descriptor for what happens to the names in a directory, and to their content.
+// A descriptor for what happens to the names in a directory, and to their content: when whoever
+// wrote it closes it.
 enum weir_result sys_directory_open(const char *path, int *ret_fd) WEIR_MUST_CHECK;
 // Takes what has come so far; true when the name was among it, or may have been.
 bool sys_directory_take(int fd, const char *name);

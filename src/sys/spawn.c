@@ -21,7 +21,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,22 +33,14 @@
 #include "base/mem.h"
 #include "sys/errors.h"
 #include "sys/fault.h"
-
-#define GROUPS_MAX 256
+#include "sys/users.h"
 
 extern char **environ;
-
-struct identity {
-    uid_t uid;
-    gid_t gid;
-    gid_t groups[GROUPS_MAX];
-    int group_count;
-};
 
 struct child_plan {
     const struct sys_spawn_options *options;
     char **environment;
-    const struct identity *identity; // NULL: stay who we are
+    const struct sys_identity *identity; // NULL: stay who we are
     pid_t parent;
     int null_fd;
     int output_fd;
@@ -122,7 +113,7 @@ static void take_descriptors(const struct child_plan *plan)
 
 static _Noreturn void run_program(const struct child_plan *plan)
 {
-    const struct identity *identity = plan->identity;
+    const struct sys_identity *identity = plan->identity;
     reset_signals();
     if (setsid() < 0) {
         fail(REPORT_FD);
@@ -255,21 +246,6 @@ static _Noreturn void run_child(const struct child_plan *plan)
 
 // ---- In the parent
 
-static enum weir_result find_identity(const char *name, struct identity *ret_identity)
-{
-    struct passwd *user = getpwnam(name);
-    if (user == NULL) {
-        return WEIR_NOT_FOUND;
-    }
-    ret_identity->uid = user->pw_uid;
-    ret_identity->gid = user->pw_gid;
-    ret_identity->group_count = GROUPS_MAX;
-    if (getgrouplist(name, user->pw_gid, ret_identity->groups, &ret_identity->group_count) < 0) {
-        return WEIR_TOO_LARGE;
-    }
-    return WEIR_OK;
-}
-
 static bool names_same(const char *a, const char *b)
 {
     size_t len = strcspn(a, "=");
@@ -350,15 +326,12 @@ static enum weir_result start(
 
 enum weir_result sys_spawn(const struct sys_spawn_options *options, struct sys_child *ret_child)
 {
-    struct identity identity;
+    struct sys_identity identity;
     if (sys_fault_now()) {
         return WEIR_DESCRIPTORS;
     }
-    if (options->user != NULL) {
-        enum weir_result result = find_identity(options->user, &identity);
-        if (result != WEIR_OK) {
-            return result;
-        }
+    if (options->user != NULL && !sys_user_recall(options->user, &identity)) {
+        return WEIR_NOT_FOUND;
     }
     int output[2] = {-1, -1};
     int report[2] = {-1, -1};

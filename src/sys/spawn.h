@@ -15,7 +15,8 @@ struct sys_spawn_options {
     const char *const *env;  // "NAME=value" lines added to our environment; NULL: none
     const char *cwd;         // NULL: ours
     const int *stdio;        // its standard input and output, its errors are ours; NULL: as above
-    const char *user;        // NULL: us; otherwise its ids and groups, which only root may take
+    // NULL: us; otherwise its ids and groups, which only root may take: as learned (sys/users.h).
+    const char *user;
     // Nothing it starts outlives it, whatever sessions and parents they give themselves; nor us.
     bool contained;
 };
@@ -30,8 +31,8 @@ struct sys_child {
 };
 
 // Returns when there is a process; what comes of the program is told by sys_child_reap, so that a
-// directory on a server that does not answer keeps nobody waiting. WEIR_NOT_FOUND: no such user;
-// WEIR_TOO_LARGE: one with too many groups; else what there was not enough of.
+// directory on a server that does not answer keeps nobody waiting. WEIR_NOT_FOUND: the user was not
+// learned; else what there was not enough of.
 enum weir_result sys_spawn(
     const struct sys_spawn_options *options, struct sys_child *ret_child) WEIR_MUST_CHECK;
 // Once the report is readable: whether the program runs, or ran. False: it was not started, and

@@ -26,9 +26,9 @@ def serve(lab):
         monitor.stop()
 
 
-GOOD = {"type": "exec", "command": ["true"], "interval": 1, "timeout": 1}
-BAD = {"type": "exec", "command": "echo broken; exit 2"}
-SLOW = {"type": "exec", "command": "sleep 0.05", "max_response_ms": 1}
+GOOD = health.GOOD
+BAD = {"type": "exec", "command": "echo broken; exit 2", **health.PATIENT}
+SLOW = {"type": "exec", "command": "sleep 0.05", "max_response_ms": 1, **health.PATIENT}
 
 
 # ---- Forms and exit codes
@@ -431,7 +431,7 @@ class Screen:
 
 
 def test_watch_on_a_terminal(lab):
-    checks = {f"web{i:02}": {**GOOD, "interval": "500ms", "timeout": "500ms"} for i in range(20)}
+    checks = {f"web{i:02}": GOOD for i in range(20)}
     checks["zz-broken"] = {**BAD, "interval": "500ms", "timeout": "500ms", "failure_threshold": 1}
     lab.write(checks)
     command = f"{weir.binary()} health --watch=1 --once --registry {lab.directory}/registry.yml"

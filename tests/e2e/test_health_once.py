@@ -2,14 +2,16 @@
 """weir health without a monitor: every kind of check against real servers, and bad ones."""
 import json
 import os
+import pathlib
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
 
-from lib import targets, weir
+from lib import health, targets, weir
 from lib.wait import eventually
 
 REMOTE = "198.51.100.7"  # an address that is nobody's
@@ -43,6 +45,12 @@ def bad():
 # ---- http
 
 
+def all_at_once(lab, checks, hosts=None, env=None):
+    """The document of one round."""
+    lab.write({f"s{i}": {**health.PATIENT, **check} for i, check in enumerate(checks)}, hosts)
+    return json.loads(lab.run("--json-output", "--once", env=env, timeout=health.PATIENCE_S).stdout)
+
+
 def http(port, path="/ok", **more):
     return {"type": "http", "url": f"http://127.0.0.1:{port}{path}", **more}
 
@@ -65,8 +73,7 @@ def test_http_status(lab, nginx):
         (http(port, method="HEAD"), "healthy", "HTTP 200"),
         (http(port, method="DELETE", expected_status=200), "healthy", "HTTP 200"),
     ]
-    lab.write({f"s{i}": check for i, (check, _, _) in enumerate(rows)})
-    document = json.loads(lab.run("--json-output", "--once").stdout)
+    document = all_at_once(lab, [check for check, _, _ in rows])
     for (check, status, message), seen in zip(rows, document["services"]):
         assert (seen["status"], seen["last_result"]["message"]) == (status, message), check
         assert seen["state_reason"] == "single check"
@@ -129,8 +136,8 @@ def test_the_plain_way_sends_what_libcurl_sends(lab, bad):
 def test_http_over_ipv6(lab):
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
         port = server.getsockname()[1]
-        assert lab.message({"type": "http", "url": f"http://[::1]:{port}/", "timeout": 0.3}) == \
-            "timeout after 0.3 s while waiting for an answer"
+        assert lab.message({"type": "http", "url": f"http://[::1]:{port}/", "timeout": 2}) == \
+            "timeout after 2.0 s while waiting for an answer"
         connection = server.accept()[0]
         assert b"\r\nHost: [::1]:%d\r\n" % port in connection.recv(65536)
         connection.close()
@@ -152,19 +159,19 @@ def test_a_dead_address_delays_the_next_only_a_moment(lab):
         deaf.stop()
     seen = json.loads(done.stdout)
     assert seen["last_result"]["message"] == "connected"
-    assert 200 < seen["last_result"]["latency_ms"] < 2000
+    assert 200 < seen["last_result"]["latency_ms"] < 4500
 
 
 def test_http_answers_as_soon_as_the_head_is_there(lab, bad):
     server = bad(targets.trickles_body)
     begun = time.monotonic()
-    assert lab.check(http(server.port, timeout=9))["status"] == "healthy"
-    assert time.monotonic() - begun < 5
+    assert lab.check(http(server.port, timeout=30))["status"] == "healthy"
+    assert time.monotonic() - begun < 20  # the body would take longer
 
 
 @pytest.mark.parametrize("behave, message", [
-    (targets.never_answers, "timeout after 0.4 s while waiting for an answer"),
-    (targets.trickles, "timeout after 0.4 s while reading the answer"),
+    (targets.never_answers, "timeout after 2.0 s while waiting for an answer"),
+    (targets.trickles, "timeout after 2.0 s while reading the answer"),
     (targets.resets, "http: reset by the peer"),
     (targets.closes, "http: closed by the peer without an answer"),
     (targets.talks_nonsense, "http: the answer is no HTTP/1"),
@@ -175,10 +182,10 @@ def test_http_answers_as_soon_as_the_head_is_there(lab, bad):
      "HTTP 500, expected 200"),
 ])
 def test_http_bad_servers(lab, bad, behave, message):
-    seen = lab.check(http(bad(behave).port, timeout=0.4))
+    seen = lab.check(http(bad(behave).port, timeout=2))
     assert seen["last_result"]["message"] == message
     assert seen["status"] == "unhealthy"
-    assert seen["last_result"]["latency_ms"] < 1000
+    assert seen["last_result"]["latency_ms"] < 4000
 
 
 def test_http_names_and_ports(lab):
@@ -202,13 +209,13 @@ def test_http_tls(lab, place, authority, bad):
         server.stop()
     expired = bad(targets.never_answers, targets.expired(authority, 3))
     check = {"type": "http", "url": f"https://localhost:{expired.port}/",
-             "ca_cert": str(authority.path), "timeout": 2}
+             "ca_cert": str(authority.path)}
     seen = lab.check(check)
     assert seen["last_result"]["message"] == "tls: certificate expired 3 days ago"
     assert seen["last_result"]["problem_type"] == "tls"
     silent = bad(lambda connection: time.sleep(30))
-    check = {"type": "http", "url": f"https://127.0.0.1:{silent.port}/", "timeout": 0.4}
-    assert lab.message(check) == "timeout after 0.4 s while TLS handshaking"
+    check = {"type": "http", "url": f"https://127.0.0.1:{silent.port}/", "timeout": 2}
+    assert lab.message(check) == "timeout after 2.0 s while TLS handshaking"
 
 
 # ---- tcp
@@ -223,15 +230,14 @@ def test_tcp(lab, bad, place):
         ({"host": "localhost", "port": server.port}, "connected"),
         ({"port": server.port, "send": "PING\r\n", "expect": "+PONG"},
          "connected, and the answer is as expected"),
-        ({"port": silent.port, "expect": "x", "timeout": 0.3},
-         "timeout after 0.3 s while waiting for the answer"),
+        ({"port": silent.port, "expect": "x", "timeout": 2},
+         "timeout after 2.0 s while waiting for the answer"),
         ({"port": closing.port, "expect": "x"}, 'closed by the peer before "x" arrived'),
         ({"port": targets.free_port()}, "connect: refused"),
         ({"host": "no-such-name.invalid", "port": 1}, "dns: name not found"),
     ]
     try:
-        lab.write({f"s{i}": {"type": "tcp", **check} for i, (check, _) in enumerate(rows)})
-        document = json.loads(lab.run("--json-output", "--once").stdout)
+        document = all_at_once(lab, [{"type": "tcp", **check} for check, _ in rows])
     finally:
         server.stop()
     for (check, message), seen in zip(rows, document["services"]):
@@ -267,8 +273,7 @@ def test_process(lab):
         ({"pid_file": "empty.pid"}, no_id),
         ({"pid_file": "negative.pid"}, no_id),
     ]
-    lab.write({f"s{i}": {"type": "process", **check} for i, (check, _) in enumerate(rows)})
-    document = json.loads(lab.run("--json-output", "--once").stdout)
+    document = all_at_once(lab, [{"type": "process", **check} for check, _ in rows])
     alive.kill()
     alive.wait()
     zombie.wait()
@@ -297,8 +302,7 @@ def test_exec(lab):
         ({"command": "id -un", "user": "nobody"}, "exit 0: nobody"),
         ({"command": "true", "user": "nobody-knows"}, "cannot run /bin/sh: not found"),
     ]
-    lab.write({f"s{i}": {"type": "exec", **check} for i, (check, _) in enumerate(rows)})
-    document = json.loads(lab.run("--json-output", "--once").stdout)
+    document = all_at_once(lab, [{"type": "exec", **check} for check, _ in rows])
     for (check, message), seen in zip(rows, document["services"]):
         assert seen["last_result"]["message"] == message, check
 
@@ -320,9 +324,9 @@ def pid_in(path):
 def test_exec_never_outlives_its_timeout(lab, script):
     pids = lab.directory / "pids"
     begun = time.monotonic()
-    seen = lab.check({"type": "exec", "command": script.replace("PIDS", str(pids)), "timeout": 0.3})
-    assert time.monotonic() - begun < 5
-    assert seen["last_result"]["message"] == "timeout after 0.3 s"
+    seen = lab.check({"type": "exec", "command": script.replace("PIDS", str(pids)), "timeout": 2})
+    assert time.monotonic() - begun < 30  # of the minute that it would sleep
+    assert seen["last_result"]["message"] == "timeout after 2.0 s"
     assert seen["last_result"]["problem_type"] == "timeout"
     assert not targets.is_running(pid_in(pids))
 
@@ -354,16 +358,23 @@ def test_an_interrupt_ends_what_runs(lab):
     assert not targets.is_running(pid)
 
 
-def test_postgres_by_pg_isready(lab, tmp_path_factory):
-    server = targets.postgres(tmp_path_factory.mktemp("pg"))
-    check = {"type": "exec", "command": f"pg_isready -h 127.0.0.1 -p {server.port}"}
-    try:
-        eventually(lambda: lab.check(check)["status"] == "healthy", "postgres is ready")
-        assert lab.message(check) == f"exit 0: 127.0.0.1:{server.port} - accepting connections"
-    finally:
-        server.stop()
+@pytest.fixture
+def postgres():
+    # Not below pytest's own directory: another run closes that to other users at its start.
+    with tempfile.TemporaryDirectory(prefix="weir-postgres-") as directory:
+        server = targets.postgres(pathlib.Path(directory))
+        yield server
+        if server.process.poll() is None:
+            server.stop()
+
+
+def test_postgres_by_pg_isready(lab, postgres):
+    check = {"type": "exec", "command": f"pg_isready -h 127.0.0.1 -p {postgres.port}"}
+    eventually(lambda: lab.check(check)["status"] == "healthy", "postgres is ready", 60)
+    assert lab.message(check) == f"exit 0: 127.0.0.1:{postgres.port} - accepting connections"
+    postgres.stop()
     assert lab.message(check) == \
-        f"exit 2, expected 0: 127.0.0.1:{server.port} - no response"
+        f"exit 2, expected 0: 127.0.0.1:{postgres.port} - no response"
 
 
 # ---- ssh
@@ -409,11 +420,10 @@ def test_checks_over_ssh(lab, sshd):
         ({"type": "exec", "command": "echo local $$SSH_CONNECTION", "run_on": "monitor"},
          "exit 0: local"),
     ]
-    lab.write({f"s{i}": check for i, (check, _) in enumerate(rows)}, far(sshd))
     env = {"PATH": f"{sshd.path}:{os.environ['PATH']}"}
-    document = json.loads(lab.run("--json-output", "--once", env=env).stdout)
+    document = all_at_once(lab, [check for check, _ in rows], far(sshd), env)
     before = sshd.logins()
-    again = json.loads(lab.run("--json-output", "--once", env=env).stdout)
+    again = all_at_once(lab, [check for check, _ in rows], far(sshd), env)
     shared = sshd.logins() == before
     end_masters(lab, sshd)
     alive.kill()
@@ -437,10 +447,12 @@ def test_a_machine_that_ssh_does_not_reach(lab, sshd):
 def test_a_timeout_over_ssh_ends_the_command_there(lab, sshd):
     pids = lab.directory / "pids"
     env = {"PATH": f"{sshd.path}:{os.environ['PATH']}"}
-    check = {"type": "exec", "command": f"echo $$$$ >{pids}; exec sleep 60", "timeout": 2}
+    # The connection is there before, so that it takes nothing of the time.
+    assert lab.check({"type": "exec", "command": "true"}, env, far(sshd))["status"] == "healthy"
+    check = {"type": "exec", "command": f"echo $$$$ >{pids}; exec sleep 60", "timeout": 3}
     seen = lab.check(check, env=env, hosts=far(sshd))
     end_masters(lab, sshd)
-    assert seen["last_result"]["message"] == "timeout after 2.0 s"
+    assert seen["last_result"]["message"] == "timeout after 3.0 s"
     eventually(lambda: not targets.is_running(pid_in(pids)), "the end of the remote command")
 
 
@@ -450,23 +462,23 @@ def test_a_timeout_over_ssh_ends_the_command_there(lab, sshd):
 def test_slow_checks_hold_up_nobody(lab, bad, nginx):
     """Fifty that hang and a hundred that do not: the whole takes as long as one timeout."""
     server = bad(targets.never_answers)
-    checks = {f"hang{i}": http(server.port, timeout=1) for i in range(50)}
-    checks.update({f"fine{i}": http(nginx.port) for i in range(100)})
+    checks = {f"hang{i}": http(server.port, timeout=5) for i in range(50)}
+    checks.update({f"fine{i}": {**health.PATIENT, **http(nginx.port)} for i in range(100)})
     lab.write(checks)
     begun = time.monotonic()
-    document = json.loads(lab.run("--json-output", "--once", timeout=30).stdout)
-    took = time.monotonic() - begun
+    document = json.loads(lab.run("--json-output", "--once", timeout=60).stdout)
+    assert time.monotonic() - begun < 30  # one after the other they would take 250 s
     assert (document["healthy"], document["unhealthy"]) == (100, 50)
-    assert took < 6
-    slowest = max(s["response_time_ms"] for s in document["services"] if s["status"] == "healthy")
-    assert slowest < 900
+    ended = {status: [s["last_checked"] for s in document["services"] if s["status"] == status]
+             for status in ("healthy", "unhealthy")}
+    assert max(ended["healthy"]) < min(ended["unhealthy"])  # nobody waited for those that hang
 
 
 def test_nothing_is_left_over_when_names_do_not_resolve(lab):
     """A name server that never answers costs a check its timeout, and the program nothing more."""
     lab.write({
-        "http": {"type": "http", "url": "http://weir-test.example.com/", "timeout": 0.5},
-        "tcp": {"type": "tcp", "host": "weir-test.example.com", "port": 80, "timeout": 0.5},
+        "http": {"type": "http", "url": "http://weir-test.example.com/", "timeout": 2},
+        "tcp": {"type": "tcp", "host": "weir-test.example.com", "port": 80, "timeout": 2},
     })
     silent = targets.SilentNameServer()
     try:
@@ -480,5 +492,5 @@ def test_nothing_is_left_over_when_names_do_not_resolve(lab):
         silent.stop()
     for seen in json.loads(done.stdout)["services"]:
         assert seen["last_result"]["message"] == \
-            "timeout after 0.5 s while resolving the name", done.stdout
-    assert took < 4
+            "timeout after 2.0 s while resolving the name", done.stdout
+    assert took < 10  # a resolver that is waited for takes at least that

@@ -10,6 +10,13 @@ from lib import weir
 from lib.wait import eventually
 
 
+# Passes, and takes no time that a busy machine could make too long.
+GOOD = {"type": "process", "pid_file": "good.pid", "interval": 3}
+# For checks that are to come to their end however busy the machine is.
+PATIENT = {"interval": 90, "timeout": 80}
+PATIENCE_S = 100
+
+
 class Lab:
     """A registry of the test's own, and weir on it."""
 
@@ -17,6 +24,7 @@ class Lab:
         self.directory = directory
         self.env = {"HOME": str(directory), "XDG_RUNTIME_DIR": str(directory / "run")}
         (directory / "run").mkdir(mode=0o700)
+        (directory / "good.pid").write_text(str(os.getpid()))
 
     def write(self, checks, hosts=None, **services):
         """checks: health_check maps by service; services: whole entries by service."""
@@ -36,9 +44,9 @@ class Lab:
         )
 
     def check(self, check, env=None, hosts=None):
-        """The service object of one check."""
-        self.write({"it": check}, hosts)
-        done = self.run("it", "--json-output", "--once", env=env)
+        """The service object of one check, which gets its time if it does not say how much."""
+        self.write({"it": {**PATIENT, **check}}, hosts)
+        done = self.run("it", "--json-output", "--once", env=env, timeout=PATIENCE_S)
         assert done.stderr == "", done.stderr
         return json.loads(done.stdout)
 
@@ -73,11 +81,12 @@ class Switch:
 class Monitor:
     """A running `weir health serve`."""
 
-    def __init__(self, registry, *args, env=None, token=None):
+    def __init__(self, registry, *args, env=None, token=None, around=()):
+        """around: a command that runs it."""
         self.token = token
         self.errors = b""
         self.process = subprocess.Popen(
-            [weir.binary(), "health", "serve", "--registry", str(registry), "--listen",
+            [*around, weir.binary(), "health", "serve", "--registry", str(registry), "--listen",
              "127.0.0.1:0", *args],
             env={**weir.base_environment(), **(env or {})},
             stdin=subprocess.DEVNULL,

@@ -96,9 +96,11 @@ def postgres(directory):
 
 
 class Sshd(Program):
-    """An sshd for root with a key of its own, and `path`: a directory with an ssh that trusts it."""
+    """An sshd for root with a key of its own, at 127.0.0.1 and so many addresses from there on, and
+    `path`: a directory with an ssh that trusts it."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, hosts=1):
+        addresses = [f"127.0.0.{i + 1}" for i in range(hosts)]
         for name in ("host", "user"):
             key = directory / name
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
@@ -107,8 +109,8 @@ class Sshd(Program):
         (directory / "authorized").write_bytes((directory / "user.pub").read_bytes())
         (directory / "authorized").chmod(0o600)
         (directory / "sshd.conf").write_text(
-            f"""Port {port}
-ListenAddress 127.0.0.1
+            "".join(f"ListenAddress {address}:{port}\n" for address in addresses)
+            + f"""Port {port}
 HostKey {directory}/host
 AuthorizedKeysFile {directory}/authorized
 PidFile none
@@ -116,24 +118,36 @@ StrictModes no
 UsePAM no
 PermitRootLogin yes
 PasswordAuthentication no
+MaxStartups 200
 """
         )
         kind, key = (directory / "host.pub").read_text().split()[:2]
-        (directory / "known").write_text(f"[127.0.0.1]:{port} {kind} {key}\n")
+        known = "".join(f"[{address}]:{port} {kind} {key}\n" for address in addresses)
+        (directory / "known").write_text(known)
         (directory / "ssh.conf").write_text(
             f"UserKnownHostsFile {directory}/known\nIdentitiesOnly yes\n"
         )
         self.path = directory / "bin"
         self.path.mkdir()
         wrapper = self.path / "ssh"
-        wrapper.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F {directory}/ssh.conf "$@"\n')
+        wrapper.write_text(f'#!/bin/sh\nexec /usr/bin/ssh -F {directory}/ssh.conf -o ConnectTimeout=60 "$@"\n')
         wrapper.chmod(0o755)
         pathlib.Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        super().__init__(
-            ["/usr/sbin/sshd", "-D", "-E", directory / "sshd.log", "-f", directory / "sshd.conf"],
-            port,
-        )
+        self.directory = directory
         self.log = directory / "sshd.log"
+        self._start(port)
+
+    def _start(self, port):
+        super().__init__(
+            ["/usr/sbin/sshd", "-D", "-E", self.log, "-f", self.directory / "sshd.conf"], port)
+
+    def new_host_key(self):
+        """After stop: it comes back as somebody else."""
+        for name in ("host", "host.pub"):
+            (self.directory / name).unlink()
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.directory / "host"],
+                       check=True)
+        self._start(self.port)
 
     def logins(self):
         return self.log.read_text().count("Accepted publickey")

@@ -2,8 +2,9 @@
 // An exec check: a program runs, and its exit status is what was expected. Also everything that
 // runs on another machine, a process check included: the program is ssh then.
 //
-//   running ──► ended: reap, judge
-//      │ deadline
+//   user is looked up (if it names one) ──► running ──► ended: reap, judge
+//                                              │ deadline
+//      ┌───────────────────────────────────────┘
 //      ▼
 //   asked to end (SIGTERM) ──1 s──► killed (SIGKILL) ──1 s──► judged without it
 //
@@ -21,6 +22,7 @@
 #include "base/time.h"
 #include "health/checks/check_internal.h"
 #include "health/checks/remote.h"
+#include "loop/resolver.h"
 #include "loop/swarm.h"
 #include "loop/watch.h"
 #include "sys/file.h"
@@ -38,8 +40,9 @@ struct exec_check {
     struct check base;
     struct list node; // in room->lingering, from the end until gone
     enum exec_state state;
-    bool started; // there is a child
-    bool remote;  // it is ssh
+    struct resolve *user; // its user is looked up; NULL: no more
+    bool started;         // there is a child
+    bool remote;          // it is ssh
     bool expired;
     struct sys_child child;
     struct sys_exit exit;
@@ -235,13 +238,10 @@ static enum weir_result spawn(struct exec_check *exec)
     return result;
 }
 
-static void start(struct check *check)
+static void run(struct exec_check *exec)
 {
-    struct exec_check *exec = (struct exec_check *)check;
+    struct check *check = &exec->base;
     struct worker *worker = check->room->worker;
-    list_init(&exec->node);
-    exec->remote = check_lane(check->service) == LANE_SSH;
-    exec->state = EXEC_ENDED;
     enum weir_result result = spawn(exec);
     if (result != WEIR_OK) {
         cannot_run(check, exec->remote, result);
@@ -265,9 +265,42 @@ static void start(struct check *check)
     watch_want(&exec->output_watch, WATCH_READ);
 }
 
+static void on_user(void *arg, enum weir_result result, const struct ip *ips, size_t count)
+{
+    struct exec_check *exec = arg;
+    (void)ips;
+    (void)count;
+    exec->user = NULL;
+    if (result == WEIR_OK) {
+        run(exec);
+    } else {
+        cannot_run(&exec->base, false, result);
+    }
+}
+
+static void start(struct check *check)
+{
+    struct exec_check *exec = (struct exec_check *)check;
+    list_init(&exec->node);
+    exec->remote = check_lane(check->service) == LANE_SSH;
+    exec->state = EXEC_ENDED;
+    if (exec->remote || check->spec->user == NULL) {
+        run(exec);
+        return;
+    }
+    exec->user = resolve_user_start(check->room->worker, check->spec->user, on_user, exec);
+    if (exec->user == NULL) {
+        cannot_run(check, false, WEIR_MEMORY);
+    }
+}
+
 static void expire(struct check *check)
 {
     struct exec_check *exec = (struct exec_check *)check;
+    if (exec->user != NULL) {
+        check_end_timeout(check, "looking up the user");
+        return;
+    }
     exec->expired = true;
     if (exec->state == EXEC_RUNNING) {
         exec->state = EXEC_TERMINATED;
@@ -286,6 +319,10 @@ static void expire(struct check *check)
 static void stop(struct check *check)
 {
     struct exec_check *exec = (struct exec_check *)check;
+    if (exec->user != NULL) {
+        resolve_cancel(exec->user);
+        exec->user = NULL;
+    }
     if (!exec->started) {
         check_gone(check);
         return;

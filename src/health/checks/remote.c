@@ -115,8 +115,10 @@ static size_t put_ssh(
     if (len < 0 || (size_t)len >= sizeof command->target) {
         return 0;
     }
-    static const char *const fixed[] = {
-        "ssh", "-n", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"};
+    // A shared connection whose other end has gone without a word is noticed within 20 s, and the
+    // next check makes another one.
+    static const char *const fixed[] = {"ssh", "-n", "-o", "BatchMode=yes", "-o",
+        "ConnectTimeout=5", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"};
     for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
         argv[count++] = fixed[i];
     }

@@ -30,7 +30,8 @@ static void names_everything_ssh_needs(void **state)
 {
     (void)state;
     static const char *const expected[] = {"ssh", "-n", "-o", "BatchMode=yes", "-o",
-        "ConnectTimeout=5", "-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o",
+        "ConnectTimeout=5", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o",
+        "ControlMaster=auto", "-o", "ControlPersist=60", "-o",
         "ControlPath=/run/x/%C", "-i", "/k", "-p", "2222", "me@far.example"};
     const char *const words[] = {"true", NULL};
     struct service service = service_of(words);
@@ -39,8 +40,8 @@ static void names_everything_ssh_needs(void **state)
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
         assert_string_equal(command.argv[i], expected[i]);
     }
-    assert_true(strncmp(command.argv[17], "exec sh -c '", 12) == 0);
-    assert_null(command.argv[18]);
+    assert_true(strncmp(command.argv[21], "exec sh -c '", 12) == 0);
+    assert_null(command.argv[22]);
     remote_command_fini(&command);
 }
 
