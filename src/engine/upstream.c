@@ -20,7 +20,9 @@
 // 1. upstream_close is the only end. It tells nobody: whoever travels on the stream has been told
 //    or taken off before.
 // 2. proxied_ended is called once for each stream that was bound.
-// 3. A request that waits for its stream is in `requests`; once begun, it is its protocol's.
+// 3. A request that waits for its stream is in `requests`; once begun, it is its protocol's. On h2
+//    all but the first wait until the service has said how many it takes at once; the first one's
+//    deadline is theirs.
 // 4. No state without a deadline: OPENING has proxied.c's, HANDSHAKE that of upstream_tls.c, READY
 //    the protocol's in `timer`; only an upgraded exchange has none.
 #include "engine/upstream.h"
@@ -98,6 +100,12 @@ static struct upstream *take_from_pool(
     return upstream;
 }
 
+static bool takes_now(const struct upstream *upstream)
+{
+    return upstream->state == UPSTREAM_READY &&
+           (upstream->protocol != &upstream_h2 || upstream_h2_takes_now(upstream));
+}
+
 static void start_fresh(struct exchange *exchange, struct tunnel *tunnel,
     const struct request_head *onward, struct upstream *opening)
 {
@@ -120,7 +128,7 @@ static void start_onward(
         .raw = upstream_wants_raw(onward),
         .bound = upstream_binds_connection(onward)};
     struct upstream *upstream = take_from_pool(&need, onward);
-    if (upstream == NULL || upstream->state != UPSTREAM_READY) {
+    if (upstream == NULL || !takes_now(upstream)) {
         start_fresh(exchange, tunnel, onward, upstream);
         return;
     }
@@ -171,24 +179,34 @@ struct upstream *upstream_new(struct engine_shard *shard, struct tunnel *tunnel)
     return upstream;
 }
 
-// Everybody who waits for a stream that does not come.
-static void fail_all(struct upstream *upstream, enum edge_error error)
+static void tell(struct list *waiting, enum edge_error error)
 {
-    struct list waiting;
-    list_init(&waiting);
-    for (struct list *node; (node = list_pop_front(&upstream->requests)) != NULL;) {
-        list_push_back(&waiting, node);
-    }
-    if (upstream->protocol != NULL) {
-        upstream->protocol->fail(upstream, error);
-    }
-    upstream_close(upstream, true);
-    for (struct list *node; (node = list_pop_front(&waiting)) != NULL;) {
+    for (struct list *node; (node = list_pop_front(waiting)) != NULL;) {
         struct upstream_request *request = container_of(node, struct upstream_request, node);
         struct exchange *exchange = request->exchange;
         upstream_request_free(request);
         exchange_fail(exchange, error);
     }
+}
+
+void upstream_end(struct upstream *upstream, enum edge_error error)
+{
+    struct list waiting;
+    list_take_all(&upstream->requests, &waiting);
+    upstream_close(upstream, true);
+    tell(&waiting, error);
+}
+
+// Everybody who waits for a stream that does not come, or travels on it.
+static void fail_all(struct upstream *upstream, enum edge_error error)
+{
+    struct list waiting;
+    list_take_all(&upstream->requests, &waiting);
+    if (upstream->protocol != NULL) {
+        upstream->protocol->fail(upstream, error);
+    }
+    upstream_close(upstream, true);
+    tell(&waiting, error);
 }
 
 static void on_late(struct timer *timer)
@@ -197,11 +215,33 @@ static void on_late(struct timer *timer)
     upstream->protocol->late(upstream);
 }
 
-static void begin_waiting(struct upstream *upstream)
+static void send_elsewhere(struct upstream_request *request, struct tunnel *tunnel)
 {
-    while (upstream->state == UPSTREAM_READY && !list_empty(&upstream->requests)) {
+    struct upstream_need need = {.visitor = request->exchange->visitor,
+        .tunnel = tunnel,
+        .bound = upstream_binds_connection(&request->head)};
+    struct upstream *other = upstream_pool_take(&need);
+    if (other == NULL) {
+        upstream_request_open(request, tunnel);
+    } else if (takes_now(other)) {
+        request->upstream = other;
+        other->reused = true;
+        upstream_request_begin(request);
+    } else {
+        upstream_request_wait(request, other);
+    }
+}
+
+void upstream_begin_waiting(struct upstream *upstream)
+{
+    while (!list_empty(&upstream->requests) && takes_now(upstream)) {
         struct list *node = list_pop_front(&upstream->requests);
         upstream_request_begin(container_of(node, struct upstream_request, node));
+    }
+    while (!list_empty(&upstream->requests) && upstream->state == UPSTREAM_READY &&
+           !upstream_h2_has_room(upstream)) {
+        struct list *node = list_pop_front(&upstream->requests);
+        send_elsewhere(container_of(node, struct upstream_request, node), upstream->tunnel);
     }
 }
 
@@ -210,7 +250,7 @@ static void become_ready(struct upstream *upstream)
     upstream->state = UPSTREAM_READY;
     stream_want(&upstream->stream, WATCH_READ);
     if (upstream->protocol->open(upstream)) {
-        begin_waiting(upstream);
+        upstream_begin_waiting(upstream);
     } else {
         fail_all(upstream, EDGE_INTERNAL);
     }

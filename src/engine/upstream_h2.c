@@ -131,6 +131,12 @@ bool upstream_h2_has_room(const struct upstream *upstream)
            nghttp2_session_check_request_allowed(h2->session) != 0;
 }
 
+bool upstream_h2_takes_now(const struct upstream *upstream)
+{
+    bool may = upstream->h2->greeted || upstream->h2->stream_count == 0;
+    return may && upstream_h2_has_room(upstream);
+}
+
 // ---- The end
 
 static void free_session(struct upstream *upstream)
@@ -179,7 +185,7 @@ static void end_all(struct upstream *upstream, enum edge_error error)
             }
         }
     }
-    upstream_close(upstream, true);
+    upstream_end(upstream, error);
 }
 
 // ---- Sending
@@ -243,6 +249,10 @@ static void flush(struct upstream *upstream)
 {
     struct upstream_h2 *h2 = upstream->h2;
     list_remove(&h2->flush.node);
+    upstream_begin_waiting(upstream);
+    if (upstream->state == UPSTREAM_DEAD) {
+        return;
+    }
     bool all = true;
     while (all) {
         if (!collect(upstream)) {
@@ -316,7 +326,9 @@ void upstream_h2_free_stream(struct h2_call *stream)
     if (--h2->stream_count > 0 || upstream->state != UPSTREAM_READY) {
         return;
     }
-    if (h2->refuses) {
+    if (!list_empty(&upstream->requests)) {
+        upstream_h2_flush_later(upstream);
+    } else if (h2->refuses) {
         upstream_close(upstream, false);
     } else {
         worker_arm_in(upstream->shard->worker, &upstream->timer, upstream_rest_ns(upstream));
@@ -358,6 +370,10 @@ static void on_late(struct timer *timer)
 {
     struct h2_call *stream = container_of(timer, struct h2_call, timer);
     forget_copy(stream);
+    if (!stream->upstream->h2->greeted) {
+        end_all(stream->upstream, EDGE_UPSTREAM_TIMEOUT); // it does not speak h2
+        return;
+    }
     upstream_h2_reset(stream, NGHTTP2_CANCEL);
     upstream_h2_broken(stream, false, EDGE_UPSTREAM_TIMEOUT);
 }

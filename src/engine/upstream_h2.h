@@ -23,6 +23,7 @@ struct upstream_h2 {
     size_t block_count;
     struct job flush; // deferred: there are frames to send
     bool inside;      // nghttp2 is on the stack: it must not be freed
+    bool greeted;     // its SETTINGS have come
     bool refuses;     // the service takes no new requests
     bool some_low;    // a stream may take body again
 };

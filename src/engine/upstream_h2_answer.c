@@ -38,8 +38,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     (void)flags;
     h2->block_list_size += name_len + value_len + 32;
     if (h2->block_list_size > H2_HEADER_LIST_MAX || ++h2->block_count > FIELDS_MAX) {
-        struct h2_call *stream =
-            nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
+        struct h2_call *stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
         if (stream != NULL) {
             upstream_h2_broken(stream, false, EDGE_UPSTREAM_BAD);
         }
@@ -170,7 +169,10 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     struct upstream *upstream = arg;
     struct h2_call *stream = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     bool ends = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-    if (frame->hd.type == NGHTTP2_GOAWAY) {
+    if (frame->hd.type == NGHTTP2_SETTINGS && !ends) { // whose flag means an acknowledgement
+        upstream->h2->greeted = true;
+        upstream_h2_flush_later(upstream);
+    } else if (frame->hd.type == NGHTTP2_GOAWAY) {
         upstream->h2->refuses = true;
         upstream_pool_remove(upstream);
     } else if (stream == NULL || stream->exchange == NULL) {

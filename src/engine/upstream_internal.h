@@ -107,6 +107,11 @@ struct upstream {
 struct upstream *upstream_new(struct engine_shard *shard, struct tunnel *tunnel) WEIR_MUST_CHECK;
 // Asks the agent for it on behalf of this visitor. False without memory.
 bool upstream_open(struct upstream *upstream, const struct visitor *visitor) WEIR_MUST_CHECK;
+// Begins the requests that wait for it, as far as it takes them now, and sends those that it has no
+// room for elsewhere.
+void upstream_begin_waiting(struct upstream *upstream);
+// Ends it hard, and then fails those who wait for it.
+void upstream_end(struct upstream *upstream, enum edge_error error);
 // The only end: idempotent, legal in any state. Whoever travels on it must have been told before.
 // hard: the agent shall see an abort.
 void upstream_close(struct upstream *upstream, bool hard);
@@ -121,8 +126,11 @@ uint64_t upstream_body_idle_ns(const struct upstream *upstream);
 
 // ---- upstream_h2.c
 
-// One request more fits on this stream of h2.
+// One request more fits on this stream of h2, now or when it is open.
 bool upstream_h2_has_room(const struct upstream *upstream);
+// And may begin now. Before the service has said how many it takes at once only one may: those
+// above that are refused, and a request with a body could not be sent again.
+bool upstream_h2_takes_now(const struct upstream *upstream);
 
 // ---- upstream_request.c: a request that waits for its stream, or is kept to be sent again.
 

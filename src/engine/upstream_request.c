@@ -81,13 +81,21 @@ void upstream_request_free(struct upstream_request *request)
     mem_free(request);
 }
 
+// One that is not used yet, and that nobody waits for any more.
+static void close_unwanted(struct upstream *upstream)
+{
+    if (upstream->state != UPSTREAM_READY && list_empty(&upstream->requests)) {
+        upstream_close(upstream, true);
+    }
+}
+
 static void fail(struct upstream_request *request, enum edge_error error)
 {
     struct exchange *exchange = request->exchange;
     struct upstream *upstream = request->upstream;
     upstream_request_free(request);
-    if (upstream != NULL && list_empty(&upstream->requests)) {
-        upstream_close(upstream, true);
+    if (upstream != NULL) {
+        close_unwanted(upstream);
     }
     exchange_fail(exchange, error);
 }
@@ -129,9 +137,7 @@ static void on_cancel(struct exchange *exchange)
     struct upstream_request *request = exchange->back_state;
     struct upstream *upstream = request->upstream;
     upstream_request_free(request);
-    if (list_empty(&upstream->requests)) {
-        upstream_close(upstream, true);
-    }
+    close_unwanted(upstream);
 }
 
 static const struct back_ops waiting_ops = {

@@ -5,7 +5,7 @@ import hashlib
 import h2.errors
 import pytest
 
-from lib import http1, http2, inner_tls
+from lib import forward, http1, http2, inner_tls, targets
 from lib.site import Site, given_up, label_of
 
 RETRIES = "weir_engine_http_retries_total"
@@ -396,3 +396,38 @@ def test_a_service_without_tls(engine):
                                stream.recv_all()))
     message = demo.get()
     assert (message.status, message["x-weir-error"]) == (502, "upstream_bad")
+
+
+# ---- Services that take few requests at once
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    """nghttpd refuses what is above two requests at once. Bodies come back."""
+    port = targets.free_port()
+    options = ["--no-tls", "-a", "127.0.0.1", "-m", "2", "--echo-upload"]
+    server = targets.Program(["nghttpd", *options, port], port)
+    yield server.port
+    server.stop()
+
+
+def test_more_requests_at_once_than_the_service_takes(engine, narrow):
+    """One goes out before the service has said how many it takes; those above go on other streams."""
+    demo = Site(engine, "narrow", forward.to(narrow), http_version="h2c")
+    visitor = http2.Visitor(demo)
+    visitor.take()
+    streams = [visitor.ask("/", "POST", end=False) for _ in range(12)]
+    for i, stream in enumerate(streams):
+        visitor.send_body(stream, b"body %d" % i)
+    answers = [visitor.answer(stream) for stream in streams]
+    assert [answer.status for answer in answers] == [200] * 12
+    assert [bytes(answer.body) for answer in answers] == [b"body %d" % i for i in range(12)]
+
+
+def test_a_service_that_never_says_how_many_it_takes(impatient):
+    """It speaks no h2 at all; who waits behind the first is told as well."""
+    demo = Site(impatient, "mute", lambda stream: stream.recv_all(20), http_version="h2c")
+    visitor = http2.Visitor(demo)
+    visitor.take()
+    streams = [visitor.ask(f"/{i}") for i in range(3)]
+    assert {visitor.answer(stream).status for stream in streams} == {504}

@@ -249,8 +249,7 @@ static struct web_h2 *start(struct peer *peer, bool serves)
     int result = serves ? nghttp2_session_server_new(&web->session, callbacks, web)
                         : nghttp2_session_client_new(&web->session, callbacks, web);
     nghttp2_session_callbacks_del(callbacks);
-    // Requests that came before the service could say so are refused, and not all can be repeated.
-    bool narrow = !sim_calm() && sim_chance(30);
+    bool narrow = sim_chance(30);
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, some_window()},
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, narrow ? 2 : 100}};
