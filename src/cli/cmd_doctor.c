@@ -225,14 +225,10 @@ static void examine(struct examination *examination, const char *const *values)
 static int run(const struct command *command, int argc, char **argv)
 {
     const char *values[OPTION_COUNT] = {NULL};
-    int count;
+    struct command_line line = {.values = values};
     int exit_code;
-    if (!command_parse(command, argc, argv, values, &count, &exit_code)) {
+    if (!command_read(command, argc, argv, &line, &exit_code)) {
         return exit_code;
-    }
-    if (count > 0) {
-        command_complain(command, "\"%s\" is not understood", argv[0]);
-        return EXIT_USAGE;
     }
     static struct examination examination; // large
     examination.loop = (struct cli_loop){.start = start, .stop = stop, .arg = &examination};

@@ -581,18 +581,14 @@ static int run(const struct command *command, int argc, char **argv)
 {
     const char *values[OPTION_COUNT] = {NULL};
     struct option_repeats repeats = {0};
-    int count;
+    struct command_line line = {.values = values, .repeats = &repeats, .count_max = 1};
     int exit_code;
-    if (!command_parse_repeats(command, argc, argv, values, &repeats, &count, &exit_code)) {
+    if (!command_read(command, argc, argv, &line, &exit_code)) {
         return exit_code;
-    }
-    if (count > 1) {
-        command_complain(command, "\"%s\" is not understood", argv[1]);
-        return EXIT_USAGE;
     }
     static struct following following; // large
     following = (struct following){.command = command, .values = values};
-    exit_code = follow(&following, count == 0 ? NULL : argv[0], &repeats);
+    exit_code = follow(&following, line.count == 0 ? NULL : argv[0], &repeats);
     free(following.params);
     return exit_code;
 }

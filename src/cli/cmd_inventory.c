@@ -296,7 +296,7 @@ static void start(struct cli_loop *loop)
                                                  });
     if (asking->on_terminal) {
         buf_append_str(&out, PAINT_ENTER); // it fits
-        (void)print_buf(&out);              // paint finds out
+        (void)print_buf(&out);             // paint finds out
         buf_reset(&out);
         paint_soon(asking);
     }
@@ -317,7 +317,7 @@ static void stop(struct cli_loop *loop)
     event_feed_close(asking->feed);
     if (asking->on_terminal) {
         buf_append_str(&out, PAINT_LEAVE); // it fits
-        (void)print_buf(&out);              // nothing more can be done
+        (void)print_buf(&out);             // nothing more can be done
         buf_reset(&out);
     }
 }
@@ -379,14 +379,11 @@ static int run_list(const struct command *command, int argc, char **argv)
 {
     const char *values[OPTION_COUNT] = {NULL};
     struct option_repeats repeats = {0};
-    int count;
+    struct command_line line = {
+        .values = values, .repeats = &repeats, .allowed = "list, inspect ID"};
     int exit_code;
-    if (!command_parse_repeats(command, argc, argv, values, &repeats, &count, &exit_code)) {
+    if (!command_read(command, argc, argv, &line, &exit_code)) {
         return exit_code;
-    }
-    if (count > 0) {
-        command_complain(command, "\"%s\" is not understood; allowed: list, inspect ID", argv[0]);
-        return EXIT_USAGE;
     }
     static struct asking asking; // large
     asking = (struct asking){.command = command, .values = values, .subject = subject_of(command)};

@@ -251,6 +251,22 @@ bool command_parse_repeats(const struct command *command, int argc, char **argv,
     return true;
 }
 
+bool command_read(
+    const struct command *command, int argc, char **argv, struct command_line *line, int *ret_exit)
+{
+    if (!command_parse_repeats(
+            command, argc, argv, line->values, line->repeats, &line->count, ret_exit)) {
+        return false;
+    }
+    if (line->count > line->count_max) {
+        command_complain(command, "\"%s\" is not understood%s%s", argv[line->count_max],
+            line->allowed == NULL ? "" : "; allowed: ", line->allowed == NULL ? "" : line->allowed);
+        *ret_exit = EXIT_USAGE;
+        return false;
+    }
+    return true;
+}
+
 bool command_parse(const struct command *command, int argc, char **argv, const char **values,
     int *ret_count, int *ret_exit)
 {

@@ -91,6 +91,17 @@ bool command_parse(const struct command *command, int argc, char **argv, const c
 bool command_parse_repeats(const struct command *command, int argc, char **argv,
     const char **values, struct option_repeats *repeats, int *ret_count, int *ret_exit);
 
+// The same for a command that knows how many words it takes; one more is complained of.
+struct command_line {
+    const char **values;
+    struct option_repeats *repeats; // NULL: it has no repeatable options
+    int count_max;
+    const char *allowed; // what the words may be, for the complaint; NULL: nothing to say
+    int count;           // set
+};
+bool command_read(
+    const struct command *command, int argc, char **argv, struct command_line *line, int *ret_exit);
+
 // The child that a word names, or NULL.
 const struct command *command_child(const struct command *command, const char *word);
 // Hands over to the child that the first word names, however deep, or to the command itself.
