@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/time.h"
+#include "sys/supervisor.h"
 
 #define DRAIN_MAX_NS (5 * NS_PER_S)
 #define DRAIN_LOOK_NS (20 * NS_PER_MS)
@@ -13,6 +14,23 @@ static struct platform_server *server_of(struct part *part)
     return container_of(part, struct platform_server, part);
 }
 
+static enum weir_result listen_now(struct platform_server *server, char *problem, size_t size)
+{
+    const struct conf_listen *listen = &server->setup->config.listen;
+    enum weir_result result = listen_set_open(&server->listen,
+        &(struct listen_wish){"platform", listen->host, (uint16_t)listen->port, 1}, problem, size);
+    server->address = server->listen.address;
+    return result;
+}
+
+static enum weir_result open_platform(
+    struct part *part, struct crew *crew, char *problem, size_t size)
+{
+    struct platform_server *server = server_of(part);
+    (void)crew;
+    return server->alone ? listen_now(server, problem, size) : WEIR_OK;
+}
+
 static enum weir_result start_worker(
     struct part *part, struct worker *worker, char *problem, size_t size)
 {
@@ -20,17 +38,17 @@ static enum weir_result start_worker(
     if (worker->index != 0) {
         return WEIR_OK;
     }
-    int fd = server->fd;
-    server->fd = -1;
     snprintf(problem, size, "the platform cannot be served");
-    return platform_service_start(&server->service, worker,
+    enum weir_result result = platform_service_start(&server->service, worker,
         &(struct platform_service_options){
             .platform = server->setup->platform,
             .config = &server->setup->config,
             .store_path = server->setup->store_path,
-            .fd = fd,
+            .fd = listen_set_take(&server->listen, 0),
         },
         problem, size);
+    server->service.server.listener.inherited = server->listen.inherited;
+    return result;
 }
 
 static void log_started(struct part *part)
@@ -87,17 +105,14 @@ static void stop_worker(struct part *part, struct worker *worker)
 
 static void close_platform(struct part *part)
 {
-    struct platform_server *server = server_of(part);
-    if (server->fd >= 0) {
-        sys_close(server->fd);
-        server->fd = -1;
-    }
+    listen_set_close(&server_of(part)->listen);
 }
 
 static const struct part_ops ops = {
     .name = "platform",
     .stopping = LOG_PLATFORM_STOPPING,
     .stopped = LOG_PLATFORM_STOPPED,
+    .open = open_platform,
     .start_worker = start_worker,
     .started = log_started,
     .reload = reload,
@@ -108,7 +123,6 @@ static const struct part_ops ops = {
 
 bool platform_server_init(struct platform_server *server, struct platform_setup *setup, bool alone)
 {
-    const struct conf_listen *listen = &setup->config.listen;
     server->part = (struct part){
         .ops = &ops,
         .descriptors = setup->config.connections_max,
@@ -117,16 +131,15 @@ bool platform_server_init(struct platform_server *server, struct platform_setup 
     };
     server->setup = setup;
     server->alone = alone;
-    server->fd = -1;
     timer_init(&server->drained, on_drained);
-    enum weir_result result =
-        sys_address_parse(listen->host, (uint16_t)listen->port, &server->address);
-    if (result == WEIR_OK) {
-        result = sys_listen(&server->address, &server->fd);
+    char problem[256];
+    if (alone) {
+        return true;
     }
-    if (result != WEIR_OK) {
-        fprintf(stderr, "%s: the platform cannot listen on %s port %llu: %s\n", setup->who,
-            listen->host, (unsigned long long)listen->port, weir_result_text(result));
+    sys_supervisor_open();
+    if (listen_now(server, problem, sizeof problem) != WEIR_OK) {
+        fprintf(stderr, "%s: the platform: %s\n", setup->who, problem);
+        return false;
     }
-    return result == WEIR_OK;
+    return true;
 }

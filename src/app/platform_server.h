@@ -7,19 +7,21 @@
 #include "app/platform_setup.h"
 #include "app/process.h"
 #include "platform/service.h"
+#include "stream/listen_set.h"
 
 struct platform_server {
     struct part part;
     struct platform_service service;
     struct platform_setup *setup; // borrowed
     struct sys_address address;
+    struct listen_set listen;
     struct timer drained; // looks whether it is
-    int fd;               // owned until it is served, then -1
     bool alone;
 };
 
-// Listens where the configuration says; false after saying on standard error why it cannot. server
-// is zeroed before. The process owns the socket from process_run on.
+// Beside a relay, which has to know where, it listens at once, where the configuration says; false
+// after saying on standard error why it cannot. Alone it listens when the process opens it. server is
+// zeroed before. The process owns the socket from process_run on.
 bool platform_server_init(struct platform_server *server, struct platform_setup *setup, bool alone);
 
 #endif

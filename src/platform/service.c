@@ -209,7 +209,7 @@ void platform_service_drain(struct platform_service *service)
 
 bool platform_service_is_idle(const struct platform_service *service)
 {
-    return service->server.conn_count == 0;
+    return http_server_is_empty(&service->server);
 }
 
 static void free_errands(struct platform_service *service)

@@ -8,7 +8,7 @@
 #include "sys/socket.h"
 
 // Takes what was passed out of the environment, so that no child believes it is meant. Before there
-// are threads; once.
+// are threads; again it finds nothing more.
 void sys_supervisor_open(void);
 
 // The listening sockets that were passed under a name (FileDescriptorName=), in their order, which

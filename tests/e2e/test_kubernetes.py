@@ -182,8 +182,7 @@ def by(name):
 
 
 def test_the_relay_takes_its_settings():
-    """All but the mode, which is asked of a Redis that is not here."""
-    env = {**variables(by("relay")), "RELAY_BACKPLANE_MODE": "single"}
+    env = variables(by("relay"))
     assert env["RELAY_ID"] == "metadata.name"
     assert env["RELAY_PUBLIC_WS_BASE_URL"].startswith("ws://metadata.name.weir-relay-pods.")
     env["RELAY_PUBLIC_WS_BASE_URL"] = "ws://weir-relay-0.weir-relay-pods.weir.svc:7781/ws"

@@ -147,3 +147,14 @@ def test_their_sockets_can_be_had():
         family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
         socket.inet_pton(family, host.strip("[]"))
         assert 0 < int(port) < 65536
+
+
+def test_the_platform_starts_as_its_unit_says(tmp_path):
+    manager, address = activated("weir-platform.service", tmp_path)
+    env = variables("weir-platform.service")
+    assert address == env["WEIR_PLATFORM_LISTEN"]
+    env["WEIR_PLATFORM_LISTEN"] = f"127.0.0.1:{manager.sockets[0][1].getsockname()[1]}"
+    env["WEIR_STATE_DIR"] = env["WEIR_STATE_DIR"].replace("%S", str(tmp_path))
+    starts(manager, of("weir-platform.service", "ExecStart")[0].split()[1:], env)
+    assert (tmp_path / "weir-platform/platform.db").exists()
+    manager.close()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A new process beside the old one, which drains: nobody is refused (docs/operations.md)."""
+import os
 import signal
 import socket
 import threading
@@ -11,6 +12,7 @@ from lib import frames as f
 from lib import forwarding, http1, tls, weir, ws
 from lib.crowd import Crowd
 from lib.engine import Engine
+from lib.selfhosted import Platform
 from lib.wait import eventually
 
 UPGRADES = 3
@@ -87,12 +89,12 @@ def talk(daemon, client, number):
 
 def queue_up(process, connections):
     """Fills the queues of a process that stands still, and has it wake up to its SIGTERM."""
-    process.signal(signal.SIGSTOP)
+    os.kill(process.pid, signal.SIGSTOP)
     try:
         peers = connections()
-        process.signal(signal.SIGTERM)
+        os.kill(process.pid, signal.SIGTERM)
     finally:
-        process.signal(signal.SIGCONT)
+        os.kill(process.pid, signal.SIGCONT)
     return peers
 
 
@@ -136,6 +138,17 @@ def test_who_waits_for_a_monitor_that_ends_is_served(lab, serve):
     for peer in queue_up(monitor, connect):
         assert peer.read_head()[0].startswith("HTTP/1.1 200 ")
     monitor.stop()
+
+
+def test_who_waits_for_a_platform_that_ends_is_served(tmp_path):
+    platform = Platform(tmp_path / "state")
+
+    def connect():
+        return [ask("127.0.0.1", platform.port, "/jwks.json") for _ in range(WAITING)]
+
+    for peer in queue_up(platform, connect):
+        assert peer.read_head()[0].startswith("HTTP/1.1 200 ")
+    platform.stop()
 
 
 def drain(old):
