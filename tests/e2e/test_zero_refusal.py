@@ -146,9 +146,11 @@ def test_who_waits_for_a_platform_that_ends_is_served(tmp_path):
     def connect():
         return [ask("127.0.0.1", platform.port, "/jwks.json") for _ in range(WAITING)]
 
-    for peer in queue_up(platform, connect):
-        assert peer.read_head()[0].startswith("HTTP/1.1 200 ")
-    platform.stop()
+    try:
+        for peer in queue_up(platform, connect):
+            assert peer.read_head()[0].startswith("HTTP/1.1 200 ")
+    finally:
+        platform.stop()
 
 
 def drain(old):
