@@ -23,6 +23,7 @@
 #include "relay/config_internal.h"
 
 #define INTERNAL_KEY_LEN_MIN 24 // in mode prod
+#define RELAY_ID_LEN_MAX 255
 
 static void put(struct config_loading *loading, char **field, const char *format, ...)
     WEIR_PRINTF(3, 4);
@@ -432,6 +433,10 @@ static void derive_defaults(struct config_loading *loading)
         put(loading, &config->relay_id, "%s:%llu:%02x%02x%02x%02x%02x%02x", config->listen_host,
             (unsigned long long)config->listen_port, random[0], random[1], random[2], random[3],
             random[4], random[5]);
+    }
+    if (slice_str(config->relay_id).len > RELAY_ID_LEN_MAX) {
+        conf_error(loading->problems, "RELAY_ID: \"%s\" is too long; allowed: %d bytes at most",
+            config->relay_id, RELAY_ID_LEN_MAX);
     }
     if (!loading->set[ROW_state_include_client_ids]) {
         config->state_include_client_ids = dev;

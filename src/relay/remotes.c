@@ -20,6 +20,17 @@ static struct remote *make(struct map *remotes, struct slice id)
     return remote;
 }
 
+bool remote_id_is_sound(struct slice id)
+{
+    for (size_t i = 0; i < id.len; i++) {
+        unsigned char c = (unsigned char)id.at[i];
+        if (c < ' ' || c == 0x7f) {
+            return false;
+        }
+    }
+    return id.len > 0 && id.len <= REMOTE_ID_LEN_MAX;
+}
+
 struct remote *remote_ref(struct map *remotes, struct slice id, uint16_t route)
 {
     weir_assert(id.len <= REMOTE_ID_LEN_MAX);

@@ -17,6 +17,9 @@ struct remote {
 
 #define REMOTE_ID_LEN_MAX 512
 
+// Whether a name may be another relay's: not empty, not endless, and without control characters, which
+// would blur what is signed (spec section 8.1).
+bool remote_id_is_sound(struct slice id);
 // With one reference more; id has REMOTE_ID_LEN_MAX bytes at most. NULL without memory.
 struct remote *remote_ref(struct map *remotes, struct slice id, uint16_t route) WEIR_MUST_CHECK;
 // NULL is fine. The last reference frees it.

@@ -46,6 +46,8 @@ WRONG = [
     ("RELAY_TLS", "maybe", "auto"),
     ("RELAY_TLS_TERMINATION", "nginx", "platform"),
     ("RELAY_BACKPLANE_MODE", "mesh", "single"),
+    ("RELAY_ID", "r" * 256, "255"),
+    ("RELAY_CLIENT_REDIRECT_STYLE", "302", "http"),
     ("RELAY_REDIS_CA_CERT_PATH", "/nonexistent/redis.crt", "PEM"),
     ("RELAY_SERVER_TLS_VERIFY", "2", "auto"),
     ("RELAY_SERVER_AUTH_MODE", "none", "mtls"),

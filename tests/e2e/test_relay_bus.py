@@ -12,7 +12,7 @@ from lib.wait import eventually
 
 @pytest.fixture(scope="module", params=[False, True], ids=["single frames", "batches"])
 def relays(request):
-    fleet = Relays(batch=request.param)
+    fleet = Relays(batch=request.param, RELAY_INTERNAL_API_TIMEOUT_MS=10000)
     yield fleet
     fleet.stop()
 
@@ -164,6 +164,56 @@ def test_held_frames_stay_in_order(relays, cell):
         del relays.bus.instead["presence/resolve"]
     resolves = [x for x in relays.bus.bodies("presence/resolve") if x["workspaceId"] == here.workspace]
     assert len(resolves) == 1  # one flight for all of them
+
+
+def test_held_frames_are_bounded(relays, cell):
+    """More than 256 of a client: the client is told at once, and the others are not lost."""
+    here, there = cell
+    daemon = daemon_on(relays, here)
+    client = there.client()
+    before = there.relay.metrics()
+    opened = []
+    relays.bus.instead["presence/resolve"] = (
+        lambda body: relays.bus.wait_until(lambda: opened, "the gate") and None
+    )
+    try:
+        for n in range(1, 261):
+            client.send(f.text(f.e2ee("s1", n)))
+        for _ in range(4):
+            assert client.recv_text() == f.unavailable_status(there.workspace, there.target)
+        with relays.bus.changed:
+            opened.append(1)
+            relays.bus.changed.notify_all()
+        assert [json.loads(daemon.recv_text())["seq"] for _ in range(256)] == list(range(1, 257))
+        assert added(there, before)["relay_client_messages_dropped_total"] == 4
+    finally:
+        del relays.bus.instead["presence/resolve"]
+
+
+def test_a_client_that_leaves_while_its_frames_are_held(relays, cell):
+    _, there = cell
+    client = there.client()
+    before = there.relay.metrics()
+    asked = len(relays.bus.bodies("presence/resolve"))
+    opened = []
+    relays.bus.instead["presence/resolve"] = (
+        lambda body: relays.bus.wait_until(lambda: opened, "the gate") and None
+    )
+    try:
+        client.send(f.text(f.e2ee()))
+        relays.bus.wait_until(
+            lambda: len([1 for name, _ in relays.bus.calls if name == "presence/resolve"]) > asked,
+            "a look-up",
+        )
+        client.close()
+        eventually(
+            lambda: added(there, before).get("relay_client_messages_dropped_total") == 1, "dropped"
+        )
+        with relays.bus.changed:
+            opened.append(1)
+            relays.bus.changed.notify_all()
+    finally:
+        del relays.bus.instead["presence/resolve"]
 
 
 def test_session_events_come_from_the_bus(relays, cell):

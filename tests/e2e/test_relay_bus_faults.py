@@ -107,6 +107,8 @@ BAD_FRAMES = {
     ),
     "endless target": (lambda s: b.signed(**{**s, "runtimeTargetId": "t" * 129}), REJECTED, "invalid_id"),
     "endless source": (lambda s: b.signed(**{**s, "sourceRelayId": "r" * 513}), REJECTED, "invalid_id"),
+    "source in two lines": (lambda s: b.signed(**{**s, "sourceRelayId": "a\nb"}), REJECTED, "invalid_id"),
+    "machine in two lines": (lambda s: b.signed(**{**s, "machineId": "a\nb"}), REJECTED, "invalid_id"),
     "payload no text": (lambda s: resigned(s, payload={"type": "e2ee"}), REJECTED, "malformed"),
     "no direction": (lambda s: resigned(s, direction="sideways"), REJECTED, "malformed"),
     "no workspace": (lambda s: resigned(s, workspaceId=7), REJECTED, "malformed"),

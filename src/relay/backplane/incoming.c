@@ -69,7 +69,8 @@ static const struct {
 static bool names_are_sound(const struct bus_message *message)
 {
     return cell_is_id(message->workspace) && cell_is_id(message->target) &&
-           message->source.len > 0 && message->source.len <= REMOTE_ID_LEN_MAX;
+           remote_id_is_sound(message->source) &&
+           (message->machine.len == 0 || remote_id_is_sound(message->machine));
 }
 
 // False: it has been counted, or is none of ours.

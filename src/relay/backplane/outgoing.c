@@ -196,11 +196,12 @@ static struct bus_ticket *ticket_new(struct shard *shard, enum metric routed, en
 static struct bus_message message_from(const struct peer *peer, enum bus_direction direction,
     struct slice relay_id, struct slice payload)
 {
-    const char *machine = peer_text(peer, PEER_MACHINE);
+    const char *claim = peer_text(peer, PEER_MACHINE);
+    struct slice machine = claim == NULL ? SLICE_EMPTY : slice_str(claim);
     return (struct bus_message){
         .workspace = cell_workspace(peer->cell),
         .target = peer->cell->target,
-        .machine = machine == NULL ? SLICE_EMPTY : slice_str(machine),
+        .machine = remote_id_is_sound(machine) ? machine : SLICE_EMPTY,
         .target_relay = relay_id,
         .direction = direction,
         .payload = payload,

@@ -17,6 +17,7 @@
 #include "obs/log.h"
 #include "relay/backplane/core.h"
 #include "relay/peer.h"
+#include "relay/remotes.h"
 
 #define KNOWN_NS (2 * NS_PER_S)
 #define AGAIN_NS (2 * NS_PER_S) // a random part of it
@@ -369,6 +370,10 @@ void presence_query_answer(
     // Our own record: the daemon has just left.
     bool somebody = end == BUS_END_OK && answer != NULL && answer->relay_id.len > 0 &&
                     !slice_eq(answer->relay_id, slice_str(shard->relay->config->relay_id));
+    if (somebody && !remote_id_is_sound(answer->relay_id)) {
+        end = BUS_END_BAD_ANSWER;
+        somebody = false;
+    }
     if (somebody && !keep_answer(query, answer)) {
         end = BUS_END_NO_MEMORY;
         somebody = false;

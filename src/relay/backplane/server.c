@@ -5,7 +5,6 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "relay/remotes.h"
 
 #define BODY_BYTES_MAX 8192
 
@@ -146,8 +145,7 @@ static enum bus_end read_presence(const struct json_value values[SERVER_MEMBER_C
         return BUS_END_NO_MEMORY;
     }
     if (!take_text(&values[SERVER_RELAY_ID], texts, &ret_presence->relay_id) ||
-        !take_text(&values[SERVER_RELAY_URL], texts, &ret_presence->url) ||
-        ret_presence->relay_id.len > REMOTE_ID_LEN_MAX) {
+        !take_text(&values[SERVER_RELAY_URL], texts, &ret_presence->url)) {
         return BUS_END_BAD_ANSWER;
     }
     if (!take_text(&values[SERVER_MACHINE], texts, &ret_presence->machine)) {
