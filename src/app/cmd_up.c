@@ -22,6 +22,7 @@
 #define DEMO_WORKSPACE "demo"
 #define DEMO_TARGET "laptop"
 #define URL_SIZE 96
+#define VALIDATE_PATH "/api/runtime/internal/relay/validate"
 #define LOG_LINES_KEPT 1000
 
 enum { OPTION_FILE, OPTION_STATE_DIR, OPTION_LISTEN, OPTION_WORKERS, OPTION_COUNT };
@@ -229,7 +230,7 @@ static int prepare_platform(struct up *up, struct conf_problems *problems)
     if (exit_code != EXIT_FINE) {
         return exit_code;
     }
-    enum weir_result result = certificate_ensure(up->setup.state_dir, &up->certificate);
+    enum weir_result result = certificate_ensure_localhost(up->setup.state_dir, &up->certificate);
     if (result != WEIR_OK) {
         fprintf(stderr, "weir up: cannot use the state directory %s: %s\n", up->setup.state_dir,
             weir_result_text(result));
@@ -242,7 +243,7 @@ static int prepare_platform(struct up *up, struct conf_problems *problems)
     const char *origin = up->setup.config.cert_file == NULL ? "http://127.0.0.1" : "https://localhost";
     unsigned port = up->platform_server.address.port;
     snprintf(up->validate_url, sizeof up->validate_url,
-        "%s:%u/api/runtime/internal/relay/validate", origin, port);
+        "%s:%u" VALIDATE_PATH, origin, port);
     snprintf(up->jwks_url, sizeof up->jwks_url, "%s:%u/jwks.json", origin, port);
     return EXIT_FINE;
 }
@@ -418,6 +419,9 @@ static bool read_file(struct up *up, struct conf_problems *problems)
         return false;
     }
     memcpy(up->has, up->file.has, sizeof up->has);
+    // Stands for the platform's own address, which has no port yet.
+    snprintf(up->validate_url, sizeof up->validate_url, "%s",
+        up->has[UP_PLATFORM] ? "http://127.0.0.1:1" VALIDATE_PATH : "");
     bool good = problems->errors.len == 0 || command_print_problems(problems);
     if (up->file.document.root == NULL) {
         return false;

@@ -23,6 +23,7 @@ static const struct command command_version = {
 };
 
 static const struct command *const commands[] = {
+    &command_init,
     &command_up,
     &command_relay,
     &command_platform,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The certificate is of an end entity, not of an authority: who trusts it trusts this one relay on
-// loopback, and a stolen key makes no other certificates. It names itself as its issuer, so a
+// The certificate is of an end entity, not of an authority: who trusts it trusts this one server,
+// and a stolen key makes no other certificates. It names itself as its issuer, so a
 // client takes the very file as its trust anchor.
 //
 // The key is written first. A crash between the two files leaves a pair that does not belong
@@ -26,15 +26,9 @@
 #define BACKDATED_S 3600 // for clients whose clock is a little behind
 #define SERIAL_BITS 127  // RFC 5280 section 4.1.2.2: positive, at most 20 octets
 
-static const struct extension {
+struct extension {
     int nid;
     const char *value;
-} extensions[] = {
-    {NID_basic_constraints, "critical,CA:FALSE"},
-    {NID_key_usage, "critical,digitalSignature"},
-    {NID_ext_key_usage, "serverAuth"},
-    {NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1,IP:::1"},
-    {NID_subject_key_identifier, "hash"},
 };
 
 // ---- What is there ------------------------------------------------------------------------------
@@ -92,11 +86,11 @@ static bool set_serial(X509 *x509)
     return ok;
 }
 
-static bool set_names(X509 *x509)
+static bool set_names(X509 *x509, const char *common_name)
 {
     X509_NAME *name = X509_get_subject_name(x509);
     return X509_NAME_add_entry_by_txt(
-               name, "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1, 0) == 1 &&
+               name, "CN", MBSTRING_ASC, (const unsigned char *)common_name, -1, -1, 0) == 1 &&
            X509_set_issuer_name(x509, name) == 1;
 }
 
@@ -108,8 +102,15 @@ static bool set_times(X509 *x509)
                NULL;
 }
 
-static bool add_extensions(X509 *x509)
+static bool add_extensions(X509 *x509, const char *alt_names)
 {
+    const struct extension extensions[] = {
+        {NID_basic_constraints, "critical,CA:FALSE"},
+        {NID_key_usage, "critical,digitalSignature"},
+        {NID_ext_key_usage, "serverAuth"},
+        {NID_subject_alt_name, alt_names},
+        {NID_subject_key_identifier, "hash"},
+    };
     X509V3_CTX context;
     X509V3_set_ctx(&context, x509, x509, NULL, NULL, 0);
     for (size_t i = 0; i < sizeof extensions / sizeof extensions[0]; i++) {
@@ -137,13 +138,14 @@ static enum weir_result write_x509(const X509 *x509, const char *path)
     return result;
 }
 
-static enum weir_result write_certificate(const struct auth_key *key, const char *path)
+static enum weir_result write_certificate(
+    const struct certificate_wish *wish, const struct auth_key *key, const char *path)
 {
     enum weir_result result = WEIR_CRYPTO;
     X509 *x509 = X509_new();
     if (x509 != NULL && X509_set_version(x509, X509_VERSION_3) == 1 && set_serial(x509) &&
-        set_names(x509) && set_times(x509) && X509_set_pubkey(x509, key->pkey) == 1 &&
-        add_extensions(x509) && X509_sign(x509, key->pkey, EVP_sha256()) > 0) {
+        set_names(x509, wish->common_name) && set_times(x509) && X509_set_pubkey(x509, key->pkey) == 1 &&
+        add_extensions(x509, wish->alt_names) && X509_sign(x509, key->pkey, EVP_sha256()) > 0) {
         result = write_x509(x509, path);
     }
     X509_free(x509);
@@ -165,7 +167,8 @@ static enum weir_result write_key(const struct auth_key *key, const char *path)
     return result;
 }
 
-static enum weir_result make(const struct certificate_paths *paths)
+static enum weir_result make(
+    const struct certificate_wish *wish, const struct certificate_paths *paths)
 {
     struct auth_key key;
     enum weir_result result = auth_key_generate(AUTH_ES256, NULL, &key);
@@ -173,21 +176,35 @@ static enum weir_result make(const struct certificate_paths *paths)
         result = write_key(&key, paths->key);
     }
     if (result == WEIR_OK) {
-        result = write_certificate(&key, paths->certificate);
+        result = write_certificate(wish, &key, paths->certificate);
     }
     auth_key_fini(&key);
     return result;
 }
 
-enum weir_result certificate_ensure(const char *state_dir, struct certificate_paths *ret_paths)
+enum weir_result certificate_ensure(
+    const struct certificate_wish *wish, struct certificate_paths *ret_paths)
 {
     int lens[] = {
-        snprintf(ret_paths->certificate, CERTIFICATE_PATH_SIZE, "%s/localhost.crt", state_dir),
-        snprintf(ret_paths->key, CERTIFICATE_PATH_SIZE, "%s/localhost.key", state_dir),
+        snprintf(ret_paths->certificate, CERTIFICATE_PATH_SIZE, "%s/%s.crt", wish->dir, wish->stem),
+        snprintf(ret_paths->key, CERTIFICATE_PATH_SIZE, "%s/%s.key", wish->dir, wish->stem),
     };
     if (lens[0] < 0 || lens[0] >= CERTIFICATE_PATH_SIZE || lens[1] < 0 ||
         lens[1] >= CERTIFICATE_PATH_SIZE) {
         return WEIR_TOO_LARGE;
     }
-    return usable(ret_paths) ? WEIR_OK : make(ret_paths);
+    return usable(ret_paths) ? WEIR_OK : make(wish, ret_paths);
+}
+
+enum weir_result certificate_ensure_localhost(
+    const char *state_dir, struct certificate_paths *ret_paths)
+{
+    return certificate_ensure(
+        &(struct certificate_wish){
+            .dir = state_dir,
+            .stem = "localhost",
+            .common_name = "localhost",
+            .alt_names = "DNS:localhost,IP:127.0.0.1,IP:::1",
+        },
+        ret_paths);
 }

@@ -27,6 +27,19 @@ void sys_hold_standard_descriptors(void)
     }
 }
 
+enum weir_result sys_own_path(char *path, size_t size)
+{
+    ssize_t len = readlink("/proc/self/exe", path, size);
+    if (len < 0) {
+        return WEIR_IO;
+    }
+    if ((size_t)len >= size) {
+        return WEIR_TOO_LARGE;
+    }
+    path[len] = '\0';
+    return WEIR_OK;
+}
+
 uint64_t sys_raise_descriptor_limit(void)
 {
     struct rlimit limit;

@@ -2,6 +2,7 @@
 #ifndef WEIR_SYS_PROCESS_H
 #define WEIR_SYS_PROCESS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/result.h"
@@ -9,6 +10,8 @@
 // Opens what is missing of standard input, output and error, as /dev/null: the next file or socket
 // must not become one of them.
 void sys_hold_standard_descriptors(void);
+// Where the running program is. WEIR_TOO_LARGE: it does not fit; WEIR_IO: the kernel does not say.
+enum weir_result sys_own_path(char *path, size_t size) WEIR_MUST_CHECK;
 // Raises the soft limit of open descriptors to the hard one; returns what holds now.
 uint64_t sys_raise_descriptor_limit(void);
 unsigned sys_cpu_count(void);

@@ -64,7 +64,7 @@ static bool ensure_changes(const struct state *fixture)
     struct certificate_paths paths;
     struct buf before, after;
     state_read(fixture, "localhost.crt", &before);
-    assert_int_equal(certificate_ensure(fixture->dir, &paths), WEIR_OK);
+    assert_int_equal(certificate_ensure_localhost(fixture->dir, &paths), WEIR_OK);
     state_read(fixture, "localhost.crt", &after);
     bool changed = !slice_eq(buf_slice(&before), buf_slice(&after));
     buf_reset(&before);
@@ -77,7 +77,7 @@ static void test_what_is_made(void **state)
     struct state *fixture = *state;
     struct certificate_paths paths;
     struct stat st;
-    assert_int_equal(certificate_ensure(fixture->dir, &paths), WEIR_OK);
+    assert_int_equal(certificate_ensure_localhost(fixture->dir, &paths), WEIR_OK);
     assert_string_equal(paths.certificate, state_path(fixture, "localhost.crt"));
     assert_string_equal(paths.key, state_path(fixture, "localhost.key"));
     assert_int_equal(stat(paths.key, &st), 0);
@@ -196,8 +196,8 @@ static void test_where_it_cannot_be(void **state)
     (void)state;
     memset(path, 'd', sizeof path);
     path[sizeof path - 1] = '\0';
-    assert_int_equal(certificate_ensure(path, &paths), WEIR_TOO_LARGE);
-    assert_int_equal(certificate_ensure("/proc/nowhere", &paths), WEIR_NOT_FOUND);
+    assert_int_equal(certificate_ensure_localhost(path, &paths), WEIR_TOO_LARGE);
+    assert_int_equal(certificate_ensure_localhost("/proc/nowhere", &paths), WEIR_NOT_FOUND);
 }
 
 int main(void)
