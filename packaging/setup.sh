@@ -1,5 +1,5 @@
-# Sourced by ./run and ./check: names the Debian packages each of them needs and installs those that
-# are missing. When everything is in place it asks no network.
+# Sourced by ./run, ./check and what packs: names the Debian packages each of them needs and installs
+# those that are missing. When everything is in place it asks no network.
 
 weir_packages_build="gcc libc6-dev cmake ninja-build pkg-config libssl-dev node-llhttp
   libcurl4-openssl-dev libjansson-dev libprotobuf-c-dev libprotobuf-dev protobuf-c-compiler
@@ -10,6 +10,8 @@ weir_packages_test="libcmocka-dev libasan8 libubsan1 libtsan2 prometheus openssl
   python3-psycopg2
   openssh-server openssh-client nghttp2-client nghttp2-server tmux procps systemd python3-yaml iproute2 zsh
   fish groff-base g++ haproxy libnginx-mod-stream libjson-validator-perl"
+weir_packages_package="debhelper dpkg-dev fakeroot lintian"
+weir_packages_chroot="debootstrap"
 
 # npm comes in a package of its own in Debian, and with nodejs elsewhere.
 weir_is_there() {
