@@ -45,6 +45,9 @@ invoked() { sed -n "s/^.*deb-systemd-invoke $1 \(.*\) >.*/\1/p" "$work/control/$
 [ "$(invoked try-restart postinst)" = "$(printf '%s\n' $units | grep service | sort)" ]
 grep -q "deb-systemd-invoke stop .*weir\*.socket weir\*.service" "$work/control/prerm"
 [ "$(cat "$work/control"/p* | grep -c deb-systemd-invoke)" = 2 ]
+for state in $(sed -n 's/^StateDirectory=//p' packaging/systemd/*.service); do
+  grep -qw "rm -rf.*/var/lib/$state" "$work/control/postrm" || { echo "a purge leaves /var/lib/$state"; exit 1; }
+done
 [ "$(cat "$work/control/conffiles")" = /etc/weir/relay.env ]
 
 # A program is built against the library as it is packed.
