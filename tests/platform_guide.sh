@@ -23,7 +23,7 @@ END
 } >steps.sh
 [ "$(grep -c . steps.sh)" -gt 20 ] || { echo "there are no steps in the guide"; exit 1; }
 bash -euo pipefail steps.sh >said 2>&1 || { cat said platform.log relay.log; exit 1; }
-for line in '"service":"platform"' '"daemonConnected":true' '"frames":\[{"id":' '"token":' \
+for line in '"service":"platform"' '"daemonConnected":true' '"frames":\[{"id":' '"token":' '"daemonIssueGeneration":1' '"relayToken":' \
   'weir_platform_frames_published_total 1' 'published'; do
   grep -q "$line" said || { echo "the guide's steps did not print $line:"; cat said; exit 1; }
 done

@@ -7,9 +7,21 @@
 #include "base/number.h"
 
 enum {
-    OPTION_ROLE, OPTION_WORKSPACE, OPTION_TARGET, OPTION_SCOPE, OPTION_CLIENT, OPTION_INSTALL,
-    OPTION_MACHINE, OPTION_USER, OPTION_CHANNEL, OPTION_PROFILE, OPTION_TTL, OPTION_GENERATION,
-    OPTION_FILE, OPTION_STATE_DIR, OPTION_COUNT
+    OPTION_ROLE,
+    OPTION_WORKSPACE,
+    OPTION_TARGET,
+    OPTION_SCOPE,
+    OPTION_CLIENT,
+    OPTION_INSTALL,
+    OPTION_MACHINE,
+    OPTION_USER,
+    OPTION_CHANNEL,
+    OPTION_PROFILE,
+    OPTION_TTL,
+    OPTION_GENERATION,
+    OPTION_FILE,
+    OPTION_STATE_DIR,
+    OPTION_COUNT
 };
 
 static const struct option_row options[] = {
@@ -34,8 +46,8 @@ static const struct option_row options[] = {
 static bool read_number(const char *text, uint64_t max, uint64_t *ret_number, const char *name)
 {
     if (text != NULL && number_parse_u64(slice_str(text), max, ret_number) != WEIR_OK) {
-        fprintf(stderr, "weir token: %s \"%s\" is not usable; allowed: a whole number\n", name,
-            text);
+        fprintf(
+            stderr, "weir token: %s \"%s\" is not usable; allowed: a whole number\n", name, text);
         return false;
     }
     return true;
@@ -69,7 +81,8 @@ static int run(const struct command *command, int argc, char **argv)
     }
     if (count != 1 || strcmp(argv[0], "relay") != 0 || values[OPTION_ROLE] == NULL ||
         values[OPTION_WORKSPACE] == NULL) {
-        fputs("weir token: needs: relay --role ROLE --workspace ID, or engine\n", stderr);
+        fputs("weir token: needs: relay --role ROLE --workspace ID, or engine, or credential\n",
+            stderr);
         return EXIT_USAGE;
     }
     if (!read_number(values[OPTION_TTL], PLATFORM_TTL_S_MAX, &ttl_s, "--ttl") ||
@@ -77,10 +90,10 @@ static int run(const struct command *command, int argc, char **argv)
         return EXIT_USAGE;
     }
     exit_code = platform_setup_open(&setup, &(struct platform_setup_options){
-        .who = "weir token",
-        .file = values[OPTION_FILE],
-        .state_dir = values[OPTION_STATE_DIR],
-    });
+                                                .who = "weir token",
+                                                .file = values[OPTION_FILE],
+                                                .state_dir = values[OPTION_STATE_DIR],
+                                            });
     if (exit_code == EXIT_FINE) {
         exit_code = platform_setup_sync(&setup, NULL);
     }
@@ -89,31 +102,33 @@ static int run(const struct command *command, int argc, char **argv)
         return exit_code;
     }
     struct slice channel = slice_str(values[OPTION_CHANNEL]);
-    exit_code = mint(setup.platform, &(struct relay_token_request){
-        .role = slice_str(values[OPTION_ROLE]),
-        .workspace_id = slice_str(values[OPTION_WORKSPACE]),
-        .runtime_target_id = slice_str(values[OPTION_TARGET]),
-        .scope = slice_str(values[OPTION_SCOPE]),
-        .client_id = slice_str(values[OPTION_CLIENT]),
-        .install_id = slice_str(values[OPTION_INSTALL]),
-        .machine_id = slice_str(values[OPTION_MACHINE]),
-        .user_id = slice_str(values[OPTION_USER]),
-        .session_channels = &channel,
-        .session_channel_count = channel.len > 0 ? 1 : 0,
-        .e2ee_profile = slice_str(values[OPTION_PROFILE]),
-        .ttl_s = ttl_s,
-        .daemon_issue_generation = generation == UINT64_MAX ? -1 : (int64_t)generation,
-    });
+    exit_code = mint(setup.platform,
+        &(struct relay_token_request){
+            .role = slice_str(values[OPTION_ROLE]),
+            .workspace_id = slice_str(values[OPTION_WORKSPACE]),
+            .runtime_target_id = slice_str(values[OPTION_TARGET]),
+            .scope = slice_str(values[OPTION_SCOPE]),
+            .client_id = slice_str(values[OPTION_CLIENT]),
+            .install_id = slice_str(values[OPTION_INSTALL]),
+            .machine_id = slice_str(values[OPTION_MACHINE]),
+            .user_id = slice_str(values[OPTION_USER]),
+            .session_channels = &channel,
+            .session_channel_count = channel.len > 0 ? 1 : 0,
+            .e2ee_profile = slice_str(values[OPTION_PROFILE]),
+            .ttl_s = ttl_s,
+            .daemon_issue_generation = generation == UINT64_MAX ? -1 : (int64_t)generation,
+        });
     platform_setup_close(&setup);
     return exit_code;
 }
 
-static const struct command *const children[] = {&command_token_engine, NULL};
+static const struct command *const children[] = {
+    &command_token_engine, &command_token_credential, NULL};
 
 const struct command command_token = {
     .name = "token",
     .summary = "Mint a token of a platform (weir up, weir platform), or of an engine",
-    .usage = "relay|engine",
+    .usage = "relay|engine|credential",
     .options = options,
     .run = run,
     .children = children,

@@ -21,6 +21,7 @@ extern const struct command command_health;
 extern const struct command command_engine;
 // What `weir up -c FILE` would say about the file (NULL: weir.yml); an exit code.
 int up_command_check(const char *path);
-extern const struct command command_token_engine; // "token engine"
+extern const struct command command_token_engine;     // "token engine"
+extern const struct command command_token_credential; // "token credential"
 
 #endif

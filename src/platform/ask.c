@@ -244,8 +244,8 @@ static enum weir_result read_pull(struct platform_ask *ask)
     return WEIR_OK;
 }
 
-enum weir_result platform_ask_read(enum platform_ask_kind kind, struct slice body,
-    size_t frame_bytes_max, struct platform_ask *ret_ask)
+enum weir_result platform_ask_parse(
+    enum platform_ask_kind kind, struct slice body, struct platform_ask *ret_ask)
 {
     json_error_t error;
     *ret_ask = (struct platform_ask){.kind = kind};
@@ -254,6 +254,16 @@ enum weir_result platform_ask_read(enum platform_ask_kind kind, struct slice bod
         snprintf(
             ret_ask->problem, sizeof ret_ask->problem, "the body is no JSON: %.100s", error.text);
         return json_error_code(&error) == json_error_out_of_memory ? WEIR_MEMORY : WEIR_MALFORMED;
+    }
+    return WEIR_OK;
+}
+
+enum weir_result platform_ask_read(enum platform_ask_kind kind, struct slice body,
+    size_t frame_bytes_max, struct platform_ask *ret_ask)
+{
+    enum weir_result result = platform_ask_parse(kind, body, ret_ask);
+    if (result != WEIR_OK) {
+        return result;
     }
     switch (kind) {
     case ASK_PRESENCE_PUT:
@@ -266,6 +276,8 @@ enum weir_result platform_ask_read(enum platform_ask_kind kind, struct slice bod
         return read_publish(frame_bytes_max, ret_ask);
     case ASK_PULL:
         return read_pull(ret_ask);
+    case ASK_TOKEN:
+    case ASK_DAEMON_KEY:
     case ASK_NONE:
         break;
     }
@@ -276,6 +288,7 @@ void platform_ask_fini(struct platform_ask *ask)
 {
     json_decref(ask->root);
     mem_free(ask->frames);
+    mem_free(ask->path);
     *ask = (struct platform_ask){0};
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "base/time.h"
+#include "platform/platform_internal.h"
 #include "proto/json_write.h"
 #include "sys/clock.h"
 
@@ -151,6 +152,81 @@ static struct store_call *get_call(struct errand *errand)
     return call;
 }
 
+// ---- Daemons' keys and tokens
+
+#define DAEMON_KEYS_MAX 1000000
+
+static void on_key_put(struct store_call *call)
+{
+    struct errand *errand = call->arg;
+    struct buf body = BUF_INIT(ANSWER_BYTES_MAX);
+    errand->call = NULL;
+    if (call->result != WEIR_OK) {
+        errand_fail(errand, call->result);
+        return;
+    }
+    if (call->row_count == 0) {
+        errand_refuse(errand, 503, "TOO_MANY_DAEMON_KEYS");
+        return;
+    }
+    buf_printf(&body, "{\"ok\":true,\"daemonIssueGeneration\":%lld}",
+        (long long)store_call_cell_number(call, 0, 0));
+    errand_answer(errand, 200, buf_slice(&body));
+    buf_reset(&body);
+}
+
+static struct store_call *key_put_call(struct errand *errand)
+{
+    const struct daemon_key_ask *ask = &errand->ask.daemon_key;
+    struct store_call *call = store_call_new(STORE_DAEMON_KEY_PUT, on_key_put, errand);
+    if (call != NULL) {
+        store_call_text(call, ask->workspace_id);
+        store_call_text(call, ask->runtime_target_id);
+        store_call_text(call, ask->public_key);
+        store_call_number(call, (int64_t)sys_wall_ms());
+        store_call_number(call, DAEMON_KEYS_MAX);
+    }
+    return call;
+}
+
+static void on_facts(struct store_call *call)
+{
+    struct errand *errand = call->arg;
+    struct daemon_facts facts = {SLICE_EMPTY, -1};
+    struct buf body = BUF_INIT(PLATFORM_ANSWER_LEN_MAX);
+    unsigned status = 500;
+    errand->call = NULL;
+    if (call->result != WEIR_OK) {
+        errand_fail(errand, call->result);
+        return;
+    }
+    if (call->row_count > 0) {
+        facts =
+            (struct daemon_facts){store_call_cell(call, 0, 0), store_call_cell_number(call, 0, 1)};
+    }
+    if (platform_answer_token(
+            errand->service->options.platform, &errand->ask, &facts, &body, &status) == WEIR_OK) {
+        errand_answer(errand, status, buf_slice(&body));
+    } else {
+        errand_refuse(errand, 500, "INTERNAL_ERROR");
+    }
+    buf_reset(&body);
+}
+
+static struct store_call *facts_call(struct errand *errand)
+{
+    const struct relay_token_request *request = &errand->ask.token.request;
+    struct store_call *call = store_call_new(STORE_DAEMON_KEY_GET, on_facts, errand);
+    if (call != NULL) {
+        // Of a workspace that is no id there is no row, and the token is refused.
+        bool known =
+            platform_is_id(request->workspace_id) && platform_is_id(request->runtime_target_id);
+        store_call_text(call, known ? request->workspace_id : SLICE_EMPTY);
+        store_call_text(call, known ? request->runtime_target_id : SLICE_EMPTY);
+    }
+    return call;
+}
+
 static void ask_once(struct errand *errand, struct store_call *call)
 {
     if (call == NULL) {
@@ -208,6 +284,12 @@ void errand_start(
         errand->deadline_ns =
             worker_now(service->worker) + time_from_ms((uint64_t)errand->ask.pull.wait_ms);
         bus_pull(errand);
+        break;
+    case ASK_TOKEN:
+        ask_once(errand, facts_call(errand));
+        break;
+    case ASK_DAEMON_KEY:
+        ask_once(errand, key_put_call(errand));
         break;
     case ASK_NONE:
         break;

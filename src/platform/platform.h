@@ -16,8 +16,11 @@
 //   POST /api/runtime/internal/relay/presence/resolve       internal key        8
 //   POST /api/runtime/internal/relay/bus/publish            internal key        8
 //   POST /api/runtime/internal/relay/bus/pull               internal key        8
-//   POST /api/runtime/relay-token                           admin token         4.5
+//   POST /api/runtime/relay-token                           admin, credential   4.5
+//   POST /api/runtime/workspaces/{workspace}/daemon-key     admin, credential   4.5
 //   POST /api/workspaces/{workspace}/relay-token            admin token         4.5
+//   POST …/workspaces/{workspace}/managed-executors/{executor}/relay-token
+//                                                           admin, credential   4.5
 //
 // After platform_open only platform_take_keys changes the object, on the thread that uses it.
 // Nothing calls back.
@@ -77,9 +80,11 @@ struct relay_token_request {
     struct slice user_id;
     const struct slice *session_channels; // each "agent-session:" and more
     size_t session_channel_count;
-    struct slice e2ee_profile;       // "noise-ik" or "noise-ikpsk2"
-    uint64_t ttl_s;                  // 0: PLATFORM_TTL_S_DEFAULT
-    int64_t daemon_issue_generation; // negative: none
+    struct slice e2ee_profile;        // "noise-ik" or "noise-ikpsk2"
+    struct slice daemon_public_key;   // of a client
+    struct slice managed_executor_id; // of a worker
+    uint64_t ttl_s;                   // 0: PLATFORM_TTL_S_DEFAULT
+    int64_t daemon_issue_generation;  // negative: none
 };
 
 // Appends a token to out. WEIR_INVALID: a member breaks a rule above or a length of section 4.4, or
@@ -87,6 +92,13 @@ struct relay_token_request {
 // WEIR_NOT_FOUND: there are no keys yet.
 enum weir_result platform_mint_relay_token(const struct platform *platform,
     const struct relay_token_request *request, struct buf *out) WEIR_MUST_CHECK;
+
+// Appends a credential of a workspace, or of one target in it: what a daemon or a worker shows to
+// get tokens. WEIR_INVALID: no ids, or a life of 0 or more than PLATFORM_CREDENTIAL_TTL_S_MAX.
+#define PLATFORM_CREDENTIAL_TTL_S_DEFAULT (365 * UINT64_C(86400))
+#define PLATFORM_CREDENTIAL_TTL_S_MAX (3650 * UINT64_C(86400))
+enum weir_result platform_make_credential(const struct platform *platform, struct slice workspace,
+    struct slice target, uint64_t ttl_s, struct buf *out) WEIR_MUST_CHECK;
 
 // ---- Signing keys. There is one of the state directory's until others are taken over.
 

@@ -5,8 +5,13 @@
 
 #include <openssl/types.h>
 
+#include <jansson.h>
+
 #include "auth/auth_key.h"
+#include "platform/ask.h"
 #include "platform/platform.h"
+
+struct json_writer;
 
 struct platform_key {
     struct auth_key key; // RS256
@@ -38,6 +43,22 @@ enum weir_result platform_key_load(
 // 1-128 of [A-Za-z0-9._:-] (spec section 4.3): a workspace, a runtime target.
 bool platform_is_id(struct slice text);
 bool platform_is_role(struct slice text);
+
+// What stands in a path at {workspace} and {executor}.
+struct path_words {
+    struct slice workspace;
+    struct slice executor;
+};
+// Fill an ask whose body has been parsed. WEIR_MALFORMED.
+enum weir_result platform_token_ask_read(enum token_shape shape, const struct path_words *words,
+    struct platform_ask *ask) WEIR_MUST_CHECK;
+enum weir_result platform_daemon_key_read(
+    const struct path_words *words, struct platform_ask *ask) WEIR_MUST_CHECK;
+// The "credential" of the body allows it.
+bool platform_body_may(const struct platform *platform, const struct platform_ask *ask);
+// Writes a tree as a member.
+enum weir_result platform_write_json(
+    struct json_writer *writer, const char *key, const json_t *tree) WEIR_MUST_CHECK;
 
 // Appends {"ok":false,"reason":"…"}, with "error" as well unless it is "".
 enum weir_result platform_write_refusal(struct buf *out, const char *reason) WEIR_MUST_CHECK;

@@ -18,6 +18,7 @@
 #define ID_LEN_MAX 128
 #define MACHINE_ID_LEN_MAX 255
 #define CHANNEL_LEN_MAX 255
+#define PUBLIC_KEY_LEN_MAX 512
 #define CHANNEL_PREFIX SLICE("agent-session:")
 #define NUMBER_MAX 9007199254740991 // 2^53 - 1
 #define TOKEN_LEN_MAX 4096          // the relay takes no longer one (spec section 4.3)
@@ -106,6 +107,8 @@ static bool request_valid(const struct relay_token_request *request)
            (request->client_id.len == 0 || (client && fits(request->client_id, ID_LEN_MAX))) &&
            fits(request->install_id, ID_LEN_MAX) && fits(request->user_id, ID_LEN_MAX) &&
            fits(request->machine_id, MACHINE_ID_LEN_MAX) && channels_valid(request) &&
+           fits(request->daemon_public_key, PUBLIC_KEY_LEN_MAX) &&
+           fits(request->managed_executor_id, ID_LEN_MAX) &&
            (request->e2ee_profile.len == 0 ||
                IS_ONE_OF(request->e2ee_profile, "noise-ik", "noise-ikpsk2")) &&
            request->ttl_s <= PLATFORM_TTL_S_MAX && request->daemon_issue_generation <= NUMBER_MAX;
@@ -166,6 +169,8 @@ static void write_own(struct json_writer *writer, const struct relay_token_reque
     write_optional(writer, "installId", request->install_id);
     write_optional(writer, "machineId", request->machine_id);
     write_optional(writer, "userId", request->user_id);
+    write_optional(writer, "daemonPublicKey", request->daemon_public_key);
+    write_optional(writer, "managedExecutorId", request->managed_executor_id);
     write_channels(writer, request);
     write_optional(writer, "e2eeProfile", request->e2ee_profile);
     if (request->daemon_issue_generation >= 0) {

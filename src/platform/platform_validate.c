@@ -125,22 +125,29 @@ static enum weir_result judge(const struct platform *platform, const struct ques
     return result;
 }
 
-static enum weir_result write_admission(const json_t *claims, struct buf *out)
+enum weir_result platform_write_json(
+    struct json_writer *writer, const char *key, const json_t *tree)
 {
-    size_t len = json_dumpb(claims, NULL, 0, JSON_COMPACT);
+    size_t len = json_dumpb(tree, NULL, 0, JSON_COMPACT);
     char *text = len == 0 ? NULL : mem_alloc(len);
     if (text == NULL) {
         return WEIR_MEMORY;
     }
-    size_t again = json_dumpb(claims, text, len, JSON_COMPACT);
+    size_t again = json_dumpb(tree, text, len, JSON_COMPACT);
+    jsonw_raw(writer, key, slice_of(text, len));
+    mem_free(text);
+    return again == len ? WEIR_OK : WEIR_MEMORY;
+}
+
+static enum weir_result write_admission(const json_t *claims, struct buf *out)
+{
     struct json_writer writer;
     json_writer_init(&writer, out);
     jsonw_object_begin(&writer, NULL);
     jsonw_bool(&writer, "ok", true);
-    jsonw_raw(&writer, "claims", slice_of(text, len));
+    enum weir_result result = platform_write_json(&writer, "claims", claims);
     jsonw_object_end(&writer);
-    mem_free(text);
-    return again == len && !out->failed ? WEIR_OK : WEIR_MEMORY;
+    return result == WEIR_OK && out->failed ? WEIR_MEMORY : result;
 }
 
 static enum weir_result answer(const struct platform *platform, const struct question *question,

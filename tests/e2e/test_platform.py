@@ -383,6 +383,83 @@ def test_sighup_reads_the_keys(start):
     eventually(lambda: len(keys_of(platform)) == 2, "two keys")
 
 
+# ---- Credentials, and what daemons say of themselves
+
+
+def claims_of(token):
+    body = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+
+
+def post(platform, path, body):
+    return platform.request("POST", path, body)
+
+
+def test_a_daemon_gets_its_token_by_its_credential(start):
+    """The calls a daemon makes, the browser's, and the worker's (spec 4.5)."""
+    platform = start()
+    credential = platform.run("token", "credential", "--workspace", "ws").strip()
+    key = {"credential": credential, "daemonPublicKey": "PK1", "runtimeTargetId": "rt"}
+    ask = {"role": "workspace-daemon", "workspaceId": "ws", "runtimeTargetId": "rt",
+           "credential": credential}
+    answer = post(platform, "/api/runtime/relay-token", ask)
+    assert answer.status == 200 and "daemonIssueGeneration" not in claims_of(
+        answer.json()["relayToken"])
+
+    for public_key, generation in (("PK1", 1), ("PK1", 1), ("PK2", 2)):
+        answer = post(platform, "/api/runtime/workspaces/ws/daemon-key",
+                      {**key, "daemonPublicKey": public_key})
+        assert (answer.status, answer.json()) == (
+            200, {"ok": True, "daemonIssueGeneration": generation})
+    answer = post(platform, "/api/runtime/relay-token", ask)
+    claims = claims_of(answer.json()["relayToken"])
+    assert (claims["role"], claims["daemonIssueGeneration"]) == ("workspace-daemon", 2)
+
+    answer = platform.admin("/api/workspaces/ws/relay-token", {"runtime_target_id": "rt"})
+    assert claims_of(answer.json()["token"])["daemonPublicKey"] == "PK2"
+    answer = platform.admin("/api/workspaces/ws/relay-token", {"runtime_target_id": "other"})
+    assert "daemonPublicKey" not in claims_of(answer.json()["token"])
+
+    for prefix in ("/api/runtime", "/api"):
+        answer = post(platform, f"{prefix}/workspaces/ws/managed-executors/me_1/relay-token",
+                      {"credential": credential, "ttl_seconds": 3600})
+        said = answer.json()
+        assert answer.status == 200 and said["claims"] == claims_of(said["relayToken"])
+        assert (said["claims"]["role"], said["claims"]["managedExecutorId"]) == ("worker", "me_1")
+        assert said["claims"]["exp"] - said["claims"]["iat"] == 3600
+
+
+def test_what_a_credential_does_not_open(start):
+    platform = start()
+    make = lambda *more: platform.run("token", "credential", "--workspace", "ws", *more).strip()
+    credential, narrow, short = make(), make("--target", "rt"), make("--ttl", "1s")
+    good = {"role": "workspace-daemon", "workspaceId": "ws", "runtimeTargetId": "rt"}
+
+    def status(body, path="/api/runtime/relay-token"):
+        return post(platform, path, body).status
+
+    assert status({**good, "credential": narrow}) == 200
+    assert status({**good, "credential": ADMIN_TOKEN}) == 200
+    eventually(lambda: status({**good, "credential": short}) == 401, "a credential that has ended")
+    head, mac = credential.rsplit("~", 1)
+    for wrong in (
+        {**good}, {**good, "credential": 7}, {**good, "credential": ""},
+        {**good, "credential": "wcr_"}, {**good, "credential": "wcr_~~~"},
+        {**good, "credential": f"{head}~{mac[::-1]}"}, {**good, "credential": head},
+        {**good, "credential": credential.replace("wcr_ws", "wcr_wx"), "workspaceId": "wx"},
+        {**good, "credential": credential, "workspaceId": "other"},
+        {**good, "credential": narrow, "runtimeTargetId": "other"},
+        {"role": "client", "workspaceId": "ws", "credential": credential},
+        {"credential": credential}, [credential], "no object",
+    ):
+        assert status(wrong) == 401, wrong
+    assert status({"credential": credential}, "/api/workspaces/ws/relay-token") == 401
+    assert status({"credential": credential, "daemonPublicKey": "x", "runtimeTargetId": "rt"},
+                  "/api/runtime/workspaces/other/daemon-key") == 401
+    assert status({"credential": credential, "daemonPublicKey": "", "runtimeTargetId": "rt"},
+                  "/api/runtime/workspaces/ws/daemon-key") == 400
+
+
 # ---- TLS
 
 

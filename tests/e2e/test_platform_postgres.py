@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from lib import postgres
-from lib.selfhosted import Platform, Puller, frame
+from lib.selfhosted import ADMIN_TOKEN, Platform, Puller, frame
 from lib.wait import eventually
 
 
@@ -28,7 +28,8 @@ def start_fixture(tmp_path):
 
     yield start
     for platform in running:
-        platform.stop()
+        if platform.process.returncode is None:
+            platform.stop()
 
 
 def publish(platform, count, name, conn=None, target="relay-b", batch=1):
@@ -244,6 +245,23 @@ def test_tables_of_a_newer_weir_are_left_alone(database, start):
     assert "newer weir" in line["details"]["problem"]
     assert database.ask(url, "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'relay%'") == [
         (0,)]
+
+
+def test_tables_of_an_older_weir_are_brought_up(database, start):
+    url = database.new()
+    first = start(url)
+    first.ask("bus/publish", frame("kept"))
+    first.stop()
+    database.ask(url, "DROP TABLE workspace_daemon_keys")
+    database.ask(url, "DELETE FROM weir_platform_schema WHERE version = 2")
+    second = start(url)
+    for public_key, generation in (("a", 1), ("b", 2), ("b", 2)):
+        answer = second.request("POST", "/api/runtime/workspaces/ws/daemon-key", {
+            "credential": ADMIN_TOKEN, "daemonPublicKey": public_key, "runtimeTargetId": "rt"})
+        assert answer.json() == {"ok": True, "daemonIssueGeneration": generation}
+    assert [f["payload"] for f in second.pull()] == ["kept"]
+    assert database.ask(url, "SELECT version FROM weir_platform_schema ORDER BY 1") == [
+        (1,), (2,)]
 
 
 def test_ids_go_on_in_a_table_that_is_made_anew(database, start):

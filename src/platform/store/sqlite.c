@@ -62,6 +62,10 @@ static const char schema[] =
     "CREATE TABLE IF NOT EXISTS relay_signing_keys ("
     "kid TEXT PRIMARY KEY, pem TEXT NOT NULL, created_ms INTEGER NOT NULL, "
     "signs_from_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE IF NOT EXISTS workspace_daemon_keys ("
+    "workspace_id TEXT NOT NULL, runtime_target_id TEXT NOT NULL, daemon_public_key TEXT NOT NULL, "
+    "generation INTEGER NOT NULL, updated_ms INTEGER NOT NULL, "
+    "PRIMARY KEY (workspace_id, runtime_target_id)) WITHOUT ROWID;"
     "INSERT INTO sqlite_sequence (name, seq) SELECT 'relay_bus_frames', 0 WHERE NOT EXISTS "
     "(SELECT 1 FROM sqlite_sequence WHERE name = 'relay_bus_frames');"
     "UPDATE sqlite_sequence SET seq = max(seq, "
@@ -100,7 +104,7 @@ static int take_version(void *arg, int count, char **values, char **names)
 {
     (void)count;
     (void)names;
-    *(bool *)arg = strcmp(values[0], "0") == 0 || strcmp(values[0], "1") == 0;
+    *(bool *)arg = strlen(values[0]) == 1 && values[0][0] >= '0' && values[0][0] <= '2';
     return 0;
 }
 
@@ -118,7 +122,7 @@ static bool make_schema(struct sqlite_store *self, const char **problem)
         *problem = "it was made by a newer weir";
         return false;
     }
-    return execute(self, schema) && execute(self, "PRAGMA user_version=1") &&
+    return execute(self, schema) && execute(self, "PRAGMA user_version=2") &&
            execute(self, "COMMIT");
 }
 

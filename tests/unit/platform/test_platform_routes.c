@@ -51,6 +51,12 @@ static json_t *ask(
     struct buf out = BUF_INIT(PLATFORM_ANSWER_LEN_MAX);
     struct platform_ask question;
     assert_int_equal(platform_handle(platform, request, &out, ret_status, &question), WEIR_OK);
+    if (question.kind == ASK_TOKEN) {
+        const struct daemon_facts nothing = {SLICE_EMPTY, -1};
+        assert_int_equal(
+            platform_answer_token(platform, &question, &nothing, &out, ret_status), WEIR_OK);
+        platform_ask_fini(&question);
+    }
     assert_int_equal(question.kind, ASK_NONE);
     json_t *answer = json_loadb(out.at, out.len, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(answer);
