@@ -189,12 +189,23 @@ static struct store_call *key_put_call(struct errand *errand)
     return call;
 }
 
+static void answer_token(struct errand *errand, const struct daemon_facts *facts)
+{
+    struct buf body = BUF_INIT(PLATFORM_ANSWER_LEN_MAX);
+    unsigned status = 500;
+    if (platform_answer_token(
+            errand->service->options.platform, &errand->ask, facts, &body, &status) == WEIR_OK) {
+        errand_answer(errand, status, buf_slice(&body));
+    } else {
+        errand_refuse(errand, 500, "INTERNAL_ERROR");
+    }
+    buf_reset(&body);
+}
+
 static void on_facts(struct store_call *call)
 {
     struct errand *errand = call->arg;
     struct daemon_facts facts = {SLICE_EMPTY, -1};
-    struct buf body = BUF_INIT(PLATFORM_ANSWER_LEN_MAX);
-    unsigned status = 500;
     errand->call = NULL;
     if (call->result != WEIR_OK) {
         errand_fail(errand, call->result);
@@ -204,13 +215,7 @@ static void on_facts(struct store_call *call)
         facts =
             (struct daemon_facts){store_call_cell(call, 0, 0), store_call_cell_number(call, 0, 1)};
     }
-    if (platform_answer_token(
-            errand->service->options.platform, &errand->ask, &facts, &body, &status) == WEIR_OK) {
-        errand_answer(errand, status, buf_slice(&body));
-    } else {
-        errand_refuse(errand, 500, "INTERNAL_ERROR");
-    }
-    buf_reset(&body);
+    answer_token(errand, &facts);
 }
 
 static struct store_call *facts_call(struct errand *errand)
@@ -235,6 +240,16 @@ static void ask_once(struct errand *errand, struct store_call *call)
     }
     errand->call = call;
     platform_store_run(errand->service->store, call);
+}
+
+// Without keys there is no need to wait for the store.
+static void start_token(struct errand *errand)
+{
+    if (platform_has_keys(errand->service->options.platform)) {
+        ask_once(errand, facts_call(errand));
+    } else {
+        answer_token(errand, &(struct daemon_facts){SLICE_EMPTY, -1});
+    }
 }
 
 // ---- Start
@@ -286,7 +301,7 @@ void errand_start(
         bus_pull(errand);
         break;
     case ASK_TOKEN:
-        ask_once(errand, facts_call(errand));
+        start_token(errand);
         break;
     case ASK_DAEMON_KEY:
         ask_once(errand, key_put_call(errand));
