@@ -111,7 +111,7 @@ static int check_relay(const char *file)
     const uint8_t random[6] = {0};
     (void)file;
     conf_problems_init(&problems);
-    bool ok = relay_config_load(&conf_environment, random, &config, &problems) == WEIR_OK;
+    bool ok = relay_config_load(&conf_environment, random, false, &config, &problems) == WEIR_OK;
     ok = command_print_problems(&problems) && ok;
     if (ok) {
         puts("relay: fine");

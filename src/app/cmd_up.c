@@ -256,6 +256,7 @@ static int prepare_relay(struct up *up, struct conf_problems *problems)
     return relay_part_init(&up->relay,
         &(struct relay_part_options){
             .source = up->setup.platform != NULL ? &presets : settings(up),
+            .own_platform = up->setup.platform != NULL,
             .listen = up->values[OPTION_LISTEN],
             .workers = up->values[OPTION_WORKERS],
         },
@@ -382,7 +383,8 @@ static bool check_relay(const struct up *up)
     struct conf_problems problems;
     struct relay_config config;
     conf_problems_init(&problems);
-    bool fine = relay_config_load(up->has[UP_PLATFORM] ? &presets : settings(up), random, &config,
+    bool fine = relay_config_load(up->has[UP_PLATFORM] ? &presets : settings(up), random,
+                    up->has[UP_PLATFORM], &config,
                     &problems) == WEIR_OK;
     relay_config_free(&config);
     return judge(&problems, fine);

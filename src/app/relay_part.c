@@ -181,7 +181,7 @@ int relay_part_init(struct relay_part *part, const struct relay_part_options *op
         return EXIT_USAGE;
     }
     if (sys_entropy(random, sizeof random) != WEIR_OK ||
-        relay_config_load(&source, random, &part->config, problems) != WEIR_OK) {
+        relay_config_load(&source, random, options->own_platform, &part->config, problems) != WEIR_OK) {
         fputs("weir: out of memory\n", stderr);
         return EXIT_FAILED;
     }

@@ -17,6 +17,7 @@ struct relay_part_options {
     const struct conf_source *source;
     const char *listen;  // "ADDR:PORT" or NULL
     const char *workers; // or NULL
+    bool own_platform;   // see relay_config_load
 };
 
 // Reads and checks the configuration; part is zeroed before. Says on standard error what is wrong

@@ -57,10 +57,14 @@ static bool lost_errors(const struct conf_problems *problems)
 }
 
 enum weir_result relay_config_load(const struct conf_source *source, const uint8_t random[6],
-    struct relay_config *ret_config, struct conf_problems *problems)
+    bool own_platform, struct relay_config *ret_config, struct conf_problems *problems)
 {
     struct config_loading loading = {
-        .config = ret_config, .source = source, .problems = problems, .random = random};
+        .config = ret_config,
+        .source = source,
+        .problems = problems,
+        .random = random,
+        .own_platform = own_platform};
     *ret_config = (struct relay_config){0};
     enum weir_result result = read_rows(&loading);
     if (result != WEIR_OK) {

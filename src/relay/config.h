@@ -39,8 +39,10 @@ struct relay_config {
 // Reads everything, follows the rules of sections 2.3 and 2.4, and collects all problems; with an
 // error among them the configuration must not be used. It is to be freed in any case, also after
 // WEIR_MEMORY, the only other result. random makes the default id.
+// own_platform: it runs in this process, so that it is on this machine is no mistake, and says
+// nothing about who may reach the relay.
 enum weir_result relay_config_load(const struct conf_source *source, const uint8_t random[6],
-    struct relay_config *ret_config, struct conf_problems *problems) WEIR_MUST_CHECK;
+    bool own_platform, struct relay_config *ret_config, struct conf_problems *problems) WEIR_MUST_CHECK;
 // The port the kernel chose when listen_port was 0: goes into the names that hold it. WEIR_MEMORY.
 enum weir_result relay_config_use_port(
     struct relay_config *config, uint16_t port) WEIR_MUST_CHECK;

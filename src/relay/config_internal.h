@@ -17,6 +17,7 @@ struct config_loading {
     const struct conf_source *source;
     struct conf_problems *problems;
     const uint8_t *random;
+    bool own_platform;
     bool set[ROW_COUNT];
     bool out_of_memory;
 };

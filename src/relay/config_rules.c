@@ -135,8 +135,10 @@ static void rule_security_mode(struct config_loading *loading)
     struct relay_config *config = loading->config;
     bool no_platform = config->server_url == NULL && config->validate_url == NULL &&
                        config->public_ws_base_url == NULL;
-    bool local = no_platform || is_loopback(slice_str(config->listen_host)) ||
-                 is_localish(config->server_url) || is_localish(config->validate_url) ||
+    bool local_platform = no_platform || is_localish(config->server_url) ||
+                          is_localish(config->validate_url);
+    bool local = (local_platform && !loading->own_platform) ||
+                 is_loopback(slice_str(config->listen_host)) ||
                  is_localish(config->public_ws_base_url);
     if (config->relay_mode == MODE_AUTO) {
         config->security_mode = local ? SECURITY_MODE_DEV : SECURITY_MODE_PROD;
@@ -458,8 +460,8 @@ static void rule_exposure(struct config_loading *loading)
         const char *name;
         const char *url;
     } urls[] = {
-        {"SERVER_URL", config->server_url},
-        {"RELAY_VALIDATE_URL", config->validate_url},
+        {"SERVER_URL", loading->own_platform ? NULL : config->server_url},
+        {"RELAY_VALIDATE_URL", loading->own_platform ? NULL : config->validate_url},
         {loading->set[ROW_public_ws_base_url] ? "RELAY_PUBLIC_WS_BASE_URL" : "RELAY_TLS_HOST",
             config->public_ws_base_url},
     };

@@ -241,7 +241,7 @@ static void configure(struct site *site, unsigned index)
     snprintf(site->id, sizeof site->id, "relay-%u-%u", index, site->life);
     snprintf(site->url, sizeof site->url, "ws://relay-%u.test:7781/ws", index);
     conf_problems_init(&problems);
-    fleet_check(relay_config_load(&source, random, &site->config, &problems) == WEIR_OK,
+    fleet_check(relay_config_load(&source, random, false, &site->config, &problems) == WEIR_OK,
         "a configuration without memory");
     fleet_check(problems.errors.len == 0, "a configuration that is not accepted");
     conf_problems_fini(&problems);

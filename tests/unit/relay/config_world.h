@@ -79,7 +79,7 @@ static inline void load(struct fixture *fixture, const char *variables, const ch
     struct conf_source source = {
         .get = get, .file_exists = file_exists, .arg = &fixture->world};
     conf_problems_init(&fixture->problems);
-    fixture->result = relay_config_load(&source, random, &fixture->config, &fixture->problems);
+    fixture->result = relay_config_load(&source, random, false, &fixture->config, &fixture->problems);
 }
 
 static inline void unload(struct fixture *fixture)
