@@ -531,7 +531,7 @@ enum weir_result redis_link_open(struct redis_link *link, struct worker *worker,
         }
     }
     link->worker = worker;
-    attempt(link);
+    worker_arm_in(worker, &link->timer, 0); // the first attempt: nothing is called back from here
     return WEIR_OK;
 }
 

@@ -2,13 +2,16 @@
 """What happens to the Redis while frames flow between two relays. Every frame is delivered once and
 in order, or counted under a reason; the columns are added up."""
 import json
+import signal
+import time
 
 import pytest
 
 from lib import frames as f
 from lib import weir
 from lib.columns import Traffic
-from lib.redis_relays import RedisRelays, backplane, failures, handshake, wait_presence
+from lib.redis_relays import (PREFIX, RedisRelays, ReferenceRelay, backplane, failures,
+                              handshake, wait_presence)
 from lib.redis_servers import Redis, Server
 from lib.wait import eventually
 
@@ -141,6 +144,65 @@ def test_out_of_memory(relays, server):
     server("CONFIG", "SET", "maxmemory", "0")
     traffic.stop()
     traffic.check()
+
+
+def test_lists_when_memory_is_out(server):
+    """What a list does not take is refused, and the client is told."""
+    fleet = RedisRelays(server, names=("a",), **SOON)
+    reference = ReferenceRelay(server.port)
+    try:
+        world, = fleet.cell()
+        reference.announce(world.workspace, world.target)
+        client = world.client()
+        client.send(f.text(f.e2ee("s1", 1)))
+        assert json.loads(json.loads(reference.take())["payload"])["seq"] == 1
+        server("CONFIG", "SET", "maxmemory", "1")
+        client.send(f.text(f.e2ee("s1", 2)))
+        assert json.loads(client.recv_text())["code"] == "DAEMON_UNAVAILABLE"
+        assert failures(world.relay) == {"refused": 1}
+        server("CONFIG", "SET", "maxmemory", "0")
+        eventually(lambda: server("EXISTS", f"{PREFIX}:queue:relay-ref") == 0, "nothing was kept")
+    finally:
+        reference.close()
+        fleet.stop()
+
+
+def test_the_end_does_not_wait_for_a_redis_that_is_stopped(relays, server):
+    here, there = relays.cell()
+    daemon = here.daemon()
+    client = there.client()
+    server.freeze()
+    client.send(f.text(f.e2ee("s1", 1)))
+    begun = time.monotonic()
+    for world in (here, there):
+        world.relay.signal(signal.SIGTERM)
+    for world in (here, there):
+        assert world.relay.wait() == 0
+    # Five seconds by the spec; a busy machine may need as long again to get there.
+    assert time.monotonic() - begun < 10
+    server.thaw()
+    daemon.close()
+
+
+def test_a_relay_that_was_killed_is_forgotten(server):
+    fleet = RedisRelays(server, **SOON, RELAY_REDIS_PRESENCE_TTL_MS="1500")
+    redis = Redis(server.port)
+    try:
+        here, there = fleet.cell()
+        here.daemon()
+        wait_presence(redis, here, "relay-a")
+        client = there.client()
+        here.relay.kill()
+        client.send(f.text(f.init_v3("k1")))
+        status = json.loads(client.recv_text())
+        assert status["code"] == "DAEMON_UNAVAILABLE" and status["retryable"] is True
+        wait_presence(redis, here, None)
+        there.daemon()
+        wait_presence(redis, there, "relay-b")
+        assert set(failures(there.relay)) <= {"no_receiver"}
+    finally:
+        redis.close()
+        fleet.stop()
 
 
 def test_local_traffic_does_not_notice(relays, server):
