@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Many agents at once: they come back after a restart, die, hang, and are cut off; certificates
 change under load; who is slow stalls nobody else, and memory stays bounded."""
+import itertools
 import os
 import pathlib
 import resource
 import signal
+import socket
 import threading
 import time
 
@@ -28,7 +30,7 @@ BUSY_VISITORS = 4
 CHUNK = b"0123456789abcdef" * 1024
 SLOW_VISITORS = 16
 BODY = 64 << 20
-PROMPT_S = 2  # a visitor of a quick agent, while others are slow
+PROMPT_S = 15  # a visitor of a quick agent; behind the slow ones he would wait 30 s and more
 GROWTH_MAX = 32 << 20
 LEAN = {"ASAN_OPTIONS": "exitcode=99:detect_leaks=1:quarantine_size_mb=1"}
 
@@ -238,6 +240,49 @@ def test_a_rotation_under_load_loses_no_connection(authority, start):
     # The worker that has loaded a pair serves it before it counts it.
     ok = 'weir_engine_cert_reloads_total{result="ok"}'
     eventually(lambda: engine.metrics()[ok] >= ROTATIONS, "both rotations are counted")
+
+
+def test_reloads_without_end_disturb_nobody(start):
+    """Good files, bad files and none, as fast as signals go, between visitors who are served and others
+    who only knock."""
+    engine = start()
+    agent = Agent(engine)
+    agent.tunnel(hostname="web")
+    agent.serve(http_echo)
+    ticks = itertools.count()
+
+    def reload():
+        tick = next(ticks)
+        engine.write_config(timeouts={"http_idle_seconds": 60 + tick % 20})
+        if tick % 5 == 3:
+            engine.config.write_text("engine: [")
+        elif tick % 5 == 4:
+            engine.config.unlink()
+        engine.signal(signal.SIGHUP)
+
+    def knock():
+        with socket.create_connection(engine.address, 20) as sock:
+            sock.sendall(b"\x16\x03\x01"[: next(ticks) % 4])
+
+    def come_anew():
+        assert engine.get("web")[0] == 200
+
+    reloading, knocking, coming = (Load(act) for act in (reload, knock, come_anew))
+    eventually(lambda: coming.count >= 20 and reloading.count >= 200, "all have had their turns", 60)
+    for load in (reloading, knocking, coming):
+        load.finish()
+
+    def is_told():  # so many lines of one kind a second, and the storm may have used them up
+        mark = engine.log.mark()
+        engine.write_config(timeouts={"http_idle_seconds": 100 + next(ticks) % 50})
+        engine.signal(signal.SIGHUP)
+        try:
+            return engine.log.wait("config_changed", mark, timeout=2)
+        except AssertionError:
+            return None
+
+    eventually(is_told, "a reload is told again", timeout=30)
+    come_anew()
 
 
 # ---- Slow ones
