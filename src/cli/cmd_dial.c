@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/dialer.h"
+#include "cli/joiner.h"
 #include "cli/program_server.h"
 #include "cli/runner.h"
 #include "conf/conf.h"
@@ -135,6 +136,19 @@ static int serve_program(const struct command *command, const char *const *value
     return exit_code;
 }
 
+// Without a tunnel; listen NULL: standard input and output.
+static int join(const struct command *command, const char *target, const char *listen)
+{
+    struct sys_address address;
+    if (listen != NULL && !dialer_parse_listen(listen, &address)) {
+        command_complain(
+            command, "\"%s\" is no place to listen at; allowed: [ADDR:]PORT, rstrm://NAME", listen);
+        return EXIT_USAGE;
+    }
+    return joiner_run(
+        &(struct joiner_options){.target = target, .listen = listen == NULL ? NULL : &address});
+}
+
 static int serve(const struct command *command, const char *const *values)
 {
     const char *listen = values[NC_LISTEN];
@@ -154,7 +168,10 @@ static int serve(const struct command *command, const char *const *values)
     if (name == NULL && target != NULL) {
         return dial(command, values, target, listen);
     }
-    command_complain(command, "one end is a tunnel, rstrm://NAME, and the other is not");
+    if (name == NULL) {
+        return join(command, remote, listen);
+    }
+    command_complain(command, "both ends are tunnels; one of them is elsewhere");
     return EXIT_USAGE;
 }
 
@@ -169,18 +186,19 @@ static int run_nc(const struct command *command, int argc, char **argv)
     if (values[NC_LISTEN] != NULL && count == 0) {
         return serve(command, values);
     }
-    const char *name = count == 1 ? dialer_endpoint_name(argv[0]) : NULL;
-    if (name == NULL || values[NC_LISTEN] != NULL || values[NC_REMOTE] != NULL) {
-        command_complain(command, "it wants rstrm://NAME, or -L ENDPOINT -R ENDPOINT");
+    if (count != 1 || values[NC_LISTEN] != NULL || values[NC_REMOTE] != NULL) {
+        command_complain(command, "it wants rstrm://NAME or HOST:PORT, or -L ENDPOINT -R ENDPOINT");
         return EXIT_USAGE;
     }
-    return dial(command, values, name, NULL);
+    const char *name = dialer_endpoint_name(argv[0]);
+    return name == NULL ? join(command, argv[0], NULL) : dial(command, values, name, NULL);
 }
 
 static const struct command_example nc_examples[] = {
     {"nc rstrm://db", "standard input and output are joined to the tunnel db"},
     {"nc -L 127.0.0.1:15432 -R rstrm://db", "a local port for it"},
     {"nc -L rstrm://db -R 127.0.0.1:5432", "publish a local service privately"},
+    {"nc -L 8081 -R 127.0.0.1:8080", "no tunnel at all: another port for a local service"},
     {"nc -L rstrm://upper -c 'tr a-z A-Z'", "publish a program privately"},
     {NULL},
 };

@@ -1,32 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Standard input and output:
-//
-//   stdin ──► in ──► stream ──► stdout      end of input: weir_stream_finish, the answer goes on
-//                                           end of the stream: stdout is closed, input goes on
-//
-// A listener: each connection gets a stream of its own, and the library joins the two.
-//
-// Invariants
-//
-// 1. At most INPUT_SIZE bytes are held: nothing is read from stdin before the stream took them.
-// 2. Standard input may be a file, which cannot be watched: then it is always ready. Otherwise it
-// is
-//    read only when it is: it blocks, and stays so, because others share it.
+// A stream for standard input and output; or for each connection to a listener, which the library
+// joins with it.
 #include "cli/dialer.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
 #include "agent/embed.h"
 #include "base/mem.h"
 #include "base/number.h"
 #include "base/time.h"
 #include "cli/loop.h"
+#include "cli/stdio_pump.h"
 #include "stream/listener.h"
-#include "sys/file.h"
 
-#define INPUT_SIZE 65536
-#define OUTPUT_SIZE 65536
 #define PROBLEM_SIZE 512
 #define CONNECTIONS_MAX 512
 #define AGENT_DIALS_MAX 256
@@ -39,18 +25,8 @@ struct dialer {
     struct listener listener;
     bool listening;
     size_t connections;
-    // of standard input and output
     struct weir_stream *stream; // NULL: not dialed, or over
-    struct watch keys;
-    bool keys_open;
-    bool opened;
-    bool input_ended;
-    bool finished;
-    bool output_ended;
-    struct job again; // input that cannot be watched
-    size_t input_len;
-    size_t input_at;
-    char input[INPUT_SIZE];
+    struct stdio_pump pump;
 };
 
 bool dialer_parse_listen(const char *text, struct sys_address *ret_address)
@@ -86,109 +62,43 @@ static void complain(const struct dialer *dialer, const char *text)
 
 // ---- Standard input and output
 
-static void pump_input(struct dialer *dialer);
-
-static void on_again(struct worker *worker, struct job *job)
-{
-    (void)worker;
-    pump_input(container_of(job, struct dialer, again));
-}
-
-// True: there may be more; false: nothing now, or never again.
-static bool read_input(struct dialer *dialer)
-{
-    size_t len = 0;
-    if (dialer->keys_open && !sys_wait_readable(STDIN_FILENO, 0)) {
-        return false;
-    }
-    enum weir_result result = sys_read_some(STDIN_FILENO, dialer->input, INPUT_SIZE, &len);
-    if (result == WEIR_OK) {
-        dialer->input_at = 0;
-        dialer->input_len = len;
-        return true;
-    }
-    dialer->input_ended = result != WEIR_AGAIN;
-    return false;
-}
-
-static bool write_input(struct dialer *dialer)
-{
-    while (dialer->input_at < dialer->input_len) {
-        size_t len = 0;
-        if (weir_stream_write(dialer->stream, dialer->input + dialer->input_at,
-                dialer->input_len - dialer->input_at, &len) != WEIR_STREAM_OK) {
-            return false; // ready, or closed, follows
-        }
-        dialer->input_at += len;
-    }
-    return true;
-}
-
-// One piece a turn.
-static void pump_input(struct dialer *dialer)
-{
-    if (!dialer->opened || dialer->stream == NULL || dialer->finished) {
-        return;
-    }
-    bool taken = write_input(dialer);
-    bool more = taken && !dialer->input_ended && read_input(dialer);
-    if (more) {
-        taken = write_input(dialer);
-    }
-    if (taken && dialer->input_ended) {
-        dialer->finished = true;
-        weir_stream_finish(dialer->stream);
-    }
-    if (dialer->keys_open) {
-        watch_want(&dialer->keys, taken && !dialer->input_ended ? WATCH_READ : WATCH_NONE);
-    } else if (more && taken) {
-        worker_defer(dialer->loop.worker, &dialer->again, on_again);
-    }
-}
-
-static void on_keys(struct watch *watch, unsigned events)
-{
-    (void)events;
-    pump_input(container_of(watch, struct dialer, keys));
-}
-
-static void pump_output(struct dialer *dialer)
-{
-    char bytes[OUTPUT_SIZE];
-    size_t len = 0;
-    enum weir_stream_result result = WEIR_STREAM_OK;
-    while (!dialer->output_ended && result == WEIR_STREAM_OK) {
-        result = weir_stream_read(dialer->stream, bytes, sizeof bytes, &len);
-        if (result == WEIR_STREAM_OK && sys_write_all(STDOUT_FILENO, bytes, len) != WEIR_OK) {
-            weir_stream_close(dialer->stream); // nobody reads
-            return;
-        }
-    }
-    if (result == WEIR_STREAM_END) {
-        dialer->output_ended = true;
-        sys_close(STDOUT_FILENO); // who reads it sees the end, too
-    }
-}
-
-static void on_opened(void *arg, struct weir_stream *stream)
+static enum weir_stream_result read_stream(void *arg, void *bytes, size_t size, size_t *ret_len)
 {
     struct dialer *dialer = arg;
-    (void)stream;
-    dialer->opened = true;
+    return weir_stream_read(dialer->stream, bytes, size, ret_len);
+}
+
+static enum weir_stream_result write_stream(
+    void *arg, const void *bytes, size_t len, size_t *ret_len)
+{
+    struct dialer *dialer = arg;
+    return weir_stream_write(dialer->stream, bytes, len, ret_len);
+}
+
+static void finish_stream(void *arg)
+{
+    struct dialer *dialer = arg;
+    weir_stream_finish(dialer->stream);
+}
+
+static void close_stream(void *arg)
+{
+    struct dialer *dialer = arg;
+    weir_stream_close(dialer->stream);
 }
 
 static void on_ready(void *arg, struct weir_stream *stream)
 {
     struct dialer *dialer = arg;
     (void)stream;
-    pump_output(dialer);
-    pump_input(dialer);
+    stdio_pump_ready(&dialer->pump);
 }
 
 static void on_closed(void *arg, const struct weir_agent_problem *problem)
 {
     struct dialer *dialer = arg;
     dialer->stream = NULL;
+    stdio_pump_stop(&dialer->pump);
     if (problem != NULL) {
         complain(dialer, problem->text);
     }
@@ -196,7 +106,6 @@ static void on_closed(void *arg, const struct weir_agent_problem *problem)
 }
 
 static const struct weir_stream_events stdio_events = {
-    .opened = on_opened,
     .ready = on_ready,
     .closed = on_closed,
 };
@@ -220,9 +129,9 @@ static struct weir_stream *dial(
 
 static bool start_stdio(struct dialer *dialer)
 {
+    static const struct stdio_ops ops = {read_stream, write_stream, finish_stream, close_stream};
     dialer->stream = dial(dialer, &stdio_events, dialer);
-    dialer->keys_open =
-        watch_open(dialer->loop.worker, &dialer->keys, STDIN_FILENO, on_keys) == WEIR_OK;
+    stdio_pump_open(&dialer->pump, dialer->loop.worker, &ops, dialer);
     return dialer->stream != NULL;
 }
 
@@ -312,11 +221,6 @@ static void start(struct cli_loop *loop)
     }
 }
 
-static void on_keys_closed(struct watch *watch)
-{
-    (void)watch; // its memory outlives the loop
-}
-
 static void stop(struct cli_loop *loop)
 {
     struct dialer *dialer = loop->arg;
@@ -324,10 +228,7 @@ static void stop(struct cli_loop *loop)
         dialer->listening = false;
         listener_close(&dialer->listener);
     }
-    if (dialer->keys_open) {
-        dialer->keys_open = false;
-        watch_close(&dialer->keys, on_keys_closed);
-    }
+    stdio_pump_close(&dialer->pump);
     weir_agent_loop_free(dialer->agents);
 }
 

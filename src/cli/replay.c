@@ -5,14 +5,12 @@
 // is what was on the wire.
 #include "cli/replay.h"
 
-#include "agent/reach.h"
 #include "base/mem.h"
-#include "base/number.h"
 #include "cli/capture_show.h"
+#include "cli/target.h"
 
 #define REPLAY_NS (30 * NS_PER_S)
 #define REQUEST_MAX (CAPTURE_BODY_MAX + 2 * HTTP1_HEAD_BYTES_MAX)
-#define HOST_SIZE 256
 
 struct replay {
     struct list node;
@@ -25,7 +23,7 @@ struct replay {
     uint64_t id; // of the entry it makes
     bool connected;
     bool closing;
-    char host[HOST_SIZE]; // or the path of a Unix socket
+    struct target target;
 };
 
 bool replay_write(const struct capture_entry *entry, struct buf *out, const char **ret_problem)
@@ -189,28 +187,13 @@ static void on_reached(void *arg, const struct reach_result *result)
 
 // ---- The start
 
-static bool begin_reach(struct replay *replay, const char *target)
+static bool begin_reach(struct replay *replay, const char *text)
 {
-    struct reach_options options = {
-        .what = target, .timeout_ns = REPLAY_NS, .done = on_reached, .arg = replay};
-    bool is_path = strncmp(target, "unix:", 5) == 0;
-    const char *colon = strrchr(target, ':');
-    struct slice host = is_path         ? slice_str(target + 5)
-                        : colon == NULL ? SLICE("localhost")
-                                        : slice_of(target, (size_t)(colon - target));
-    uint64_t port = 0;
-    if (host.len > 1 && host.at[0] == '[' && host.at[host.len - 1] == ']') {
-        host = slice_of(host.at + 1, host.len - 2);
+    const struct reach_options options = {
+        .what = text, .timeout_ns = REPLAY_NS, .done = on_reached, .arg = replay};
+    if (target_parse(text, &replay->target)) {
+        replay->reach = target_reach(replay->inspector->worker, &replay->target, &options);
     }
-    if (!slice_to_text(host, replay->host, sizeof replay->host) ||
-        (!is_path && number_parse_u64(
-                         slice_str(colon == NULL ? target : colon + 1), 65535, &port) != WEIR_OK)) {
-        return false;
-    }
-    options.unix_path = is_path ? replay->host : NULL;
-    options.host = is_path ? NULL : replay->host;
-    options.port = (uint16_t)port;
-    replay->reach = reach_start(replay->inspector->worker, &options);
     return replay->reach != NULL;
 }
 

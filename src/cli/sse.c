@@ -38,7 +38,10 @@ static bool take_line(struct sse_reader *reader)
 // Up to a line end. False: it has not come yet.
 static bool read_line(struct sse_reader *reader, struct slice *bytes)
 {
-    if (reader->after_cr && bytes->len > 0) {
+    if (bytes->len == 0) {
+        return false; // whether a line feed follows the return is still open
+    }
+    if (reader->after_cr) {
         *bytes = slice_skip(*bytes, bytes->at[0] == '\n' ? 1 : 0);
         reader->after_cr = false;
     }

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import threading
 
@@ -685,14 +686,60 @@ def test_a_program_ends_with_its_server(engine, start):
     visitor.process.kill()
 
 
+def test_without_a_tunnel(engine, start):
+    """A place for standard input and output, and a local port for it."""
+    server = echo_service()
+    place = f"127.0.0.1:{server.getsockname()[1]}"
+    data = b"hello " * 100_000
+    assert dial(engine, "nc", place, data=data).stdout == data.upper()
+    running = start("nc", "-L", "0", "-R", place)
+    port = int(re.search(r"port (\d+)", running.wait_line("listening at 127.0.0.1"))[1])
+    for _ in range(3):
+        with socket.create_connection(("127.0.0.1", port), 20) as conn:
+            conn.sendall(data)
+            conn.shutdown(socket.SHUT_WR)
+            answer = b""
+            while piece := conn.recv(65536):
+                answer += piece
+        assert answer == data.upper()
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    with contextlib.suppress(ConnectionResetError):  # as early as connect
+        with socket.create_connection(("127.0.0.1", port), 20) as conn:
+            assert conn.recv(1) == b""
+    running.wait_line(f"{place}: nobody listens there")
+    lost = dial(engine, "nc", place, data=b"x", code=1)
+    assert b"nobody listens there" in lost.stderr and lost.stdout == b""
+    running.stop()
+
+
+def test_a_place_that_breaks_off(engine):
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def one():
+        conn, _ = server.accept()
+        conn.sendall(b"half")
+        conn.recv(1)
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        conn.close()
+
+    threading.Thread(target=one, daemon=True).start()
+    place = f"127.0.0.1:{server.getsockname()[1]}"
+    lost = dial(engine, "nc", place, data=b"x", code=1)
+    assert b"broke off" in lost.stderr
+    server.close()
+
+
 def test_nobody_has_that_name(engine):
     done = dial(engine, "dial", "nobody", data=b"x", code=1)
     assert b"nobody" in done.stderr and done.stdout == b""
 
 
 def test_endpoints_that_do_not_fit(engine):
-    assert dial(engine, "nc", "127.0.0.1:80", code=64).stderr
-    assert dial(engine, "nc", "-L", "1", "-R", "127.0.0.1:2", code=64).stderr
+    assert dial(engine, "nc", "127.0.0.1:http", code=64).stderr
+    assert dial(engine, "nc", "127.0.0.1", code=64).stderr
+    assert dial(engine, "nc", "-L", "x:1", "-R", "127.0.0.1:2", code=64).stderr
+    assert dial(engine, "nc", "rstrm://a", "-R", "127.0.0.1:2", code=64).stderr
     assert dial(engine, "nc", "-L", "rstrm://a", "-R", "rstrm://b", code=64).stderr
     assert dial(engine, "nc", "-L", "1", "-e", "cat", code=64).stderr
     assert dial(engine, "nc", "-L", "rstrm://a", "-e", "cat", "-c", "cat", code=64).stderr
@@ -713,7 +760,10 @@ def guide():
 def with_ports(words, port):
     """The ports of the guide may be taken here."""
     return [
-        word.replace("127.0.0.1:15433", "0").replace("15432", "0").replace(":5432", f":{port}")
+        word.replace("127.0.0.1:15433", "0")
+        .replace("15432", "0")
+        .replace("8081", "0")
+        .replace(":5432", f":{port}")
         for word in words
     ]
 

@@ -38,6 +38,7 @@ static void test_every_split(void **state)
     } rows[] = {
         {"data: a\n\ndata: b\n\n", "[a][b]"},
         {"data:a\r\n\r\n: ping\r\n\r\ndata:  b\r\rdata: c\n\n", "[a][ b][c]"},
+        {"data: a\r\ndata: b\r\n\r\n", "[a\nb]"},
         {"data: a\ndata: b\ndata\nid: 7\nevent: x\nretry: 1\n\n", "[a\nb\n]"},
         {"\n\n: comment\n\nevent: only\n\n", ""},
         {"data: not ended\n", ""},
