@@ -205,6 +205,25 @@ def test_a_relay_that_was_killed_is_forgotten(server):
         fleet.stop()
 
 
+def test_two_relays_of_one_name(relays, server):
+    """Said by whoever sends to them; the one that has the daemon delivers."""
+    here, there = relays.cell()
+    twin = relays.start("twin", RELAY_ID="relay-a")
+    twin.workspace = here.workspace
+    daemon = here.daemon()
+    bystander = twin.client(target="rt_other")
+    redis = Redis(server.port)
+    wait_presence(redis, here, "relay-a")
+    channel = f"{PREFIX}:bus:{{{here.workspace}}}:relay-a"
+    eventually(lambda: redis("PUBSUB", "NUMSUB", channel) == [channel, 2], "both listen")
+    redis.close()
+    client = there.client()
+    handshake(daemon, client, "k1", "s1")
+    line = there.relay.log.wait("relay_redis_error", reason="relay_id")
+    assert "RELAY_ID" in line["details"]["problem"]
+    bystander.close()
+
+
 def test_local_traffic_does_not_notice(relays, server):
     here, _ = relays.cell()
     daemon, client = here.pair()

@@ -275,6 +275,11 @@ void redis_channel_done(struct redis_op *op, const struct redisReply *reply)
     }
     if (end == BUS_END_OK && !heard) {
         end = BUS_END_NO_RECEIVER;
+    } else if (heard && reply->integer > 1) {
+        redis_log_fault(driver, "relay_id",
+            "two relays listen under one name; give each a RELAY_ID of its own (while one takes "
+            "over "
+            "from another this is as it should be)");
     }
     if (op->seq > flow->settled) {
         flow->settled = op->seq;

@@ -78,7 +78,8 @@ void redis_list_read(struct redis_driver *driver)
     char digits[NUMBER_DIGITS_MAX];
     size_t len = number_put_u64(wait_s > 0 ? wait_s : 1, digits);
     struct slice words[] = {SLICE("BLPOP"), slice_str(driver->queue_key), slice_of(digits, len)};
-    if (!driver->mail_away && !driver->closing) {
+    // A relay of our name may have started beside this one, which drains: the list is its then.
+    if (!driver->mail_away && !driver->closing && !driver->shard->draining) {
         ask(driver, OP_POP, words, 3);
     }
 }
@@ -126,8 +127,7 @@ static void take(struct redis_driver *driver, const redisReply *reply)
     }
     char scratch[6 * CELL_ID_LEN_MAX];
     struct bus_envelope envelope = bus_message_peek(text, scratch, sizeof scratch);
-    bool ok = bus_mail_add(
-        driver->shard->relay->mail, driver->shard, text, &envelope, ROUTE_LIST);
+    bool ok = bus_mail_add(driver->shard->relay->mail, driver->shard, text, &envelope, ROUTE_LIST);
     (void)ok; // counted there
 }
 
