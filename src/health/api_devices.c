@@ -125,6 +125,18 @@ static void answer_heartbeat(struct api_request *request, const struct device *d
     api_answer_json(request, 200, &document);
 }
 
+bool api_take_heartbeat(struct health *health, struct device *device, const json_t *heartbeat)
+{
+    const json_t *metrics = json_object_get(heartbeat, "metrics");
+    if (!json_is_object(heartbeat) ||
+        (metrics != NULL && !json_is_object(metrics) && !json_is_null(metrics))) {
+        return false;
+    }
+    struct device_sample sample = read_metrics(metrics);
+    devices_heartbeat(&health->devices, device, json_is_object(metrics) ? &sample : NULL);
+    return true;
+}
+
 void api_device_heartbeat(struct api_request *request)
 {
     struct slice body = request->http->body;
@@ -133,21 +145,13 @@ void api_device_heartbeat(struct api_request *request)
         return;
     }
     json_t *root = body.len == 0 ? json_object() : json_loadb(body.at, body.len, 0, NULL);
-    const json_t *metrics = json_object_get(root, "metrics");
-    bool good = json_is_object(root) &&
-                (metrics == NULL || json_is_object(metrics) || json_is_null(metrics));
-    if (good && json_is_object(metrics)) {
-        struct device_sample sample = read_metrics(metrics);
-        devices_heartbeat(&request->health->devices, device, &sample);
-    } else if (good) {
-        devices_heartbeat(&request->health->devices, device, NULL);
-    }
-    json_decref(root);
-    if (good) {
+    if (api_take_heartbeat(request->health, device, root)) {
+        health_tell_heartbeat(request->health, device, body);
         answer_heartbeat(request, device);
     } else {
         api_answer_error(request, 422, "The body must be an object, and metrics one in it");
     }
+    json_decref(root);
 }
 
 // ---- A look now

@@ -75,7 +75,7 @@ static void note(
     detail = detail.len == 0 ? member(event, "error") : detail;
     int room = detail.len > MESSAGE_SIZE / 2 ? MESSAGE_SIZE / 2 : (int)detail.len;
     snprintf(text, sizeof text, "%s%s%.*s", type->name, room > 0 ? ": " : "", room, detail.at);
-    health_emit(health, &(struct health_event){
+    health_note(health, &(struct health_event){
                             .wall_ms = wall_ms,
                             .type = type->noted,
                             .previous = EVENT_NO_STATUS,
@@ -97,7 +97,7 @@ static bool send_on(struct health *health, json_t *event, uint64_t wall_ms)
     if (text == NULL) {
         return false;
     }
-    sockets_tell_deployment(&health->sockets, member(event, "deployment_id"), slice_str(text));
+    health_tell_deployment(health, member(event, "deployment_id"), slice_str(text));
     free(text); // jansson's
     return true;
 }

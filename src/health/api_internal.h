@@ -3,6 +3,8 @@
 #ifndef WEIR_HEALTH_API_INTERNAL_H
 #define WEIR_HEALTH_API_INTERNAL_H
 
+#include <jansson.h>
+
 #include "health/api_stats.h"
 #include "health/health.h"
 #include "health/path_match.h"
@@ -69,8 +71,8 @@ void api_answer_later(
     struct http_conn *conn, const struct api_ticket *ticket, unsigned status, struct buf *document);
 
 // The error envelope for such a request.
-void api_answer_error_later(struct http_conn *conn, const struct api_ticket *ticket,
-    unsigned status, const char *message);
+void api_answer_error_later(
+    struct http_conn *conn, const struct api_ticket *ticket, unsigned status, const char *message);
 
 // Takes the document's storage.
 void api_answer_json(struct api_request *request, unsigned status, struct buf *document);
@@ -130,6 +132,9 @@ void api_write_problems(
 // The newest results of a service, at most max.
 void api_write_results(const struct health *health, const struct target *target,
     struct json_writer *writer, const char *key, size_t max);
+
+// What a heartbeat says. False: it is no object, or metrics is none in it.
+bool api_take_heartbeat(struct health *health, struct device *device, const json_t *heartbeat);
 
 // The events of one service, from now back to since_ms; uptime is zeroed, or has a `stretch`.
 void api_uptime_walk(const struct health *health, const struct target *target,

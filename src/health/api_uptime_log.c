@@ -199,7 +199,7 @@ static void take(struct api_request *request, const json_t *event, enum event_ty
         .metadata = slice_str(text),
         .wall_ms = wall_ms,
     };
-    health_emit(health, &(struct health_event){
+    health_note(health, &(struct health_event){
                             .wall_ms = wall_ms,
                             .type = type,
                             .previous = EVENT_NO_STATUS,

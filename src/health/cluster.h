@@ -19,6 +19,8 @@
 
 #define CLUSTER_PROBLEM_SIZE 160
 
+struct shared_message;
+
 struct cluster {
     struct worker *worker;
     struct monitor *monitor; // borrowed; NULL: not started
@@ -49,6 +51,8 @@ struct cluster {
     void (*changed)(void *arg);
     // Maintenance of the target was set by another monitor.
     void (*maintained)(void *arg, struct target *target);
+    // Another monitor was told something: a message of kind SHARED_TOLD.
+    void (*heard)(void *arg, const struct shared_message *message);
     void *arg;
 };
 
@@ -70,6 +74,11 @@ bool cluster_ask(struct cluster *cluster, const struct target *target);
 
 // Tells the others of maintenance that was set here.
 void cluster_maintenance(struct cluster *cluster, const struct target *target);
+
+// Tells the others what this one was told, as shared_told_write has it. What is too large, or
+// cannot be sent now, stays here.
+void cluster_tell_others(
+    struct cluster *cluster, const char *what, struct slice about, struct slice json);
 
 // For hooks.holds.
 bool cluster_holds(const struct cluster *cluster, const struct target *target);

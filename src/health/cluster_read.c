@@ -48,7 +48,10 @@ static void take_message(struct cluster *cluster, struct slice text, uint64_t wr
 {
     struct shared_message message;
     shared_message_read(&message, text, age_ns(cluster, written_ms));
-    struct target *target = message.kind == SHARED_NOTHING
+    if (message.kind == SHARED_TOLD && !slice_eq(message.by, slice_str(cluster->shares.name))) {
+        cluster->heard(cluster->arg, &message);
+    }
+    struct target *target = message.kind == SHARED_NOTHING || message.kind == SHARED_TOLD
                                 ? NULL
                                 : monitor_find(cluster->monitor, message.service, message.machine);
     if (target != NULL && message.kind == SHARED_CHECK && !target->lent) {

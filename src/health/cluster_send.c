@@ -16,6 +16,7 @@
 #define MONITORS_KEY "portoser:health::monitors"
 #define BORN_KEY "portoser:health::born"
 #define DOCUMENT_MAX 65536
+#define TOLD_MAX (128 * 1024) // a request that told it, and a little
 #define KEY_MAX 4096
 #define PACE_NS (20 * NS_PER_MS)
 #define PACE_COUNT 64
@@ -391,6 +392,27 @@ void cluster_maintenance(struct cluster *cluster, const struct target *target)
     buf_reset(&message);
 }
 
+static bool send_to_stream(struct cluster *cluster, const struct buf *message)
+{
+    return !message->failed &&
+           redis_link_send(&cluster->control, TAG_EVENT,
+               (struct slice[]){SLICE("XADD"), SLICE(CLUSTER_STREAM), SLICE("MAXLEN"), SLICE("~"),
+                   SLICE("8192"), SLICE("*"), SLICE("m"), buf_slice(message)},
+               8);
+}
+
+void cluster_tell_others(
+    struct cluster *cluster, const char *what, struct slice about, struct slice json)
+{
+    struct buf message = BUF_INIT(TOLD_MAX);
+    if (cluster->monitor == NULL || cluster->shares.mode == SHARES_ALONE) {
+        return;
+    }
+    shared_told_write(cluster->shares.name, what, about, json, &message);
+    (void)send_to_stream(cluster, &message); // what is dropped is counted
+    buf_reset(&message);
+}
+
 bool cluster_ask(struct cluster *cluster, const struct target *target)
 {
     struct buf message = BUF_INIT(DOCUMENT_MAX);
@@ -398,11 +420,7 @@ bool cluster_ask(struct cluster *cluster, const struct target *target)
         return false;
     }
     shared_check_write(target, &message);
-    bool sent = !message.failed &&
-                redis_link_send(&cluster->control, TAG_EVENT,
-                    (struct slice[]){SLICE("XADD"), SLICE(CLUSTER_STREAM), SLICE("MAXLEN"),
-                        SLICE("~"), SLICE("8192"), SLICE("*"), SLICE("m"), buf_slice(&message)},
-                    8);
+    bool sent = send_to_stream(cluster, &message);
     buf_reset(&message);
     return sent;
 }

@@ -74,8 +74,7 @@ static void send(struct deployment *deployment, struct json_writer *writer, stru
 {
     jsonw_object_end(writer);
     if (!out->failed) {
-        sockets_tell_deployment(
-            &deployment->health->sockets, slice_str(deployment->id), buf_slice(out));
+        health_tell_deployment(deployment->health, slice_str(deployment->id), buf_slice(out));
     }
     buf_reset(out);
 }
@@ -193,7 +192,7 @@ static void note(struct deployment *deployment, const struct move *move)
     bool well = move->error[0] == '\0';
     snprintf(text, sizeof text, "%s: %s%s%s", well ? "deployment_completed" : "deployment_failed",
         deployment->id, well ? "" : ": ", move->error);
-    health_emit(
+    health_note(
         deployment->health, &(struct health_event){
                                 .wall_ms = sys_wall_ms(),
                                 .type = well ? EVENT_SERVICE_DEPLOYED : EVENT_DIAGNOSTIC_RUN,

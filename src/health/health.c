@@ -119,6 +119,11 @@ static void on_maintained(void *arg, struct target *target)
     health->urgent++;
 }
 
+static void on_heard(void *arg, const struct shared_message *message)
+{
+    health_hear(arg, message);
+}
+
 static void on_life(void *arg, struct target *target, enum target_life life)
 {
     static const enum event_type types[] = {
@@ -441,6 +446,7 @@ enum weir_result health_start(struct health *health, struct worker *worker)
     if (result == WEIR_OK && health->options.redis != NULL) {
         health->cluster.changed = on_cluster;
         health->cluster.maintained = on_maintained;
+        health->cluster.heard = on_heard;
         health->cluster.arg = health;
         result = cluster_start(&health->cluster, worker, &health->monitor, health->options.redis,
             health->address.port);

@@ -40,9 +40,9 @@ struct health_options {
     const char *import_dir;           // what the reference kept; NULL: none
     const char *ui_dir;               // files to be served beside the API; NULL: none
     const struct neighbour_place *neighbours; // NEIGHBOUR_COUNT of them
-    const char *deploy_command;       // run with MACHINE SERVICE to move one; NULL: none
-    bool public_read;                 // what only reads health takes no token
-    bool production;                  // the environment is one
+    const char *deploy_command;               // run with MACHINE SERVICE to move one; NULL: none
+    bool public_read;                         // what only reads health takes no token
+    bool production;                          // the environment is one
     bool compat_rollup;
     unsigned jitter_percent;      // of each interval; every check is up to so much later
     uint64_t metrics_interval_ns; // of looks at this machine's resources
@@ -127,6 +127,17 @@ void health_fini(struct health *health);
 
 // Puts an event into the timeline and the log. Everybody who is told of events is told from here.
 void health_emit(struct health *health, const struct health_event *event);
+
+// ---- What this monitor is told, and the others of its cluster are to know (others.c)
+
+// One JSON object about a deployment, for who watches.
+void health_tell_deployment(struct health *health, struct slice deployment_id, struct slice json);
+// As health_emit.
+void health_note(struct health *health, const struct health_event *event);
+// The device reported itself with this JSON object; empty: without one.
+void health_tell_heartbeat(struct health *health, const struct device *device, struct slice json);
+// Another monitor was told something.
+void health_hear(struct health *health, const struct shared_message *message);
 
 // Has the target checked, here or by the monitor that does. False: a check is under way, there is
 // nothing to check, or nobody can be asked.

@@ -213,6 +213,16 @@ static void unplan(struct target *target)
     }
 }
 
+// Takes a target that waits for its turn out of the row. Of several that are to go, first all are
+// held back: the end of a check that runs would start one that waits, to be ended next.
+static void hold_back(struct target *target)
+{
+    if (target->planned && target->check == NULL) {
+        target->planned = false;
+        scheduler_remove(&target->scheduled);
+    }
+}
+
 static void target_free(struct target *target)
 {
     if (target != NULL) {
@@ -351,6 +361,11 @@ static void remove_gone(struct monitor *monitor, struct target **targets, size_t
 {
     for (size_t i = 0; i < count; i++) {
         if (targets[i]->change == CHANGE_GONE) {
+            hold_back(targets[i]);
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (targets[i]->change == CHANGE_GONE) {
             difference->removed++;
             map_remove(&monitor->by_key, &targets[i]->node);
             tell_life(targets[i], TARGET_REMOVED);
@@ -467,6 +482,9 @@ void monitor_close(struct monitor *monitor)
 {
     if (monitor->worker == NULL) {
         return;
+    }
+    for (size_t i = 0; i < monitor->target_count; i++) {
+        hold_back(monitor->targets[i]);
     }
     for (size_t i = 0; i < monitor->target_count; i++) {
         target_free(monitor->targets[i]);

@@ -98,6 +98,20 @@ void shared_maintenance_write(const struct target *target, struct buf *out)
     jsonw_object_end(&writer);
 }
 
+void shared_told_write(
+    const char *by, const char *what, struct slice about, struct slice json, struct buf *out)
+{
+    struct json_writer writer;
+    json_writer_init(&writer, out);
+    jsonw_object_begin(&writer, NULL);
+    jsonw_text(&writer, "kind", "told");
+    jsonw_text(&writer, "by", by);
+    jsonw_text(&writer, "what", what);
+    jsonw_string(&writer, "about", about);
+    jsonw_raw(&writer, "body", json);
+    jsonw_object_end(&writer);
+}
+
 // ---- Reading
 
 struct reading {
@@ -222,6 +236,17 @@ static void read_result(struct reading *reading, struct shared_message *message)
     read_state(reading, &message->state);
 }
 
+static void read_told(struct reading *reading, struct shared_message *message)
+{
+    message->by = read_text(reading, "by");
+    message->what = read_text(reading, "what");
+    message->about = read_text(reading, "about");
+    message->body = json_object_get(reading->object, "body");
+    message->age_ns = reading->age_ns;
+    reading->ok &= json_is_object(message->body);
+    message->kind = reading->ok ? SHARED_TOLD : SHARED_NOTHING;
+}
+
 void shared_message_read(struct shared_message *message, struct slice text, uint64_t age_ns)
 {
     enum shared_kind kind = SHARED_NOTHING;
@@ -233,6 +258,10 @@ void shared_message_read(struct shared_message *message, struct slice text, uint
         return;
     }
     struct slice word = read_text(&reading, "kind");
+    if (slice_eq(word, SLICE("told"))) {
+        read_told(&reading, message);
+        return;
+    }
     message->service = read_text(&reading, "service");
     message->machine = read_text(&reading, "machine");
     if (slice_eq(word, SLICE("result"))) {

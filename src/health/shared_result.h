@@ -9,7 +9,7 @@
 
 #include "health/monitor.h"
 
-enum shared_kind { SHARED_NOTHING, SHARED_RESULT, SHARED_CHECK, SHARED_MAINTENANCE };
+enum shared_kind { SHARED_NOTHING, SHARED_RESULT, SHARED_CHECK, SHARED_MAINTENANCE, SHARED_TOLD };
 
 struct shared_message {
     json_t *document; // owned; the slices borrow it
@@ -25,6 +25,12 @@ struct shared_message {
     bool on;
     uint64_t until_wall_ms;
     struct slice reason;
+    // Of something that a monitor was told.
+    struct slice by;    // its name
+    struct slice what;  // a word
+    struct slice about; // a name, or empty
+    const json_t *body; // an object; of the document
+    uint64_t age_ns;    // since it was written
 };
 
 void shared_result_write(const struct target *target, const char *by, struct buf *out);
@@ -32,6 +38,9 @@ void shared_result_write(const struct target *target, const char *by, struct buf
 void shared_check_write(const struct target *target, struct buf *out);
 // What the target's maintenance is by now.
 void shared_maintenance_write(const struct target *target, struct buf *out);
+// What the monitor `by` was told: a word, a name or nothing, a JSON object.
+void shared_told_write(
+    const char *by, const char *what, struct slice about, struct slice json, struct buf *out);
 // Times of the state and the record are put on the clocks here, age_ns after the message was
 // written. SHARED_NOTHING: it is none, or of another version. The message wants
 // shared_message_fini in every case.

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from lib import health, targets
+from lib import health, health_ws, targets
 from lib.counted import Counted
 from lib.wait import eventually
 
@@ -398,3 +398,43 @@ def test_a_change_is_told_by_one_of_them(team):
                        "everything is told")
     assert sum(calls) == SERVICES and min(calls) > 0, calls
     eventually(lambda: sorted(told.read_text().split()[::2]) == sorted(names), "it is heard")
+
+
+def test_what_one_is_told_all_know(team):
+    """Deployments, what they leave in the timeline, and signs of life of machines."""
+    one, two = team.start("one"), team.start("two")
+    wait_even(one, two)
+    watchers = [health_ws.Watcher(monitor, "/ws") for monitor in (one, two)]
+    try:
+        for number, monitor in enumerate((one, two)):
+            for kind in ("deployment_log", "deployment_completed"):
+                monitor.ask("POST", "/api/events", {
+                    "type": kind, "service": "s1", "message": f"release {number}", "deployment_id": "7"})
+            for watcher in watchers:
+                log = watcher.until("deployment_log")
+                assert (log["message"], log["service"], log["deployment_id"]) == (f"release {number}", "s1", "7")
+                assert watcher.until("deployment_completed")["message"] == f"release {number}"
+    finally:
+        for watcher in watchers:
+            watcher.close()
+    for monitor in (one, two):
+        noted = eventually(lambda m=monitor: len(m.events(type="service_deployed")) == 2
+                           and m.events(type="service_deployed"), "both are noted")
+        assert sorted(e["message"] for e in noted) == [f"deployment_completed: release {n}" for n in (0, 1)]
+    assert one.ask("POST", "/api/devices/here/heartbeat", {"metrics": {"load1": 77.5}}).status == 200
+    for monitor in (one, two):
+        eventually(lambda m=monitor: m.metrics()['device_heartbeats_total{hostname="here",status="accepted"}'] == 1,
+                   "heard")
+    # What comes in is judged as if it had been told here.
+    for foreign in ('{"kind":"told","by":"x","what":"note","about":"","body":{"type":"nonsense"}}',
+                    '{"kind":"told","by":"x","what":"note","about":"","body":[]}',
+                    '{"kind":"told","by":"x","what":"heartbeat","about":"nobody","body":{}}',
+                    '{"kind":"told","by":"x","what":"heartbeat","about":"here","body":{"metrics":7}}',
+                    '{"kind":"told","by":"x","what":"else","about":"here","body":{}}', '{"kind":"told"}'):
+        team.cli("XADD", "portoser:health::results", "*", "m", foreign)
+    team.cli("XADD", "portoser:health::results", "*", "m",
+             '{"kind":"told","by":"x","what":"note","about":"","body":{"type":"diagnostic_run","message":"last"}}')
+    for monitor in (one, two):
+        eventually(lambda m=monitor: m.events(type="diagnostic_run"), "the last is read")
+        assert [e["message"] for e in monitor.events(type="diagnostic_run")] == ["last"]
+        assert monitor.metrics()['device_heartbeats_total{hostname="here",status="accepted"}'] == 1

@@ -514,6 +514,25 @@ def test_a_drain_kills_what_runs(lab, serve):
     assert json.dumps(monitor.log.lines[-1]["event"]) == '"health_stopped"'
 
 
+@pytest.mark.parametrize("how", ("stop", "reload"))
+def test_what_waits_for_its_turn_is_not_begun_to_be_ended(lab, serve, how):
+    """More programs wait than may run at once; the end of those that run is no start for them."""
+    begun = lab.directory / "begun"
+    lab.write({f"s{i}": {"type": "exec", "command": f"echo {i} >>{begun}; sleep 60",
+                         "interval": "90s", "timeout": "80s"} for i in range(200)})
+    monitor = serve()
+    for i in range(200):
+        assert monitor.ask("POST", f"/api/health/check/s{i}").status == 202
+    room = 4 * os.cpu_count()
+    eventually(lambda: begun.exists() and len(begun.read_text().split()) == room, "as many as may")
+    if how == "reload":
+        lab.write({"it": health.GOOD})
+        eventually(lambda: monitor.events(type="registry_reloaded"), "the registry is read again", 30)
+        monitor.wait_status("it", "healthy")
+    monitor.stop()
+    assert len(begun.read_text().split()) == room
+
+
 # ---- What is beside the registry, and behind the names of users
 
 

@@ -171,6 +171,33 @@ static void test_maintenance(void **state)
     buf_reset(&text);
 }
 
+static void test_told(void **state)
+{
+    static const char *const none[] = {
+        "{\"kind\":\"told\"}",
+        "{\"kind\":\"told\",\"by\":\"x\",\"what\":\"note\",\"about\":\"\"}",
+        "{\"kind\":\"told\",\"by\":\"x\",\"what\":\"note\",\"about\":\"\",\"body\":[]}",
+        "{\"kind\":\"told\",\"by\":\"x\",\"what\":7,\"about\":\"\",\"body\":{}}",
+    };
+    struct buf text = BUF_INIT(4096);
+    struct shared_message message;
+    (void)state;
+    shared_told_write("me:1#2", "note", SLICE("\"a\""), SLICE("{\"n\":1}"), &text);
+    shared_message_read(&message, buf_slice(&text), 5);
+    assert_int_equal(message.kind, SHARED_TOLD);
+    assert_true(slice_eq(message.by, SLICE("me:1#2")) && slice_eq(message.what, SLICE("note")));
+    assert_true(slice_eq(message.about, SLICE("\"a\"")));
+    assert_int_equal(message.age_ns, 5);
+    assert_int_equal(json_integer_value(json_object_get(message.body, "n")), 1);
+    shared_message_fini(&message);
+    buf_reset(&text);
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        shared_message_read(&message, slice_str(none[i]), 0);
+        assert_int_equal(message.kind, SHARED_NOTHING);
+        shared_message_fini(&message);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +205,7 @@ int main(void)
         cmocka_unit_test(test_every_prefix_is_nothing),
         cmocka_unit_test(test_bad_members),
         cmocka_unit_test(test_maintenance),
+        cmocka_unit_test(test_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
