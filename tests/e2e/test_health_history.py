@@ -11,11 +11,8 @@ from lib.wait import eventually
 
 
 def switch(lab, name="up", **more):
-    """A check that passes while a file is there."""
-    path = lab.directory / name
-    path.touch()
-    return path, {"type": "exec", "command": ["test", "-f", str(path)], "interval": "200ms",
-                  "timeout": "200ms", **more}
+    made = health.Switch(lab, name)
+    return made, {**made.check, **more}
 
 
 def store_state(monitor):
@@ -30,11 +27,11 @@ def test_results_and_buckets(lab, serve):
     lab.write({"it": check})
     monitor = serve()
     monitor.wait_status("it", "healthy")
-    path.unlink()
+    path.off()
     monitor.wait_status("it", "unhealthy")
     seen = monitor.service("it")
     newest = seen["results"][0]
-    assert (newest["ok"], newest["code"], newest["status"]) == (False, 1, "unhealthy")
+    assert (newest["ok"], newest["status"]) == (False, "unhealthy")
     assert newest["time"] == seen["last_checked"]
     assert seen["results"][-1]["ok"] is True and seen["results"][-1]["latency_ms"] > 0
     times = [result["time"] for result in seen["results"]]
@@ -71,7 +68,7 @@ def test_results_and_buckets(lab, serve):
 def test_a_restart_takes_everything_up(lab, serve):
     path, check = switch(lab, failure_threshold=2)
     other, slow = switch(lab, "other", interval="1h", timeout="1s")
-    lab.write({"it": check, "rare": slow, "changed": {**slow, "command": ["true"]}})
+    lab.write({"it": check, "rare": slow, "changed": slow})
     args = ("--state-dir", str(lab.directory / "state"))
     monitor = serve(*args)
     monitor.wait_status("it", "healthy")
@@ -79,7 +76,7 @@ def test_a_restart_takes_everything_up(lab, serve):
     assert monitor.ask("POST", "/api/health/check/changed").status == 202
     monitor.wait_status("rare", "healthy")
     monitor.wait_status("changed", "healthy")
-    path.unlink()
+    path.off()
     monitor.wait_status("it", "unhealthy")
     assert monitor.ask("POST", "/api/health/maintenance/rare", {"reason": "moving"}).status == 200
     assert store_state(monitor)["status"] == "healthy"
@@ -88,14 +85,14 @@ def test_a_restart_takes_everything_up(lab, serve):
     monitor.stop()
 
     lab.write({"it": {**check, "interval": "1h"}, "rare": slow,
-               "changed": {**slow, "command": ["true", "other"]}})
+               "changed": {**slow, "process_name": "other"}})
     again = serve(*args)
     events = again.events()
     assert events[-len(before):] == before  # ids and all
     assert len({event["id"] for event in events}) == len(events)
     seen = again.service("it")
     assert seen["status"] == "unhealthy" and seen["consecutive_failures"] >= 2
-    assert seen["last_result"]["message"] == "exit 1, expected 0"
+    assert seen["last_result"]["message"] == "pid file missing"
     rare = again.service("rare")
     assert (rare["status"], rare["maintenance"]) == ("healthy", True)
     assert rare["maintenance_reason"] == "moving"
@@ -103,7 +100,7 @@ def test_a_restart_takes_everything_up(lab, serve):
     after = again.get("/api/health/services/it/history")["buckets"]
     assert after[0]["checks"] >= buckets[0]["checks"] and after[0]["p95_ms"] is None
     # The next result is compared with what was.
-    path.touch()
+    path.on()
     assert again.ask("POST", "/api/health/check/it").status == 202
     again.wait_status("it", "healthy")
     event = again.events(service="it")[0]
@@ -134,7 +131,7 @@ def test_what_was_is_shown_as_stale(lab, serve):
 
 
 def test_a_store_that_is_locked_delays_no_check(lab, serve):
-    path, check = switch(lab, interval="100ms", timeout="100ms")
+    path, check = switch(lab, interval="100ms")
     lab.write({"it": check})
     monitor = serve("--state-dir", str(lab.directory / "state"))
     monitor.wait_status("it", "healthy")
@@ -142,7 +139,7 @@ def test_a_store_that_is_locked_delays_no_check(lab, serve):
                and " 0 waiting" in store_state(monitor)["message"], "the store is idle")
     db = sqlite3.connect(lab.directory / "state" / "health.db", isolation_level=None)
     db.execute("BEGIN IMMEDIATE")
-    path.unlink()
+    path.off()
     monitor.wait_status("it", "unhealthy")
     seen = eventually(lambda: (s := store_state(monitor))["status"] == "unhealthy" and s,
                       "it says so", 15)
@@ -237,13 +234,13 @@ def test_what_is_known_is_written_through(lab, serve, tmp_path):
         assert redis_state(monitor)["status"] == "healthy"
         key = "portoser:health:it:here"
         assert 0 < int(cli(server.port, "TTL", key)) <= 300
-        path.unlink()
+        path.off()
         while subscriber.next()["new_status"] != "unhealthy":
             pass
         eventually(lambda: json.loads(cli(server.port, "GET", key))["status"] == "unhealthy",
                    "the key says so")
         value = json.loads(cli(server.port, "GET", key))
-        assert value["message"] == "exit 1, expected 0" and value["consecutive_failures"] >= 3
+        assert value["message"] == "pid file missing" and value["consecutive_failures"] >= 3
         metrics = monitor.metrics()
         assert metrics["portoser_redis_up"] == 1
         assert metrics['portoser_redis_commands_total{result="sent"}'] >= 6
@@ -261,7 +258,7 @@ def test_redis_goes_and_comes_back(lab, serve, tmp_path):
     server.stop()
     eventually(lambda: redis_state(monitor)["status"] == "unhealthy", "it says so")
     assert monitor.ask("GET", "/api/health/comprehensive").status == 503
-    path.unlink()
+    path.off()
     monitor.wait_status("it", "unhealthy")  # checks go on
     again = targets.Program(["redis-server", "--port", server.port, "--bind", "127.0.0.1",
                              "--save", "", "--dir", tmp_path], server.port)
@@ -339,12 +336,12 @@ def test_uptime(lab, serve):
     lab.write({"it": check}, None, quiet={"current_host": "here"})
     monitor = serve()
     monitor.wait_status("it", "healthy")
-    path.unlink()
+    path.off()
     monitor.wait_status("it", "unhealthy")
     down = monitor.get("/api/uptime/it/here")
     assert (down["current_status"], down["failure_count"], down["recovery_count"]) == ("down", 1, 0)
     assert down["current_downtime_seconds"] >= 0 and down["current_uptime_seconds"] is None
-    path.touch()
+    path.on()
     monitor.wait_status("it", "healthy")
     seen = eventually(lambda: (u := monitor.get("/api/uptime/it/here?timeRange=7d"))
                       ["uptime_seconds"] > u["downtime_seconds"] and u, "more up than down", 20)
