@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clients are told which relay has their daemon (spec section 10, ADR 0009)."""
+import asyncio
+
 import pytest
+import websockets
 
 from lib import frames as f
 from lib.platform import Answer
@@ -178,3 +181,47 @@ def test_not_to_our_own_url(relays, cell):
     client.send(f.text(f.e2ee()))
     assert daemon.recv_text() == f.text(f.e2ee())
     client.expect_silence_until(b"told nothing")
+
+
+def test_a_client_that_follows():
+    """python3-websockets follows a 307: it asks one relay and ends up at the one that has its daemon."""
+    fleet = Relays(
+        names=(), RELAY_CLIENT_REDIRECT_ENABLED=1, RELAY_CLIENT_REDIRECT_STYLE="http",
+        RELAY_PUBLIC_WS_BASE_URL=None, RELAY_TLS_HOST="127.0.0.1",
+    )
+    try:
+        fleet.start("a")
+        fleet.start("b")
+        here, there = fleet.cell()
+        daemon = daemon_on(fleet, here)
+
+        async def talk():
+            url = f"ws://{there.relay.host}:{there.relay.port}{there.path('client')}"
+            headers = {"Authorization": f"Bearer {there.token('client')}"}
+            async with websockets.connect(url, extra_headers=headers) as client:
+                await client.send(f.text(f.e2ee()))
+                here.relay.log.wait("client_connected", workspaceId=here.workspace)
+                assert await asyncio.to_thread(daemon.recv_text) == f.text(f.e2ee())
+
+        asyncio.run(talk())
+        assert there.relay.log.find("client_connected", workspaceId=here.workspace) is None
+        assert there.relay.log.wait("client_redirected")
+    finally:
+        fleet.stop()
+
+
+def test_without_the_bus():
+    """Presence and redirect alone: nothing is forwarded, and nothing pulled."""
+    fleet = Relays(RELAY_CLIENT_REDIRECT_ENABLED=1, RELAY_BUS_ENABLED=0, RELAY_BUS_HMAC_KEY=None)
+    try:
+        here, there = fleet.cell()
+        daemon = daemon_on(fleet, here)
+        client = there.client()
+        assert client.recv_text() == redirect_status(there, "ws://relay-a.test/ws")
+        client.send(f.text(f.e2ee()))
+        assert client.recv_text() == f.unavailable_status(there.workspace, there.target)
+        daemon.expect_silence_until(b"nothing came")
+        assert not fleet.bus.bodies("bus/pull") and not fleet.bus.bodies("bus/publish")
+        assert there.relay.request("GET", "/health").json()["status"] == "ok"
+    finally:
+        fleet.stop()
