@@ -12,7 +12,7 @@ from lib.wait import eventually
 
 @pytest.fixture(scope="module", params=[False, True], ids=["single frames", "batches"])
 def relays(request):
-    fleet = Relays(batch=request.param, RELAY_INTERNAL_API_TIMEOUT_MS=10000)
+    fleet = Relays(batch=request.param)
     yield fleet
     fleet.stop()
 
@@ -46,29 +46,29 @@ def test_a_session_across_relays(relays, cell):
     client = there.client()
     before = here.relay.metrics(), there.relay.metrics()
     handshake(daemon, client, "k1", "s1")
-    for n in range(1, 51):
+    for n in range(1, 21):
         client.send(f.text(f.e2ee("s1", n)))
         daemon.send(f.text(f.e2ee("s1", n)))
-    for n in range(1, 51):
+    for n in range(1, 21):
         assert json.loads(daemon.recv_text())["seq"] == n
         assert json.loads(client.recv_text())["seq"] == n
     daemon.send(f.text(f.key_update("s1")))
     assert client.recv_text() == f.text(f.key_update("s1"))
     eventually(
-        lambda: added(here, before[0]).get("relay_session_frame_routed_bus_total") == 51,
+        lambda: added(here, before[0]).get("relay_session_frame_routed_bus_total") == 21,
         "the daemon's frames counted",
     )
     eventually(
-        lambda: added(there, before[1]).get("relay_client_messages_routed_bus_total") == 51,
+        lambda: added(there, before[1]).get("relay_client_messages_routed_bus_total") == 21,
         "the client's frames counted",
     )
     here_added, there_added = added(here, before[0]), added(there, before[1])
     assert here_added["relay_key_exchange_response_routed_bus_total"] == 1
-    assert here_added["relay_bus_frames_to_daemon_total"] == 51
-    assert there_added["relay_bus_frames_to_clients_total"] == 52
-    assert there_added["relay_session_frame_routed_local_total"] == 51
+    assert here_added["relay_bus_frames_to_daemon_total"] == 21
+    assert there_added["relay_bus_frames_to_clients_total"] == 22
+    assert there_added["relay_session_frame_routed_local_total"] == 21
     assert there_added["relay_key_exchange_response_routed_local_total"] == 1
-    for changes, count in ((here_added, 52), (there_added, 51)):
+    for changes, count in ((here_added, 22), (there_added, 21)):
         assert changes["relay_bus_publish_ok_total"] == count
         assert "relay_bus_publish_failed_total" not in changes
         assert "relay_bus_frames_dropped_total" not in changes
@@ -164,30 +164,6 @@ def test_held_frames_stay_in_order(relays, cell):
         del relays.bus.instead["presence/resolve"]
     resolves = [x for x in relays.bus.bodies("presence/resolve") if x["workspaceId"] == here.workspace]
     assert len(resolves) == 1  # one flight for all of them
-
-
-def test_held_frames_are_bounded(relays, cell):
-    """More than 256 of a client: the client is told at once, and the others are not lost."""
-    here, there = cell
-    daemon = daemon_on(relays, here)
-    client = there.client()
-    before = there.relay.metrics()
-    opened = []
-    relays.bus.instead["presence/resolve"] = (
-        lambda body: relays.bus.wait_until(lambda: opened, "the gate") and None
-    )
-    try:
-        for n in range(1, 261):
-            client.send(f.text(f.e2ee("s1", n)))
-        for _ in range(4):
-            assert client.recv_text() == f.unavailable_status(there.workspace, there.target)
-        with relays.bus.changed:
-            opened.append(1)
-            relays.bus.changed.notify_all()
-        assert [json.loads(daemon.recv_text())["seq"] for _ in range(256)] == list(range(1, 257))
-        assert added(there, before)["relay_client_messages_dropped_total"] == 4
-    finally:
-        del relays.bus.instead["presence/resolve"]
 
 
 def test_a_client_that_leaves_while_its_frames_are_held(relays, cell):

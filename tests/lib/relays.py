@@ -8,6 +8,7 @@ ENV = {
     "RELAY_BACKPLANE_MODE": "server",
     "RELAY_INTERNAL_KEY": "internal-key-of-the-tests",
     "RELAY_BUS_HMAC_KEY": bus.KEY,
+    "RELAY_INTERNAL_API_TIMEOUT_MS": "10000",  # a busy machine is no slow platform
     "RELAY_RUNTIME_RATE_PER_MINUTE": "1000000",
     "RELAY_RUNTIME_RATE_PER_MINUTE_WORKSPACE": "1000000",
     "RELAY_DAEMON_RUNTIME_RATE_PER_MINUTE": "1000000",
