@@ -10,7 +10,8 @@
 // Accepts a turn, so that a flood of newcomers does not starve those who are in.
 #define ACCEPTS_PER_TURN 64
 #define RESUME_DELAY_NS (100 * NS_PER_MS)
-#define LAST_CALL_NS (20 * NS_PER_MS) // looks for handshakes under way
+#define FIRST_LOOK_NS NS_PER_MS // for handshakes under way; who was just let through is in sight
+#define LAST_CALL_NS (20 * NS_PER_MS) // the next looks; each walks the kernel's table of sockets
 #define LAST_CALL_MAX_NS NS_PER_S     // a handshake of a distant client, by far
 
 // Descriptors are the process's, and so is the one in reserve: -1 while somebody uses it.
@@ -155,7 +156,7 @@ void listener_drain(struct listener *listener)
     }
     listener->draining = true;
     listener->drain_deadline_ns = worker_now(listener->worker) + LAST_CALL_MAX_NS;
-    worker_arm_in(listener->worker, &listener->last_call, LAST_CALL_NS);
+    worker_arm_in(listener->worker, &listener->last_call, FIRST_LOOK_NS);
 }
 
 enum weir_result listener_open(
