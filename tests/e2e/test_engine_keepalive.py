@@ -4,15 +4,13 @@ import threading
 
 import pytest
 
-from lib import http1, http2
+from lib import http1, http2, tls
+from lib.engine import Engine
 from lib.site import Site, label_of
 from lib.wait import eventually
 
 WORKERS = 1  # a pool is its worker's, and a visitor comes to any
-ENGINE_SETTINGS = {
-    "http": {"upstream_keepalive": True},
-    "timeouts": {"http_idle_seconds": 1},
-}
+ENGINE_SETTINGS = {"http": {"upstream_keepalive": True}}
 
 
 @pytest.fixture
@@ -101,7 +99,16 @@ def test_an_upgrade_takes_no_shared_stream(site):
     assert demo.streams == 2
 
 
-def test_a_stream_at_rest_ends_when_it_is_idle(site):
+@pytest.fixture
+def hasty(authority, tmp_path):
+    """An engine that keeps streams for a second only."""
+    running = Engine(authority, tmp_path, {**ENGINE_SETTINGS, "timeouts": {"http_idle_seconds": 1}})
+    yield running
+    tls.close_all()
+    running.stop()
+
+
+def test_a_stream_at_rest_ends_when_it_is_idle(hasty):
     ended = threading.Event()
 
     def handler(stream):
@@ -110,8 +117,7 @@ def test_a_stream_at_rest_ends_when_it_is_idle(site):
         if stream.ended == "notify":
             ended.set()
 
-    demo = site()
-    demo.serve(handler)
+    demo = Site(hasty, "rests", handler)
     assert demo.get().status == 200
     assert ended.wait(10)
 

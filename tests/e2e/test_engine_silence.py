@@ -9,12 +9,9 @@ from lib import h2_visitor, http1, http2
 from lib.site import Site, label_of
 from lib.wait import eventually
 
-ENGINE_SETTINGS = {
-    "limits": {"body_idle_seconds": 1},
-    "timeouts": {"stream_request_seconds": 3},
-}
+ENGINE_SETTINGS = {"limits": {"body_idle_seconds": 2}}
 SLOW_S = 0.4  # between the bytes of somebody who is only slow
-PIECES = 5  # of his: together longer than the limit
+PIECES = 6  # of his: together longer than the limit
 
 pytestmark = pytest.mark.parametrize("version", ["http/1.1", "h2c"])
 
@@ -129,7 +126,7 @@ def slowly(send):
 def test_who_is_slow_is_not_cut(site, version):
     demo = site(half(slowly)[version])
     visitor = demo.visitor()
-    visitor.send(http1.request(demo.host, method="POST", fields=["Content-Length: 9"]))
+    visitor.send(http1.request(demo.host, method="POST", fields=["Content-Length: 10"]))
     slowly(visitor.send)
     visitor.send(b"done")
     assert http1.read_head(visitor).status == 200
@@ -149,6 +146,6 @@ def test_who_is_upgraded_may_be_silent(site, version):
     fields = ["Connection: Upgrade", "Upgrade: x"]
     visitor.send(http1.request(demo.host, fields=fields))
     assert http1.read_head(visitor).status == 101
-    assert visitor.quiet(1.5)
+    assert visitor.quiet(2.5)
     visitor.send(b"word")
     assert visitor.recv_exact(4) == b"word"
