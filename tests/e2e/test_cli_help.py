@@ -75,6 +75,10 @@ def run_lines(cli, engine, receiver, lines):
             running = cli.start(*words)
             if "none" in words:
                 running.wait_error("Webhook signing secret")
+                known = len(receiver.requests)
+                eventually(
+                    lambda n=known: something_happens(agent) and len(receiver.requests) > n, line
+                )
             else:
                 eventually(lambda r=running: something_happens(agent) and r.out, line)
             assert running.end() == 0, line
