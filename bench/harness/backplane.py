@@ -2,7 +2,7 @@
 """What it costs that a daemon is on one relay and its client on another.
 
 A way is how the two are joined: `one` (both on one relay, for comparison), `channel` and `list` over
-a Redis. Ways are compared in alternation within one run. A way that needs something else than a
+a Redis, `postgres` and `sqlite` over a `weir platform`. Ways are compared in alternation within one run. A way that needs something else than a
 Redis is one more class here, with the same members.
 """
 
@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 
+from .platforms import PlatformWay, Postgres
 from .procs import BenchError, Platform, Server, cores, end, environment, free_port, generate, pinned
 
 __all__ = ["FULL", "QUICK", "SCENARIOS", "WAYS", "measure"]
@@ -125,7 +126,9 @@ class ListWay(RedisWay):
             time.sleep(0.02)
 
 
-WAYS = ("one", "channel", "list")
+WAYS = ("one", "channel", "list", "postgres", "sqlite")
+# What a platform is not for: the generator would wait for frames that are not coming.
+LEFT_OUT = {("open_20000", "postgres"), ("open_20000", "sqlite")}
 
 
 class Pair:
@@ -168,10 +171,18 @@ class Pair:
 
 
 def _open_ways(stack, programs, platform, scratch, ways):
-    redis = stack.enter_context(Redis(scratch))
-    known = {"one": (None, False), "channel": (RedisWay(redis), True), "list": (ListWay(redis), True)}
-    return {key: stack.enter_context(Pair(programs, platform, scratch, *known[key]))
-            for key in ways}
+    opened = {}
+    redis = stack.enter_context(Redis(scratch)) if {"channel", "list"} & set(ways) else None
+    for key in ways:
+        if key == "one":
+            way = None
+        elif key in ("channel", "list"):
+            way = (RedisWay if key == "channel" else ListWay)(redis)
+        else:
+            database = stack.enter_context(Postgres()) if key == "postgres" else None
+            way = stack.enter_context(PlatformWay(programs, scratch, key, database))
+        opened[key] = stack.enter_context(Pair(programs, platform, scratch, way, way is not None))
+    return opened
 
 
 def measure(programs, ways, plan):
@@ -185,6 +196,7 @@ def measure(programs, ways, plan):
             print(f"backplane, round {number + 1} of {plan.rounds}", flush=True)
             for scenario in SCENARIOS:
                 for way, pair in pairs.items():
-                    samples[scenario.key][way].append(pair.traffic(plan, scenario))
+                    if (scenario.key, way) not in LEFT_OUT:
+                        samples[scenario.key][way].append(pair.traffic(plan, scenario))
     return {"plan": dataclasses.asdict(plan), "ways": list(ways), "samples": samples,
             "cores": cores(), "seconds": time.monotonic() - begun}

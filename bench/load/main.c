@@ -48,7 +48,7 @@ static const char usage[] =
     "  --inflight N      frames under way in each stream (default 16)\n"
     "  --rate R          open loop: frames a second over all streams\n"
     "  --client-port N   clients go to this relay, and daemons to --port\n"
-    "  --other-pid N     whose CPU time is read as well; up to four\n"
+    "  --other-pid N     whose CPU time is read as well; up to 16\n"
     "  --pause S         between connecting and the key exchange (default 0)\n"
     "  --warmup S        seconds before the window (default 0.3)\n"
     "  --seconds S       the window (default 1)\n"

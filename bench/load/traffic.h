@@ -19,7 +19,7 @@ enum traffic_direction {
     TRAFFIC_ECHO  // client to daemon and back; latency is the round trip
 };
 
-enum { TRAFFIC_OTHERS_MAX = 4 };
+enum { TRAFFIC_OTHERS_MAX = 16 };
 
 struct traffic_options {
     enum traffic_direction direction;

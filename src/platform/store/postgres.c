@@ -13,6 +13,11 @@
 // transactions: each writer that connects lifts the next id to the microseconds since 1970. The
 // same holds for a table that is made anew.
 //
+// What is published is not waited for on the disk (synchronous_commit is off but for statements
+// that must last): a server that crashes may lose frames of its last half second, and they live for
+// a minute anyway. The ids of those do not come again, because whoever publishes after the crash
+// has connected after it.
+//
 // Migrations run in the greeting of the connection that writes, under an advisory lock.
 #include <string.h>
 
@@ -25,7 +30,7 @@ static const char greeting_of_writer[] =
     "PERFORM pg_advisory_xact_lock(722198440201); "
     "CREATE TABLE IF NOT EXISTS weir_platform_schema (version integer NOT NULL); "
     "SELECT coalesce(max(version), 0) INTO known FROM weir_platform_schema; "
-    "IF known > 2 THEN "
+    "IF known > 3 THEN "
     "RAISE EXCEPTION 'the tables were made by a newer weir (version %)', known; END IF; "
     "IF known < 1 THEN "
     "CREATE TABLE workspace_relay_presence ("
@@ -44,17 +49,6 @@ static const char greeting_of_writer[] =
     "CREATE TABLE relay_signing_keys ("
     "kid text PRIMARY KEY, pem text NOT NULL, created_ms bigint NOT NULL, "
     "signs_from_ms bigint NOT NULL); "
-    "CREATE FUNCTION weir_bus_publish(frames json, now_ms bigint) RETURNS void "
-    "LANGUAGE plpgsql AS $body$ BEGIN "
-    "PERFORM pg_advisory_xact_lock(722198440202); "
-    "INSERT INTO relay_bus_frames (workspace_id, runtime_target_id, machine_id, source_relay_id, "
-    "target_relay_id, direction, payload, issued_at_ms, signature, size, created_ms) "
-    "SELECT f->>'w', f->>'r', f->>'m', f->>'s', f->>'t', f->>'d', f->>'p', (f->>'i')::bigint, "
-    "f->>'g', (f->>'n')::integer, now_ms "
-    "FROM json_array_elements(frames) WITH ORDINALITY AS e(f, n) ORDER BY n; "
-    "PERFORM pg_notify('weir_relay_bus', target) FROM "
-    "(SELECT DISTINCT f->>'t' AS target FROM json_array_elements(frames) AS e(f)) AS targets; "
-    "END $body$; "
     "CREATE FUNCTION weir_key_add(kid_ text, pem_ text, created bigint, signs_from bigint, "
     "since bigint) RETURNS void LANGUAGE plpgsql AS $body$ BEGIN "
     "PERFORM pg_advisory_xact_lock(722198440203); "
@@ -70,10 +64,28 @@ static const char greeting_of_writer[] =
     "PRIMARY KEY (workspace_id, runtime_target_id)); "
     "INSERT INTO weir_platform_schema VALUES (2); "
     "END IF; "
+    "IF known < 3 THEN "
+    "CREATE OR REPLACE FUNCTION weir_bus_publish(frames json, now_ms bigint) RETURNS void "
+    "LANGUAGE plpgsql AS $body$ DECLARE target text; BEGIN "
+    "PERFORM pg_advisory_xact_lock(722198440202); "
+    "FOR target IN WITH stored AS ("
+    "INSERT INTO relay_bus_frames (workspace_id, runtime_target_id, machine_id, source_relay_id, "
+    "target_relay_id, direction, payload, issued_at_ms, signature, size, created_ms) "
+    "SELECT w, r, m, s, t, d, p, i, g, n, now_ms FROM ROWS FROM (json_to_recordset(frames) AS ("
+    "w text, r text, m text, s text, t text, d text, p text, i bigint, g text, n integer)) "
+    "WITH ORDINALITY AS f(w, r, m, s, t, d, p, i, g, n, place) ORDER BY place "
+    "RETURNING target_relay_id) SELECT DISTINCT target_relay_id FROM stored "
+    "LOOP PERFORM pg_notify('weir_relay_bus', target); END LOOP; "
+    "END $body$; "
+    // What is encrypted cannot be compressed.
+    "ALTER TABLE relay_bus_frames ALTER COLUMN payload SET STORAGE EXTERNAL; "
+    "INSERT INTO weir_platform_schema VALUES (3); "
+    "END IF; "
     "PERFORM pg_advisory_xact_lock(722198440202); "
     "PERFORM setval('relay_bus_frames_id_seq', greatest(nextval('relay_bus_frames_id_seq'), "
     "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint)); "
-    "END $weir$";
+    "END $weir$; "
+    "SET synchronous_commit = off";
 
 struct postgres_store {
     struct platform_store store;
