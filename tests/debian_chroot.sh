@@ -95,4 +95,21 @@ inside dpkg --remove weir >/dev/null
 inside dpkg --purge weir >/dev/null
 left=$(find "$root/etc" "$root/var/lib" "$root/usr" -name '*weir*' ! -path '*/apt/*')
 [ -z "$left" ] || { echo "left behind: $left"; exit 1; }
+
+say "the image's file system"
+fresh_root
+cp build/release/bin/weir packaging/docker/install.sh "$root/tmp/"
+inside /tmp/install.sh /tmp/weir >"$root/apt.log" 2>&1 || { cat "$root/apt.log"; exit 1; }
+[ "$(inside id -u weir)" = 10001 ]
+environment="WEIR_STATE_DIR=/var/lib/weir RELAY_TLS=0 RELAY_LISTEN_PORT=17781 RELAY_VALIDATE_URL=http://127.0.0.1:9/validate"
+# shellcheck disable=SC2086
+asked() { (as_user weir $environment weir relay health) >/dev/null 2>&1; }
+if asked; then echo "a relay that is not there is well"; exit 1; fi
+relay_works weir
+asked
+relay_ends
+for words in "health --help" "engine --help" "platform --help" "up --help"; do
+  # shellcheck disable=SC2086
+  (as_user weir weir $words) >/dev/null
+done
 say "fine"

@@ -65,13 +65,13 @@ static int run(const struct command *command, int argc, char **argv)
     return run_relay(values);
 }
 
-static const struct command *const children[] = {&command_demo, NULL};
+static const struct command *const children[] = {&command_demo, &command_relay_health, NULL};
 
 const struct command command_relay = {
     .name = "relay",
     .summary = "Run the relay. It is configured by environment variables: weir config reference "
                "relay",
-    .usage = "[demo]",
+    .usage = "[demo|health]",
     .options = options,
     .run = run,
     .children = children,

@@ -12,6 +12,7 @@ extern const struct command command_rstream;
 
 extern const struct command command_relay;
 extern const struct command command_demo;
+extern const struct command command_relay_health;
 extern const struct command command_up;
 extern const struct command command_init;
 extern const struct command command_platform;

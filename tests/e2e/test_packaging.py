@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What can be tested of containers without one: that the compose file means what the program means,
 and that the image brings the libraries the program asks for."""
+import json
 import os
 import pathlib
 import re
@@ -13,6 +14,7 @@ from lib import weir
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "packaging/compose/engine.yml"
 DOCKERFILE = (ROOT / "packaging/docker/Dockerfile").read_text()
+INSTALL = (ROOT / "packaging/docker/install.sh").read_text()
 VARIABLES = {"TOKEN_SECRET": "0123456789abcdef0123456789abcdef"}
 
 
@@ -58,6 +60,20 @@ def test_its_health_check_is_answered(engine):
     assert subprocess.run(wrong, stderr=subprocess.DEVNULL, timeout=20, check=False).returncode != 0
 
 
+def test_the_image_runs_what_there_is():
+    """Its steps are the script that the chroot's test runs; its user is not root; its words are commands."""
+    assert "/weir/packaging/docker/install.sh /weir/build/release/bin/weir" in DOCKERFILE
+    user = re.search(r"^USER (\w+)$", DOCKERFILE, re.M)[1]
+    assert re.search(rf"^useradd .* {user}$", INSTALL, re.M)
+    entry, words, check = (
+        json.loads(re.search(rf"{key} (\[.*\])$", DOCKERFILE, re.M)[1])
+        for key in ("^ENTRYPOINT", "^CMD", "^HEALTHCHECK.* CMD"))
+    assert entry == check[:1] == ["/usr/bin/weir"]
+    for command in (words, check[1:]):
+        helped = subprocess.run([weir.binary(), *command, "--help"], capture_output=True, text=True, timeout=20, check=True)
+        assert helped.stdout.startswith(f"weir {' '.join(command)}")
+
+
 def test_the_image_has_the_libraries():
     linked = subprocess.run(["ldd", weir.binary()], capture_output=True, text=True, timeout=20, check=True)
     # Only what weir names itself: libraries of libraries are their packages' affair.
@@ -70,4 +86,4 @@ def test_the_image_has_the_libraries():
         owner = subprocess.run(["dpkg", "-S", path], capture_output=True, text=True, timeout=20, check=False)
         package = owner.stdout.split(":")[0]
         if package and not package.startswith(("libc6", "libasan", "libubsan", "libtsan", "libgcc")):
-            assert package in DOCKERFILE, f"{name} is of {package}, which the image does not install"
+            assert package in INSTALL, f"{name} is of {package}, which the image does not install"
