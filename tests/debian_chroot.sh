@@ -98,7 +98,8 @@ left=$(find "$root/etc" "$root/var/lib" "$root/usr" -name '*weir*' ! -path '*/ap
 
 say "the image's file system"
 fresh_root
-cp build/release/bin/weir packaging/docker/install.sh "$root/tmp/"
+cp packaging/docker/install.sh "$root/tmp/"
+dpkg-deb --fsys-tarfile build/debian/weir_*.deb | tar -xO ./usr/bin/weir >"$root/tmp/weir"
 inside /tmp/install.sh /tmp/weir >"$root/apt.log" 2>&1 || { cat "$root/apt.log"; exit 1; }
 [ "$(inside id -u weir)" = 10001 ]
 environment="WEIR_STATE_DIR=/var/lib/weir RELAY_TLS=0 RELAY_LISTEN_PORT=17781 RELAY_VALIDATE_URL=http://127.0.0.1:9/validate"
