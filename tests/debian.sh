@@ -15,9 +15,9 @@ lintian --allow-root --fail-on error,warning build/debian/weir_*.changes
 for package in build/debian/*.deb; do
   dpkg-deb -x "$package" "$work/root"
 done
-weir=build/debian/weir_*.deb
+weir=$(echo build/debian/weir_*.deb)
 root=$work/root
-[ "$("$root/usr/bin/weir" --version)" = "$(dpkg-deb -f $weir Version)" ]
+[ "$("$root/usr/bin/weir" --version)" = "$(dpkg-deb -f "$weir" Version)" ]
 "$root/usr/bin/weir" help --man-dir "$work" >/dev/null
 for page in "$work"/*.1; do
   zcat "$root/usr/share/man/man1/$(basename "$page").gz" | cmp - "$page"
@@ -40,7 +40,7 @@ for unit in packaging/systemd/*.service packaging/systemd/*.socket; do
   cmp "$unit" "$root/lib/systemd/system/$(basename "$unit")"
   units="$units$(basename "$unit") "
 done
-dpkg-deb -e $weir "$work/control"
+dpkg-deb -e "$weir" "$work/control"
 invoked() { sed -n "s/^.*deb-systemd-invoke $1 \(.*\) >.*/\1/p" "$work/control/$2" | tr -d "'" | xargs -n 1 | sort; }
 [ "$(invoked try-restart postinst)" = "$(printf '%s\n' $units | grep service | sort)" ]
 grep -q "deb-systemd-invoke stop .*weir\*.socket weir\*.service" "$work/control/prerm"
