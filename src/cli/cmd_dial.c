@@ -205,7 +205,7 @@ static const struct command_example nc_examples[] = {
 
 const struct command command_nc = {
     .name = "nc",
-    .summary = "Join endpoints, one of which is a tunnel",
+    .summary = "Join two endpoints, tunnels or not",
     .usage = "rstrm://NAME | -L ENDPOINT (-R ENDPOINT | -e PROGRAM | -c LINE)",
     .options = nc_options,
     .run = run_nc,

@@ -7,6 +7,7 @@ import http.server
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import struct
@@ -768,32 +769,51 @@ def with_ports(words, port):
     ]
 
 
-def test_every_line_of_the_guide_works(engine, start, service, tmp_path):
-    tunnels(tmp_path / "tunnels.yml", web("guide", service.server_port))
+def try_lines(lines, engine, start, service, directory):
+    """Each does what it is there for. A tunnel db, and one named echo, are there for those that dial."""
+    tunnels(directory / "tunnels.yml", web("guide", service.server_port))
     server = echo_service()
-    lines = guide()
-    assert len(lines) >= 9
-    publisher = None
-    containers = Docker(tmp_path)
+    containers = Docker(directory)
     port = service.server_port
     containers.containers = [container("guide", **{"rstream.tunnel.guide.forward": str(port)})]
+    db = start("nc", "-L", "rstrm://db", "-R", f"127.0.0.1:{server.getsockname()[1]}")
+    echo = start("nc", "-L", "rstrm://echo", "-c", "cat")
+    db.wait_line("online")
+    echo.wait_line("online")
     for line in lines:
-        words = with_ports(line.split()[1:], server.getsockname()[1])
+        words = with_ports(shlex.split(line)[1:], server.getsockname()[1])
         words = ["--inspect=0" if word == "--inspect" else word for word in words]
         if "--docker" in words:
             words += ["--docker-socket", containers.path]
-        running = start(*words, cwd=tmp_path)
-        if "--check" in words or words[1] in ("db", "rstrm://db") and "--listen" not in words:
+        publishes_db = words[:3] == ["nc", "-L", "rstrm://db"]
+        if publishes_db or ("db" in words and words[0] == "forward"):
+            db.stop()
+        running = start(*words, cwd=directory)
+        if "--check" in words or len(words) == 2 and words[0] in ("dial", "nc"):
             assert running.process.wait(20) == 0, (line, running.errors)
-        elif words[:3] == ["nc", "-L", "rstrm://upper"]:
-            running.wait_line("online")
-            running.stop()
-        elif words[:3] == ["nc", "-L", "rstrm://db"]:
-            running.wait_line("online")
-            publisher = running
-        else:
-            running.wait_line("listening" if words[0] != "run" else "online")
-            running.stop()
-    publisher.stop()
+            continue
+        published = words[0] in ("run", "forward") or words[2].startswith("rstrm://")
+        running.wait_line("online" if published else "listening")
+        running.stop()
+        if db.process.poll() is not None:
+            db = start("nc", "-L", "rstrm://db", "-R", f"127.0.0.1:{server.getsockname()[1]}")
+            db.wait_line("online")
+    db.stop()
+    echo.stop()
     containers.stop()
     server.close()
+
+
+def test_every_line_of_the_guide_works(engine, start, service, tmp_path):
+    lines = guide()
+    assert len(lines) >= 11
+    try_lines(lines, engine, start, service, tmp_path)
+
+
+@pytest.mark.parametrize("command", ["forward", "run", "dial", "nc"])
+def test_every_example_works(engine, start, service, tmp_path, command):
+    """Those of the help, and so of the manual's pages."""
+    _, _, examples = weir.run(command, "--help").stdout.partition("\nexamples:\n")
+    lines = [line.strip() for line in examples.splitlines() if line.startswith("  weir ")]
+    assert len(lines) >= 2
+    try_lines(lines, engine, start, service, tmp_path)
