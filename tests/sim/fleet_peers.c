@@ -8,6 +8,7 @@
 //
 // In a calm world everything that was said comes back.
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -319,10 +320,18 @@ static void act(struct person *person)
 
 void peers_step(void)
 {
+    struct pollfd ready[FLEET_CELLS + CLIENTS];
     size_t first = (size_t)fleet_below(town.count);
     for (size_t i = 0; i < town.count; i++) {
-        struct person *person = &town.people[(first + i) % town.count];
-        hear(person);
+        ready[i] = (struct pollfd){.fd = town.people[i].fd, .events = POLLIN};
+    }
+    fleet_check(poll(ready, town.count, 0) >= 0, "no poll");
+    for (size_t i = 0; i < town.count; i++) {
+        size_t nth = (first + i) % town.count;
+        struct person *person = &town.people[nth];
+        if (ready[nth].revents != 0) {
+            hear(person);
+        }
         if (fleet_now() >= person->wake_ns) {
             person->wake_ns = fleet_now() + fleet_below(100 * NS_PER_MS);
             act(person);
