@@ -98,6 +98,12 @@ static bool pass_profile(struct peer *client, const struct frame *frame)
     return false;
 }
 
+static void drop(struct peer *client, const char *reason)
+{
+    count(client, METRIC_CLIENT_MESSAGES_DROPPED);
+    peer_log_frame(client, LOG_CLIENT_MESSAGE_DROPPED, reason);
+}
+
 // ---- Limiters and tables
 
 static const struct rate_event over_runtime = {METRIC_FRAMES_CLIENT_RUNTIME_RATE_LIMITED,
@@ -149,6 +155,7 @@ static bool track(struct peer *client, bool pairing, const struct json_value *re
         tables == NULL ? NULL : (pairing ? &tables->pairings : &tables->key_exchanges);
     if (owners == NULL || owners_set(owners, id, client, &client->owned,
                               worker_now(client->shard->worker)) != WEIR_OK) {
+        drop(client, "no_memory");
         ws_close(&client->ws, &close_NO_MEMORY);
         return false;
     }
@@ -185,12 +192,6 @@ static bool pass_limits(struct peer *client, const struct frame *frame)
 }
 
 // ---- Delivery
-
-static void drop(struct peer *client, const char *reason)
-{
-    count(client, METRIC_CLIENT_MESSAGES_DROPPED);
-    peer_log_frame(client, LOG_CLIENT_MESSAGE_DROPPED, reason);
-}
 
 static void to_daemon(struct peer *client, struct ws_message *message)
 {

@@ -5,7 +5,7 @@
 //   http_call_*        the network to the platform (fleet_platform.c)
 //   http_server_*      no doors: peers are handed over as an upgrade does it when it was admitted
 //   rules              tables of the process, which three relays share
-//   heap               counted: a world gives back what it took
+//   heap               counted: a world gives back what it took; in some worlds an allocation fails
 //
 // Workers take turns on this thread as chance has it, so that a post may overtake, or be overtaken
 // by, anything that it may meet with threads.
@@ -258,6 +258,7 @@ void fleet_start(unsigned index)
     static const struct http_route no_routes[] = {{NULL, NULL, NULL}};
     struct site *site = &fleet.sites[index];
     char problem[256];
+    mem_fail_at(0); // a process that does not start is another story
     fleet.current = index;
     site->life++;
     site->killed = site->drained = false;
@@ -274,6 +275,9 @@ void fleet_start(unsigned index)
             "no worker");
     }
     site->up = true;
+    if (!fleet.calm && fleet_chance(20)) {
+        mem_fail_at(1 + fleet_below(fleet_chance(50) ? 400 : 4000));
+    }
 }
 
 static int64_t total(const struct site *site, enum metric metric)
@@ -311,12 +315,14 @@ static void balance_publishing(const struct site *site)
     fleet_check(sum == total(site, METRIC_BUS_PUBLISH_OK), "frames published and frames routed");
 }
 
-// Every frame that is one is routed or dropped: here, or when it has found no daemon and was held, or
-// waited for its turn, at the end of its client, or of the relay.
+// Every frame that is one is routed, dropped, or over a rate (without memory for a window, too): here,
+// or when it has found no daemon and was held, or waited for its turn, at the end of its client, or of
+// the relay.
 static void balance_frames(const struct site *site)
 {
     static const enum metric ends[] = {METRIC_FRAMES_CLIENT_TO_DAEMON,
         METRIC_CLIENT_MESSAGES_ROUTED_BUS, METRIC_CLIENT_MESSAGES_DROPPED,
+        METRIC_FRAMES_CLIENT_KEX_RATE_LIMITED, METRIC_FRAMES_CLIENT_RUNTIME_RATE_LIMITED,
         METRIC_FRAMES_DAEMON_TO_CLIENTS};
     int64_t sum = 0;
     int64_t sized = 0;
@@ -335,6 +341,7 @@ static void balance_frames(const struct site *site)
 static void end_site(struct site *site, unsigned index)
 {
     fleet.current = index;
+    mem_fail_at(0);
     for (unsigned i = 0; i < site->crew.count; i++) {
         relay_worker_stop(&site->crew.workers[i]);
     }
@@ -520,10 +527,18 @@ int fleet_join(unsigned index, enum role role, unsigned cell, const char *client
         .role = role,
         .ip = ip_from_v4(address),
     };
-    fleet_check(ledger_enter(relay->ledger, &admitted.ip, fleet.now_ns) == LEDGER_ADMITTED,
-        "an address that is refused");
+    if (ledger_enter(relay->ledger, &admitted.ip, fleet.now_ns) != LEDGER_ADMITTED) {
+        fleet_check(!fleet.calm, "an address that is refused");
+        close(ends[0]);
+        close(ends[1]);
+        return -1;
+    }
     uint64_t hash = siphash(&relay->placement, workspace, strlen(workspace));
     struct worker *worker = &relay->crew->workers[hash % relay->crew->count];
-    fleet_check(peer_open(shard_of(worker), &admitted) == WEIR_OK, "a peer that cannot open");
+    if (peer_open(shard_of(worker), &admitted) != WEIR_OK) {
+        fleet_check(!fleet.calm, "a peer that cannot open");
+        close(ends[0]);
+        return -1;
+    }
     return ends[0];
 }

@@ -16,14 +16,14 @@
 #include "base/time.h"
 #include "fleet.h"
 
-#define WORLDS 300
+#define WORLDS 600
 #define TURNS 700
 #define SETTLE_TURNS 400
 #define SETTLE_STEP_NS (25 * NS_PER_MS)
 #define LAST_TURNS 8 // of workers, for posts
 
 // Worlds that failed once; each that does is added.
-static const uint64_t scripts[] = {3, 9, 10};
+static const uint64_t scripts[] = {3, 9, 10, 60};
 
 static uint64_t first_seed = 1;
 static uint64_t seed_count = WORLDS;
