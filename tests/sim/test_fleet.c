@@ -23,7 +23,7 @@
 #define LAST_TURNS 8 // of workers, for posts
 
 // Worlds that failed once; each that does is added.
-static const uint64_t scripts[] = {3, 9, 10, 60};
+static const uint64_t scripts[] = {3, 9, 10, 60, 444, 662};
 
 static uint64_t first_seed = 1;
 static uint64_t seed_count = WORLDS;
