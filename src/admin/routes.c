@@ -148,11 +148,11 @@ static void answer_overload(struct question *question)
 
 // Local traffic goes on while the way to other relays is down, so that alone is no reason to be
 // taken out of service.
-static void write_backplane_health(struct json_writer *json, struct relay *relay)
+static void write_backplane_health(struct json_writer *json, struct relay *relay, bool ok)
 {
     char since[TIME_ISO_SIZE];
     bool degraded = atomic_load(&relay->links_down) > 0;
-    jsonw_text(json, "status", degraded ? "degraded" : "ok");
+    jsonw_text(json, "status", !ok ? "unavailable" : (degraded ? "degraded" : "ok"));
     if (degraded) {
         time_to_iso(atomic_load(&relay->links_down_since_wall_ms), since);
         jsonw_text(json, "backplaneDownSince", since);
@@ -180,7 +180,7 @@ static void write_health(struct relay *relay, bool ok, struct buf *out)
         jsonw_text(&json, "securityMode", security);
     }
     if (config->backplane_mode != BACKPLANE_SINGLE) {
-        write_backplane_health(&json, relay);
+        write_backplane_health(&json, relay, ok);
     }
     jsonw_object_end(&json);
 }

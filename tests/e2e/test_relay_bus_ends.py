@@ -107,6 +107,26 @@ def test_sigterm_withdraws_and_ends_in_time(fleet, platform):
     relays.bus.instead.clear()
 
 
+def test_presence_stays_while_load_balancers_turn_away(fleet):
+    """For RELAY_DRAIN_TIME_MS everybody is served, also from elsewhere; then presence goes."""
+    relays = fleet(RELAY_DRAIN_TIME_MS=3000)
+    here, there = relays.cell()
+    daemon = daemon_on(relays, here)
+    client = there.client()
+    here.relay.signal(signal.SIGTERM)
+
+    def drains():
+        answer = here.relay.request("GET", "/health")
+        return answer if answer.status == 503 else None
+
+    assert eventually(drains, "it says that it drains").json()["status"] == "unavailable"
+    client.send(f.text(f.e2ee()))
+    assert daemon.recv_text() == f.text(f.e2ee())
+    relays.bus.wait_presence(here, None)
+    daemon.expect_close(1001, "relay shutting down")
+    assert here.relay.wait() == 0
+
+
 def test_a_killed_relay_is_found_out(fleet):
     """Its record stays until it is stale; who sends there is heard by nobody, and the next look-up,
     when the record has gone, tells the client."""

@@ -121,10 +121,12 @@ static void go_down(struct backplane *plane, const char *problem)
     log_link(plane, plane->down_since_wall_ms);
     metrics_count(plane->shard->worker->metrics, METRIC_BACKPLANE_LOSSES);
     metrics_set(plane->shard->worker->metrics, METRIC_BACKPLANE_LINKS_DOWN, 1);
+    // Before it is down for those who look.
     atomic_store(&relay->link_problem, problem);
-    if (atomic_fetch_add(&relay->links_down, 1) == 0) {
+    if (atomic_load(&relay->links_down) == 0) {
         atomic_store(&relay->links_down_since_wall_ms, plane->down_since_wall_ms);
     }
+    atomic_fetch_add(&relay->links_down, 1);
 }
 
 static void come_up(struct backplane *plane)
