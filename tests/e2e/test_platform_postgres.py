@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`weir platform` over a real PostgreSQL: several processes, faults, and no frame skipped."""
 import http.client
+import signal
 import threading
 
 import pytest
@@ -294,4 +295,11 @@ def test_commands_use_the_same_database(database, start):
     answer = platform.ask("validate", {
         "relayToken": token, "role": "client", "workspaceId": "ws", "runtimeTargetId": "rt"})
     assert answer["ok"] and answer["claims"]["workspaceId"] == "ws"
-    assert "signs" in platform.run("platform", "keys")
+    # Keys come and go by commands; the process sees it.
+    first = platform.request("GET", "/jwks.json").json()["keys"][0]["kid"]
+    platform.run("platform", "keys", "rotate", "--in", "1")
+    eventually(lambda: platform.run("platform", "keys").splitlines()[2].split()[1] == "signs",
+               "the second key signs", 20)
+    assert len(platform.run("platform", "keys", "drop", "--", first).splitlines()) == 2
+    platform.process.send_signal(signal.SIGHUP)
+    eventually(lambda: len(platform.request("GET", "/jwks.json").json()["keys"]) == 1, "one key")
