@@ -24,10 +24,12 @@ enum weir_result sys_epoll_open(int *ret_fd)
     return WEIR_OK;
 }
 
-// Without the edge, an error of a descriptor that nobody waits for would be told without end.
+// Without the edge, an error or the end of both directions of a descriptor that nobody waits for
+// would be told without end; nor would who waits for errors only want the end of them.
 static uint32_t wishes_of(unsigned events)
 {
-    uint32_t wishes = events == 0 ? (uint32_t)EPOLLET : 0u;
+    bool idle = (events & ~(unsigned)SYS_READY_ERROR) == 0;
+    uint32_t wishes = idle ? (uint32_t)EPOLLET : 0u;
     wishes |= (events & SYS_READY_READ) != 0 ? (uint32_t)EPOLLIN : 0u;
     wishes |= (events & SYS_READY_WRITE) != 0 ? (uint32_t)EPOLLOUT : 0u;
     wishes |= (events & SYS_READY_HANGUP) != 0 ? (uint32_t)EPOLLRDHUP : 0u;

@@ -25,7 +25,8 @@ struct sys_ready {
 enum weir_result sys_epoll_open(int *ret_fd) WEIR_MUST_CHECK;
 // By state. WEIR_PERMISSION: fd is a plain file, which has no readiness.
 enum weir_result sys_epoll_add(int epoll_fd, int fd, unsigned events, void *owner) WEIR_MUST_CHECK;
-// Replaces what is told of fd. With no events an error or end is told once more, and no longer.
+// Replaces what is told of fd. With no events, or errors only, an error or end is told once more,
+// and no longer.
 void sys_epoll_change(int epoll_fd, int fd, unsigned events, void *owner);
 // By edge, errors too. The state the descriptor is in already is told as well.
 enum weir_result sys_epoll_add_edges(

@@ -187,6 +187,22 @@ static void an_end_that_nobody_wants_wakes_nobody_and_is_told_later(void **state
     assert_int_equal(ends[0].events, WATCH_READ | WATCH_HANGUP);
 }
 
+static void an_end_is_no_error(void **state)
+{
+    (void)state;
+    watch_want(&ends[0].watch, WATCH_BROKEN);
+    turn();
+    close(ends[0].write_fd);
+    ends[0].write_fd = dup(STDERR_FILENO); // for the teardown
+    turn();
+    turn();
+    assert_int_equal(ends[0].calls, 0);
+    assert_true(is_quiet());
+    watch_want(&ends[0].watch, WATCH_READ);
+    turn();
+    assert_int_equal(ends[0].calls, 1);
+}
+
 static void one_that_is_closed_in_its_turn_hears_no_more(void **state)
 {
     (void)state;
@@ -221,6 +237,7 @@ int main(void)
         TEST(what_is_ready_is_told_as_long_as_it_lasts),
         TEST(what_nobody_wants_is_not_told_and_wakes_nobody),
         TEST(an_end_that_nobody_wants_wakes_nobody_and_is_told_later),
+        TEST(an_end_is_no_error),
         TEST(one_that_is_closed_in_its_turn_hears_no_more),
         TEST(plain_files_cannot_be_watched),
     };
