@@ -56,12 +56,16 @@ struct redis_client *redis_client_open(struct worker *worker,
 // hook is called. NULL is fine.
 void redis_client_close(struct redis_client *client);
 
-// All three: key names the slot; REDIS_FAULT_NONE: it will be answered, else why not. Never call
+// All four: key names the slot; REDIS_FAULT_NONE: it will be answered, else why not. Never call
 // back. tag is below REDIS_CLIENT_TAG_MAX.
 enum redis_fault redis_client_send(struct redis_client *client, struct slice key, uint64_t tag,
     const struct slice *words, size_t count) WEIR_MUST_CHECK;
 enum redis_fault redis_client_publish(struct redis_client *client, struct slice channel,
     uint64_t tag, struct slice payload) WEIR_MUST_CHECK;
+// Sends a command again where the reply to it points (MOVED, ASK). Frames are not sent again: they
+// would be overtaken by those that go to the new node at once.
+enum redis_fault redis_client_follow(struct redis_client *client, const struct redisReply *reply,
+    uint64_t tag, const struct slice *words, size_t count) WEIR_MUST_CHECK;
 // On the connection for the blocking key.
 enum redis_fault redis_client_send_blocking(struct redis_client *client, uint64_t tag,
     const struct slice *words, size_t count) WEIR_MUST_CHECK;

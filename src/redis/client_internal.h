@@ -63,6 +63,10 @@ struct redis_client {
     struct timer scout_timer;
 };
 
+// client_scout.c
+// The node at an address; NODE_NONE: not of this cluster, as far as is known.
+uint8_t node_find(const struct redis_client *client, const struct redis_address *address);
+
 // client_node.c
 void node_open(struct redis_client *client, unsigned index, const struct redis_address *address);
 void node_close(struct redis_node *node);

@@ -11,6 +11,7 @@
 #include <hiredis/hiredis.h>
 #include <stdio.h>
 
+#include "base/number.h"
 #include "base/time.h"
 #include "redis/client_internal.h"
 
@@ -22,6 +23,7 @@
 #define KIND_SHIFT 56
 enum kind {
     KIND_OWNER,
+    KIND_ASKING,
     KIND_PROBE,
     KIND_ROLE,
     KIND_SUBSCRIBE,
@@ -350,6 +352,48 @@ static void on_commands_replied(void *arg, uint64_t tag, const struct redisReply
         redis_link_restart(&node->links[LANE_EVENTS], fault);
     }
     learn(node, fault);
+}
+
+// "MOVED 3999 10.0.0.1:6381", or ASK; the host is empty when the node does not know it.
+static bool read_redirect(const redisReply *reply, struct redis_address *ret_address)
+{
+    struct slice text = slice_of(reply->str, (size_t)reply->len);
+    struct slice word;
+    uint64_t port;
+    if (!slice_split(&text, ' ', &word) || !slice_split(&text, ' ', &word) || text.at == NULL) {
+        return false;
+    }
+    size_t colon = text.len;
+    while (colon > 0 && text.at[colon - 1] != ':') {
+        colon--;
+    }
+    if (colon < 2 || number_parse_u64(slice_skip(text, colon), 65535, &port) != WEIR_OK) {
+        return false;
+    }
+    ret_address->port = (uint16_t)port;
+    return slice_to_text(slice_of(text.at, colon - 1), ret_address->host, sizeof ret_address->host);
+}
+
+enum redis_fault redis_client_follow(struct redis_client *client, const struct redisReply *reply,
+    uint64_t tag, const struct slice *words, size_t count)
+{
+    enum redis_fault fault = redis_fault_of(reply);
+    struct redis_address address;
+    if (client->slots == NULL || client->closing ||
+        (fault != REDIS_FAULT_MOVED && fault != REDIS_FAULT_ASK) ||
+        !read_redirect(reply, &address)) {
+        return fault == REDIS_FAULT_NONE ? REDIS_FAULT_OTHER : fault;
+    }
+    uint8_t index = node_find(client, &address);
+    struct redis_link *link =
+        index == NODE_NONE ? NULL : &client->nodes[index].links[LANE_COMMANDS];
+    if (link == NULL || !redis_link_is_ready(link)) {
+        return fault;
+    }
+    bool sent = (fault != REDIS_FAULT_ASK || redis_link_send(link, tag_of(KIND_ASKING),
+                                                 (struct slice[]){SLICE("ASKING")}, 1)) &&
+                redis_link_send(link, tag, words, count);
+    return sent ? REDIS_FAULT_NONE : REDIS_FAULT_TOO_LARGE;
 }
 
 static void on_forsaken(void *arg, uint64_t tag)

@@ -179,7 +179,7 @@ static bool on_pushed(void *arg, const struct redisReply *reply)
 
 // ---- Cluster
 
-static uint8_t find_node(const struct redis_client *client, const struct redis_address *address)
+uint8_t node_find(const struct redis_client *client, const struct redis_address *address)
 {
     for (uint8_t i = 0; i < client->node_count; i++) {
         if (client->nodes[i].in_use && same_address(&client->nodes[i].address, address)) {
@@ -192,7 +192,7 @@ static uint8_t find_node(const struct redis_client *client, const struct redis_a
 // A node there is, or room for it.
 static uint8_t find_or_open_node(struct redis_client *client, const struct redis_address *address)
 {
-    uint8_t found = find_node(client, address);
+    uint8_t found = node_find(client, address);
     for (uint8_t i = 0; found == NODE_NONE && i < client->node_count; i++) {
         if (node_is_gone(&client->nodes[i])) {
             node_open(client, i, address);

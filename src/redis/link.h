@@ -92,7 +92,8 @@ struct redis_link {
     char problem[REDIS_PROBLEM_SIZE]; // "" while READY
 };
 
-// link is zeroed before, or is gone. Never calls back before it returns. WEIR_CRYPTO: no TLS, WEIR_MEMORY.
+// link is zeroed before, or is gone. Never calls back before it returns. WEIR_CRYPTO: no TLS,
+// WEIR_MEMORY.
 enum weir_result redis_link_open(struct redis_link *link, struct worker *worker,
     const struct redis_link_options *options, const struct redis_link_hooks *hooks) WEIR_MUST_CHECK;
 // Ends it; of the hooks, `forsaken` is called before it returns, and `gone` at the end of the turn,

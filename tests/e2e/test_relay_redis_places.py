@@ -9,7 +9,7 @@ from lib import frames as f
 from lib import weir
 from lib.columns import Traffic
 from lib.redis_relays import PREFIX, RedisRelays, backplane, failures, handshake
-from lib.redis_servers import Cluster, RedisError, Server, Watched
+from lib.redis_servers import Cluster, Redis, RedisError, Server, Watched
 from lib.targets import free_port
 from lib.wait import eventually
 
@@ -161,6 +161,43 @@ def test_a_slot_moves(cluster):
         traffic.wait_flow(timeout=60)
         traffic.stop()
         traffic.check()
+    finally:
+        fleet.stop()
+
+
+def test_presence_in_a_slot_that_is_being_moved(cluster):
+    """ASK: the entry is at the new node already, the slot not yet. Then it is, and MOVED is followed."""
+    fleet = RedisRelays(cluster, **{**SOON, "RELAY_PRESENCE_SYNC_INTERVAL_MS": "3600000"})
+    try:
+        here, there = fleet.cell()
+        key = f"{PREFIX}:presence:{here.workspace}:{here.target}"
+        slot = cluster.nodes[0]("CLUSTER", "KEYSLOT", key)
+        old = cluster.owner(key)
+        new = next(n for n in cluster.nodes if n is not old)
+        old_id, new_id = old("CLUSTER", "MYID"), new("CLUSTER", "MYID")
+        new("CLUSTER", "SETSLOT", slot, "IMPORTING", old_id)
+        old("CLUSTER", "SETSLOT", slot, "MIGRATING", new_id)
+        daemon = here.daemon()
+
+        def asking():
+            connection = Redis(new.port)
+            try:
+                connection("ASKING")
+                return connection("GET", key)
+            finally:
+                connection.close()
+
+        eventually(asking, "it is written to the new node")
+        client = there.client()
+        handshake(daemon, client, "k1", "s1")
+        for node in (new, old, *cluster.nodes):
+            node("CLUSTER", "SETSLOT", slot, "NODE", new_id)
+        second = there.client()
+        handshake(daemon, second, "k2", "s2")
+        daemon.close()
+        eventually(lambda: new("EXISTS", key) == 0, "it is withdrawn there")
+        for world in (here, there):
+            assert failures(world.relay, "presence") == {}
     finally:
         fleet.stop()
 

@@ -41,7 +41,8 @@ struct redis_op {
     struct presence_query *query; // OP_RESOLVE
     struct out_flow *flow;        // OP_PUBLISH, OP_MARK
     uint64_t seq;                 // the flow's
-    // OP_PUT, OP_WITHDRAW, OP_RESOLVE; they lie in text
+    // OP_PUT, OP_WITHDRAW, OP_RESOLVE; what is named lies in text
+    unsigned redirects; // that were followed
     struct cell_name name;
     struct slice key;
     struct slice value;

@@ -15,6 +15,9 @@
 #include "relay/backplane/redis_driver.h"
 #include "sys/clock.h"
 
+#define WORDS_MAX 5
+#define REDIRECTS_MAX 3
+
 // Deletes an entry, but only our own: another relay may have the daemon by now.
 static const char withdraw_script[] =
     "local v=redis.call('GET',KEYS[1]) "
@@ -91,8 +94,67 @@ static void take_entry(struct redis_op *op, struct slice text)
     mem_free(area);
 }
 
+// ---- Sending
+
+struct command {
+    struct slice words[WORDS_MAX];
+    size_t count;
+    char ttl[NUMBER_DIGITS_MAX];
+};
+
+static void write_command(const struct redis_op *op, struct command *command)
+{
+    const struct relay_config *config = op->driver->shard->relay->config;
+    struct slice *words = command->words;
+    size_t ttl_len = number_put_u64(config->redis_presence_ttl_ms, command->ttl);
+    if (op->kind == OP_RESOLVE) {
+        words[0] = SLICE("GET");
+        words[1] = op->key;
+        command->count = 2;
+        return;
+    }
+    if (op->kind == OP_PUT) {
+        words[0] = SLICE("SET");
+        words[1] = op->key;
+        words[2] = op->value;
+        words[3] = SLICE("PX");
+        words[4] = slice_of(command->ttl, ttl_len);
+    } else {
+        words[0] = SLICE("EVAL");
+        words[1] = slice_str(withdraw_script);
+        words[2] = SLICE("1");
+        words[3] = op->key;
+        words[4] = slice_str(config->relay_id);
+    }
+    command->count = 5;
+}
+
+static enum redis_fault send_op(struct redis_op *op)
+{
+    struct command command;
+    write_command(op, &command);
+    return redis_client_send(
+        op->driver->client, op->key, redis_op_tag(op), command.words, command.count);
+}
+
+// True: it is asked elsewhere, where the reply points.
+static bool follow(struct redis_op *op, const struct redisReply *reply)
+{
+    struct command command;
+    if (reply == NULL || op->redirects == REDIRECTS_MAX) {
+        return false;
+    }
+    op->redirects++;
+    write_command(op, &command);
+    return redis_client_follow(op->driver->client, reply, redis_op_tag(op), command.words,
+               command.count) == REDIS_FAULT_NONE;
+}
+
 void redis_presence_done(struct redis_op *op, const struct redisReply *reply)
 {
+    if (follow(op, reply)) {
+        return;
+    }
     enum bus_end end = redis_end_of_reply(op->driver, reply);
     if (end == BUS_END_IN_DOUBT) {
         end = BUS_END_UNREACHABLE; // whether it was written does not matter: it will be again
@@ -102,29 +164,6 @@ void redis_presence_done(struct redis_op *op, const struct redisReply *reply)
     } else {
         end_op(op, end, NULL);
     }
-}
-
-// ---- Sending
-
-static enum redis_fault send_op(struct redis_op *op)
-{
-    struct redis_driver *driver = op->driver;
-    const struct relay_config *config = driver->shard->relay->config;
-    char ttl[NUMBER_DIGITS_MAX];
-    size_t ttl_len = number_put_u64(config->redis_presence_ttl_ms, ttl);
-    uint64_t tag = redis_op_tag(op);
-    if (op->kind == OP_RESOLVE) {
-        struct slice words[] = {SLICE("GET"), op->key};
-        return redis_client_send(driver->client, op->key, tag, words, 2);
-    }
-    if (op->kind == OP_PUT) {
-        struct slice words[] = {
-            SLICE("SET"), op->key, op->value, SLICE("PX"), slice_of(ttl, ttl_len)};
-        return redis_client_send(driver->client, op->key, tag, words, 5);
-    }
-    struct slice words[] = {SLICE("EVAL"), slice_str(withdraw_script), SLICE("1"), op->key,
-        slice_str(config->relay_id)};
-    return redis_client_send(driver->client, op->key, tag, words, 5);
 }
 
 static void start_op(struct redis_op *op)
