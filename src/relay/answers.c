@@ -76,8 +76,7 @@ static struct owner take_asker(const struct answer *answer, bool pairing)
         id.len == 0) {
         return (struct owner){NULL, NULL};
     }
-    return owners_take(
-        pairing ? &tables->pairings : &tables->key_exchanges, id, now(answer));
+    return owners_take(pairing ? &tables->pairings : &tables->key_exchanges, id, now(answer));
 }
 
 static bool is_nobody(struct owner owner)
@@ -141,8 +140,8 @@ static bool route_pairing(const struct answer *answer)
     return delivered;
 }
 
-bool answers_route(struct cell *cell, struct peer *daemon, const struct frame *frame,
-    struct ws_message *message)
+bool answers_route(
+    struct cell *cell, struct peer *daemon, const struct frame *frame, struct ws_message *message)
 {
     const struct answer answer = {cell, daemon, frame, message};
     switch (frame->type) {

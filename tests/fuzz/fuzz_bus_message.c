@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Input: one byte that chooses the form, then what came from the bus: a message, or a platform's answer
-// with many. What must hold: what is for us can be written and read again as the same; what peeking saw
-// is what reading sees; sealed it is believed once; and every element of an array of objects is an
-// object.
+// Input: one byte that chooses the form, then what came from the bus: a message, or a platform's
+// answer with many. What must hold: what is for us can be written and read again as the same; what
+// peeking saw is what reading sees; sealed it is believed once; and every element of an array of
+// objects is an object.
 #include <stdint.h>
 #include <stdlib.h>
 

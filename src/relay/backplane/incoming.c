@@ -4,7 +4,8 @@
 //   message ──► form, size, names ──► signature, freshness ──► frame rules ──► a daemon, or clients
 //
 // Invariants
-//   1. Nothing is made for a message: no cell, no limiter key of a workspace nobody is here of. Only
+//   1. Nothing is made for a message: no cell, no limiter key of a workspace nobody is here of.
+//   Only
 //      a request or a session is noted, in the tables of a daemon that is here, which are bounded.
 //   2. What came from a relay goes to no relay.
 //   3. Every message for this relay is counted once: delivered, dropped, over the rate, or refused
@@ -129,8 +130,8 @@ static bool track(const struct arrival *arrival, struct cell *cell, const struct
         !frame_text_trimmed(&frame->request_id, scratch, sizeof scratch, &id) || id.len == 0) {
         return true;
     }
-    bool pairing = frame->type == FRAME_PAIRING_OFFER_REQUEST ||
-                   frame->type == FRAME_PAIRING_REDEEM_REQUEST;
+    bool pairing =
+        frame->type == FRAME_PAIRING_OFFER_REQUEST || frame->type == FRAME_PAIRING_REDEEM_REQUEST;
     struct cell_tables *tables = cell_tables(cell);
     struct remote *remote =
         tables == NULL ? NULL

@@ -116,8 +116,8 @@ static bool read_text(const struct json_value *value, struct buf *scratch, struc
 }
 
 // Absent, or a string; with lenient anything else is as good as absent.
-static bool read_optional(const struct json_value *value, bool lenient, struct buf *scratch,
-    struct slice *ret_text)
+static bool read_optional(
+    const struct json_value *value, bool lenient, struct buf *scratch, struct slice *ret_text)
 {
     *ret_text = SLICE_EMPTY;
     if (value->kind == JSON_KIND_ABSENT) {
@@ -127,8 +127,8 @@ static bool read_optional(const struct json_value *value, bool lenient, struct b
 }
 
 // Absent is one thing for the platform and a mistake in Redis; null and blank name nobody.
-static bool read_target_relay(const struct json_value *value, enum bus_form form,
-    struct buf *scratch, struct slice *ret_text)
+static bool read_target_relay(
+    const struct json_value *value, enum bus_form form, struct buf *scratch, struct slice *ret_text)
 {
     *ret_text = SLICE_EMPTY;
     if (value->kind == JSON_KIND_NULL ||
@@ -186,15 +186,14 @@ static bool read_members(const struct json_value *values, enum bus_form form, st
                &values[MEMBER_TARGET_RELAY], form, scratch, &ret_message->target_relay) &&
            read_direction(&values[MEMBER_DIRECTION], &ret_message->direction) &&
            (read_issued(&values[MEMBER_ISSUED], ret_message) || lenient) &&
-           read_optional(
-               &values[MEMBER_SIGNATURE], lenient, scratch, &ret_message->signature) &&
-           (form == BUS_FORM_REDIS || (read_natural(&values[MEMBER_ID], &ret_message->id) &&
-                                          ret_message->id > 0)) &&
+           read_optional(&values[MEMBER_SIGNATURE], lenient, scratch, &ret_message->signature) &&
+           (form == BUS_FORM_REDIS ||
+               (read_natural(&values[MEMBER_ID], &ret_message->id) && ret_message->id > 0)) &&
            json_value_is_string(&values[MEMBER_PAYLOAD]);
 }
 
-static bool read_payload(const struct json_value *value, size_t headroom, struct buf *scratch,
-    struct slice *ret_payload)
+static bool read_payload(
+    const struct json_value *value, size_t headroom, struct buf *scratch, struct slice *ret_payload)
 {
     char *at = buf_reserve(scratch, headroom + value->text.len);
     if (at == NULL) {
@@ -251,9 +250,8 @@ struct bus_envelope bus_message_peek(struct slice text, char *scratch, size_t si
     (void)read_natural(&values[MEMBER_ID], &envelope.id);
     (void)read_natural(&values[MEMBER_ISSUED], &envelope.issued_at_ms);
     if (json_value_is_string(value) && (!value->escaped || value->text.len <= size)) {
-        envelope.workspace = value->escaped
-                                 ? slice_of(scratch, json_value_unescape(value, scratch))
-                                 : value->text;
+        envelope.workspace =
+            value->escaped ? slice_of(scratch, json_value_unescape(value, scratch)) : value->text;
     }
     return envelope;
 }

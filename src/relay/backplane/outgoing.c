@@ -22,8 +22,8 @@
 #include "relay/status.h"
 #include "sys/clock.h"
 
-#define HELD_COUNT_MAX 256                       // of a client
-#define HELD_BYTES_MAX (32u * 1024 * 1024)       // of a worker
+#define HELD_COUNT_MAX 256                 // of a client
+#define HELD_BYTES_MAX (32u * 1024 * 1024) // of a worker
 #define TEXT_KEPT_MAX (64 * 1024)
 
 struct held {
@@ -151,8 +151,8 @@ void bus_ticket_end(struct bus_ticket *ticket, enum bus_end end)
 
 // ---- Publishing
 
-static void publish(struct shard *shard, struct bus_message *message, uint16_t route,
-    struct bus_ticket *ticket)
+static void publish(
+    struct shard *shard, struct bus_message *message, uint16_t route, struct bus_ticket *ticket)
 {
     struct backplane *plane = shard->backplane;
     char signature[BUS_SIGNATURE_SIZE];
@@ -218,8 +218,8 @@ void outgoing_from_daemon(struct peer *daemon, const struct remote *remote,
         count(shard, dropped);
         return;
     }
-    struct bus_message out = message_from(daemon, BUS_DAEMON_TO_CLIENTS, remote_id(remote),
-        slice_of(message->bytes, message->len));
+    struct bus_message out = message_from(
+        daemon, BUS_DAEMON_TO_CLIENTS, remote_id(remote), slice_of(message->bytes, message->len));
     publish(shard, &out, remote->route, ticket);
 }
 
@@ -236,8 +236,7 @@ static void publish_for(struct peer *client, const struct presence *to, struct s
         ticket->client = client;
         list_push_back(&line->tickets, &ticket->of_line);
     }
-    struct bus_message out =
-        message_from(client, BUS_CLIENT_TO_DAEMON, to->relay_id, payload);
+    struct bus_message out = message_from(client, BUS_CLIENT_TO_DAEMON, to->relay_id, payload);
     publish(client->shard, &out, to->route, ticket);
 }
 
@@ -257,8 +256,8 @@ static void deliver_here(struct peer *client, struct ws_message *message)
     flow_after_send(client, daemon);
 }
 
-static void send_on(struct peer *client, struct ws_message *message, enum bus_end end,
-    const struct presence *to)
+static void send_on(
+    struct peer *client, struct ws_message *message, enum bus_end end, const struct presence *to)
 {
     const struct relay_config *config = client->shard->relay->config;
     if (client->cell->daemon != NULL) {
@@ -383,7 +382,7 @@ void outgoing_end(struct peer *client)
         count(client->shard, METRIC_CLIENT_MESSAGES_DROPPED);
         mem_free(held);
     }
-    list_for_each_safe(node, &line->tickets) {
+    list_for_each_safe (node, &line->tickets) {
         struct bus_ticket *ticket = container_of(node, struct bus_ticket, of_line);
         ticket->client = NULL;
         list_remove(&ticket->of_line);

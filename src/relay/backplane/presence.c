@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Announcing: each daemon here has a timer of its own, so that the writes of many are spread over the
-// interval as their connects were. A write that failed is done again soon; when the backplane comes
-// back, all within a second.
+// Announcing: each daemon here has a timer of its own, so that the writes of many are spread over
+// the interval as their connects were. A write that failed is done again soon; when the backplane
+// comes back, all within a second.
 //
 // Asking: one query a cell. It is in flight (and has waiters), or answered (and in the list of what
-// is known, until two seconds have passed or it is the longest unused of too many). Answers that name
-// nobody are not kept.
+// is known, until two seconds have passed or it is the longest unused of too many). Answers that
+// name nobody are not kept.
 //
 // Invariants
 //   1. A cell has an announcement exactly while it has a daemon and the shard has not withdrawn.
@@ -70,16 +70,14 @@ static void announcement_free(struct announcement *announcement)
 void presence_announce(struct cell *cell)
 {
     struct backplane *plane = cell->shard->backplane;
-    if (plane == NULL || plane->withdrawn ||
-        !cell->shard->relay->config->presence_sync_enabled) {
+    if (plane == NULL || plane->withdrawn || !cell->shard->relay->config->presence_sync_enabled) {
         return;
     }
     struct announcement *announcement = cell->announcement;
     if (announcement == NULL) {
         announcement = mem_alloc(sizeof *announcement);
         if (announcement == NULL) {
-            metrics_bus_failure(
-                cell->shard->worker->metrics, BUS_CALL_PRESENCE, BUS_END_NO_MEMORY);
+            metrics_bus_failure(cell->shard->worker->metrics, BUS_CALL_PRESENCE, BUS_END_NO_MEMORY);
             return; // this daemon serves the clients of this relay only
         }
         announcement->cell = cell;
@@ -131,13 +129,12 @@ static void put_again(struct announcement *announcement, uint64_t bound_ns)
 
 void presence_announce_again(struct backplane *plane)
 {
-    list_for_each(node, &plane->announcements) {
+    list_for_each (node, &plane->announcements) {
         put_again(container_of(node, struct announcement, node), RETURN_NS);
     }
 }
 
-static void log_failure(
-    enum log_event event, struct cell_name name, enum bus_end end)
+static void log_failure(enum log_event event, struct cell_name name, enum bus_end end)
 {
     struct log_line line;
     log_begin(&line, event);
@@ -166,8 +163,8 @@ void backplane_written(struct shard *shard, struct cell_name name, enum bus_end 
     } else {
         metrics_count(metrics, METRIC_PRESENCE_UPSERT_FAILED);
         metrics_bus_failure(metrics, BUS_CALL_PRESENCE, end);
-        log_failure(is_refusal(end) ? LOG_RELAY_PRESENCE_UPSERT_FAILED
-                                    : LOG_RELAY_PRESENCE_UPSERT_ERROR,
+        log_failure(
+            is_refusal(end) ? LOG_RELAY_PRESENCE_UPSERT_FAILED : LOG_RELAY_PRESENCE_UPSERT_ERROR,
             name, end);
         struct cell *cell = cell_find(shard, name.workspace, name.target);
         if (cell != NULL && cell->announcement != NULL) {
@@ -230,7 +227,7 @@ static bool make_room(struct backplane *plane)
     if (plane->queries.count < share) {
         return true;
     }
-    list_for_each(node, &plane->known) {
+    list_for_each (node, &plane->known) {
         struct presence_query *oldest = container_of(node, struct presence_query, known);
         if (oldest->telling == 0) {
             query_free(oldest);
@@ -340,8 +337,7 @@ static bool keep_answer(struct presence_query *query, const struct presence *ans
     mem_free(query->texts);
     query->texts = texts;
     query->answer = *answer;
-    struct slice *parts[] = {
-        &query->answer.relay_id, &query->answer.url, &query->answer.machine};
+    struct slice *parts[] = {&query->answer.relay_id, &query->answer.url, &query->answer.machine};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         memcpy(texts, parts[i]->at, parts[i]->len);
         *parts[i] = slice_of(texts, parts[i]->len);
@@ -398,7 +394,7 @@ void presence_query_answer(
 
 void presence_fini(struct backplane *plane)
 {
-    list_for_each_safe(node, &plane->known) {
+    list_for_each_safe (node, &plane->known) {
         query_free(container_of(node, struct presence_query, known));
     }
     weir_assert(plane->queries.count == 0 && list_empty(&plane->announcements));

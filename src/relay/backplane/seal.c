@@ -51,7 +51,7 @@ static void forget(struct memory *memory, struct seen *seen)
 
 static void memory_fini(struct memory *memory)
 {
-    list_for_each_safe(node, &memory->order) {
+    list_for_each_safe (node, &memory->order) {
         forget(memory, container_of(node, struct seen, order));
     }
     map_fini(&memory->map);
@@ -127,8 +127,7 @@ struct bus_seal *bus_seal_new(
     seal->options = *options;
     seal->seed = *seed;
     memory_init(&seal->ways, seed, options->track_max);
-    memory_init(
-        &seal->signatures, seed, signatures < SIGNATURES_MIN ? SIGNATURES_MIN : signatures);
+    memory_init(&seal->signatures, seed, signatures < SIGNATURES_MIN ? SIGNATURES_MIN : signatures);
     if (options->key != NULL) {
         seal->mac = keyed_mac(libctx, options->key);
         if (seal->mac == NULL) {
@@ -201,8 +200,7 @@ enum weir_result bus_seal_sign(
 
 static bool is_off(uint64_t wall_ms, uint64_t issued_at_ms, uint64_t max_skew_ms)
 {
-    uint64_t skew =
-        wall_ms > issued_at_ms ? wall_ms - issued_at_ms : issued_at_ms - wall_ms;
+    uint64_t skew = wall_ms > issued_at_ms ? wall_ms - issued_at_ms : issued_at_ms - wall_ms;
     return skew > max_skew_ms;
 }
 

@@ -195,8 +195,7 @@ static void resolve(struct backplane_driver *driver, struct presence_query *quer
     jsonw_object_end(&json);
     if (!body.failed) {
         resolution->call = server_start(server, SERVER_RESOLVE, buf_slice(&body), 0,
-            server->shard->relay->config->internal_api_max_response_bytes, on_resolved,
-            resolution);
+            server->shard->relay->config->internal_api_max_response_bytes, on_resolved, resolution);
     }
     buf_reset(&body);
     if (resolution->call == NULL) {

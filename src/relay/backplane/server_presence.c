@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writing presence. Calls in parallel may overtake one another, so a cell has one under way at a time;
-// what is asked for meanwhile replaces what waits, for only the last word counts.
+// Writing presence. Calls in parallel may overtake one another, so a cell has one under way at a
+// time; what is asked for meanwhile replaces what waits, for only the last word counts.
 //
 //   (none) ── put ──► WAITING ── its turn ──► FLYING ── answer ──► (none)
 //                        ▲                      │ put: something waits behind it
@@ -13,7 +13,7 @@
 #include "relay/backplane/server.h"
 #include "relay/cell.h"
 
-#define FLYING_MAX 8      // calls at a time: a platform with many relays has enough of them
+#define FLYING_MAX 8 // calls at a time: a platform with many relays has enough of them
 #define RECORDS_MAX 20000
 #define WAIT_MAX_NS (10 * NS_PER_S)
 #define BODY_BYTES_MAX 16384
@@ -124,8 +124,7 @@ static void start_waiting(struct server *server)
 {
     uint64_t now_ns = worker_now(server->shard->worker);
     while (server->writes_flying < FLYING_MAX && !list_empty(&server->records_waiting)) {
-        struct record *record =
-            container_of(server->records_waiting.next, struct record, waiting);
+        struct record *record = container_of(server->records_waiting.next, struct record, waiting);
         list_remove(&record->waiting);
         if (now_ns - record->since_ns < WAIT_MAX_NS) {
             fly(record);
@@ -150,8 +149,7 @@ static struct record *record_new(struct server *server, const struct presence_re
     record->workspace_len = from->name.workspace.len;
     record->key_len = len;
     memcpy(record->key, from->name.workspace.at, from->name.workspace.len);
-    memcpy(record->key + from->name.workspace.len + 1, from->name.target.at,
-        from->name.target.len);
+    memcpy(record->key + from->name.workspace.len + 1, from->name.target.at, from->name.target.len);
     list_init(&record->waiting);
     return record;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// One publisher for each relay that frames are on their way to: calls to one platform may overtake one
-// another, so a publisher has one under way at a time. Publishers of different relays do not wait for
-// one another. How frames travel together: ADR 0009.
+// One publisher for each relay that frames are on their way to: calls to one platform may overtake
+// one another, so a publisher has one under way at a time. Publishers of different relays do not
+// wait for one another. How frames travel together: ADR 0009.
 //
 //   queue ──► flying (one call: a frame, or a batch) ──► each one's ticket is ended
 //
@@ -108,7 +108,7 @@ static void write_body(const struct publisher *publisher, struct buf *body)
     if (publisher->batch) {
         buf_append_str(body, "{\"frames\":[");
     }
-    list_for_each(node, &publisher->flying) {
+    list_for_each (node, &publisher->flying) {
         const struct waiting *waiting = container_of(node, struct waiting, node);
         if (!first) {
             buf_append_byte(body, ',');
@@ -162,7 +162,7 @@ static bool results_fit(const struct publisher *publisher, const struct json_val
 {
     struct slice rest = results->text;
     struct slice element;
-    list_for_each(node, &publisher->flying) {
+    list_for_each (node, &publisher->flying) {
         if (!json_array_next(&rest, &element) ||
             (!slice_eq(element, SLICE("true")) && !slice_eq(element, SLICE("false")))) {
             return false;
@@ -223,8 +223,8 @@ static struct publisher *publisher_of(struct server *server, struct slice relay_
     list_init(&publisher->order);
     list_init(&publisher->queue);
     list_init(&publisher->flying);
-    if (map_insert(&server->publishers, &publisher->node,
-            slice_of(publisher->id, relay_id.len)) != WEIR_OK) {
+    if (map_insert(&server->publishers, &publisher->node, slice_of(publisher->id, relay_id.len)) !=
+        WEIR_OK) {
         mem_free(publisher);
         return NULL;
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one puller of a process, on worker 0: a long poll for frames, which it hands to the workers they
-// belong to; when all have handled theirs, the next one is asked for.
+// The one puller of a process, on worker 0: a long poll for frames, which it hands to the workers
+// they belong to; when all have handled theirs, the next one is asked for.
 //
 // A relay that starts under the name it had before finds what was meant for the one before it. That
-// was handled, or is for connections that are gone: until the bus has once been empty, frames that were
-// issued before the process was started are dropped.
+// was handled, or is for connections that are gone: until the bus has once been empty, frames that
+// were issued before the process was started are dropped.
 //
 //              ┌────────── all handled, or nothing came after a wait ─────────┐
 //              ▼                                                              │
@@ -14,8 +14,10 @@
 //
 // Invariants
 //   1. One of the three at a time: so what is under way is one answer, and its size is bounded.
-//   2. `since` never goes back, and a frame that is not above it is refused. An answer whose frames do
-//      not bring it forward is a bad one: else a platform could keep us busy with the same for ever.
+//   2. `since` never goes back, and a frame that is not above it is refused. An answer whose frames
+//   do
+//      not bring it forward is a bad one: else a platform could keep us busy with the same for
+//      ever.
 #include "base/mem.h"
 #include "relay/backplane/server.h"
 #include "relay/cell.h"
@@ -24,7 +26,8 @@
 #define PAUSE_MIN_NS (100 * NS_PER_MS)
 #define PAUSE_MAX_NS (5 * NS_PER_S)
 #define BODY_BYTES_MAX 8192
-#define FRAME_JSON_FACTOR 3 // bytes of an answer for one of a frame, at worst, with room for the rest
+#define FRAME_JSON_FACTOR                                                                          \
+    3 // bytes of an answer for one of a frame, at worst, with room for the rest
 
 struct puller {
     struct server *server;
@@ -147,8 +150,7 @@ static bool take_frame(struct puller *puller, struct slice frame, uint64_t since
         backplane_reject(shard, METRIC_BUS_FRAMES_REJECTED, "malformed");
     } else if (envelope.id <= since) {
         backplane_reject(shard, METRIC_BUS_FRAMES_REJECTED, "repeated_id");
-    } else if (!puller->caught_up &&
-               envelope.issued_at_ms < shard->relay->crew->started_wall_ms) {
+    } else if (!puller->caught_up && envelope.issued_at_ms < shard->relay->crew->started_wall_ms) {
         backplane_reject(shard, METRIC_BUS_FRAMES_DROPPED, "before_start");
     } else {
         return bus_mail_add(shard->relay->mail, shard, frame, &envelope, 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The look-ups of a worker (sections 8 and 9 of the specification): one flight for all who ask, what is
-// kept and for how long, and how many.
+// The look-ups of a worker (sections 8 and 9 of the specification): one flight for all who ask,
+// what is kept and for how long, and how many.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -92,8 +92,7 @@ static struct cell_name cell(const char *workspace)
 
 static void ask(struct world *world, struct asker *asker, const char *workspace);
 
-static void on_told(
-    struct presence_waiter *waiter, enum bus_end end, const struct presence *answer)
+static void on_told(struct presence_waiter *waiter, enum bus_end end, const struct presence *answer)
 {
     struct asker *asker = container_of(waiter, struct asker, waiter);
     asker->told++;
@@ -168,8 +167,7 @@ static void test_nobody_is_not_kept(void **state)
     } cases[] = {
         {BUS_END_OK, NULL, BUS_END_OK},
         {BUS_END_OK, &at_a, BUS_END_OK}, // ourselves: the daemon has just left
-        {BUS_END_OK, &empty, BUS_END_OK},
-        {BUS_END_OK, &two_lines, BUS_END_BAD_ANSWER},
+        {BUS_END_OK, &empty, BUS_END_OK}, {BUS_END_OK, &two_lines, BUS_END_BAD_ANSWER},
         {BUS_END_TIMEOUT, NULL, BUS_END_TIMEOUT},
         {BUS_END_BAD_ANSWER, &at_b, BUS_END_BAD_ANSWER}, // what failed says nothing
     };
