@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`weir platform` over a real PostgreSQL: several processes, faults, and no frame skipped."""
 import http.client
+import os
+import pathlib
+import shutil
 import signal
 import threading
 
@@ -235,6 +238,60 @@ def test_without_a_database_it_says_so_and_waits(database, start):
     finally:
         database.start()
     eventually(lambda: platform.health().status == 200, "a platform that is well", 30)
+
+
+def test_a_server_that_stands_still(database, start):
+    """Nobody waits for it longer than the store's deadline, and afterwards all is well."""
+    url = database.new()
+    platform = start(url)
+    platform.ask("bus/publish", frame("before"))
+    pids = [pid for (pid,) in database.ask(
+        url, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+        "AND pid <> pg_backend_pid() AND backend_type = 'client backend'")]
+    assert len(pids) == 3
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        for path, body in (("bus/publish", frame("lost")),
+                           ("bus/pull", {"relayId": "r", "sinceId": 0, "limit": 1, "waitMs": 0})):
+            answer = platform.post(path, body)
+            assert (answer.status, answer.json()["reason"]) == (503, "STORE_UNAVAILABLE")
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    eventually(lambda: platform.health().status == 200, "a platform that is well", 30)
+    platform.ask("bus/publish", frame("after"))
+    seen = [f["payload"] for f in platform.pull()]
+    assert seen[0] == "before" and seen[-1] == "after"
+
+
+def test_tls_to_the_database(database, start, authority):
+    """The name in the certificate is checked, though the address is looked up by us."""
+    cert, key = authority.issue("localhost", stem="postgres")
+    data = pathlib.Path(database.args[database.args.index("-D") + 1])
+    for name, path in (("server.crt", cert), ("server.key", key)):
+        target = data / name
+        target.write_bytes(path.read_bytes())
+        shutil.chown(target, "postgres")
+        target.chmod(0o600)
+    url = database.new()
+    database.ask("/postgres", "ALTER SYSTEM SET ssl = on")
+    database.ask("/postgres", "SELECT pg_reload_conf()")
+    try:
+        eventually(lambda: database.ask("/postgres", "SHOW ssl") == [("on",)], "TLS")
+        options = f"?sslmode=verify-full&sslrootcert={authority.path}"
+        platform = start(url + options)
+        platform.ask("bus/publish", frame("x" * 100000))
+        assert [len(f["payload"]) for f in platform.pull()] == [100000]
+        assert database.ask(
+            url, "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
+            "WHERE ssl AND application_name = 'weir platform'") == [(3,)]
+        wrong = start(url + "?sslmode=verify-full&sslrootcert=/etc/hostname", wait_ok=False)
+        problem = wrong.log.wait("platform_store_lost")["details"]["problem"]
+        assert "/etc/hostname" in problem or "certificate" in problem, problem
+    finally:
+        database.ask("/postgres", "ALTER SYSTEM RESET ssl")
+        database.ask("/postgres", "SELECT pg_reload_conf()")
 
 
 def test_tables_of_a_newer_weir_are_left_alone(database, start):
