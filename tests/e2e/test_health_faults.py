@@ -39,6 +39,7 @@ def lab(tmp_path_factory):
         "tcp": {"type": "tcp", "port": server.port, "send": "x", "expect": "HTTP", **quick},
         "pid": {"type": "process", "pid_file": "pid", **quick},
         "exec": {"type": "exec", "command": "echo fine", "env": {"A": "b"}, **quick},
+        "user": {"type": "exec", "command": "echo fine", "user": "root", **quick},
         "hang": {"type": "exec", "command": "sleep 60", **quick},
     }, wrong={"current_host": "nowhere"})
     yield lab
@@ -47,9 +48,10 @@ def lab(tmp_path_factory):
 
 
 def ask(port, method, path, body=None):
+    headers = {"Accept-Encoding": "gzip"}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
-        connection.request(method, path, body)
+        connection.request(method, path, body, headers)
         connection.getresponse().read()
         return True
     except (OSError, http.client.HTTPException):
@@ -89,7 +91,7 @@ def session(port):
         '{"dry_run":false,"moves":[{"service_name":"tcp","to_machine":"here"}]}')
     time.sleep(0.35)  # two intervals: what is tested is that checks go on, not when
     for path in ("/metrics", "/api/health/timeline", "/api/health/heatmap", "/api/cluster/health",
-                 "/api/metrics/all", "/api/metrics/health", "/api/devices",
+                 "/api/metrics/all", "/api/metrics/health", "/api/devices", "/openapi.json", "/docs",
                  "/api/health/services/exec/history"):
         ask(port, "GET", path)
     for peer in peers:
@@ -103,6 +105,7 @@ def run_under(lab, name, number):
     process = subprocess.Popen(
         [weir.binary(), "health", "serve", "--registry", str(lab.directory / "registry.yml"),
          "--listen", f"127.0.0.1:{port}", "--metrics-interval", "1", "--deploy-command", "echo moved",
+         "--on-change", "echo told",
          "--state-dir", str(lab.directory / f"state-{name}-{number}")],
         env={**weir.base_environment(), **lab.env, name: str(number)},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
