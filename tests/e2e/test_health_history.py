@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What outlives a result, and a process: rings in memory, and the store on disk."""
 import json
+import pathlib
+import shutil
 import sqlite3
 import subprocess
 
@@ -172,6 +174,45 @@ def test_a_store_that_cannot_be_opened(lab, serve):
     with sqlite3.connect(state / "health.db") as db:
         assert db.execute("SELECT count(*) FROM events").fetchone()[0] >= 1
         assert db.execute("SELECT service, machine FROM states").fetchall() == [("it", "here")]
+    db.close()
+
+
+def test_a_disk_that_is_full_loses_nothing_that_is_in_memory(lab, serve):
+    """The store is on a disk of its own, of a few pages; what changed meanwhile is kept, and written
+    when there is room again."""
+    path, check = switch(lab)
+    lab.write({"it": {**check, "failure_threshold": 1}})
+    state = lab.directory / "state"
+    state.mkdir()
+    mount = f'mount -t tmpfs -o size=1m none {state} && exec "$@"'
+    monitor = serve("--state-dir", str(state), around=["unshare", "-m", "sh", "-c", mount, "sh"])
+    monitor.wait_status("it", "healthy")
+    eventually(lambda: store_state(monitor)["status"] == "healthy"
+               and " 0 waiting" in store_state(monitor)["message"], "the store is idle")
+    inside = pathlib.Path(f"/proc/{monitor.pid}/root{state}")  # as the monitor sees it
+    filler = inside / "filler"
+    with open(filler, "wb", buffering=0) as file:
+        with pytest.raises(OSError):
+            while True:
+                file.write(b"x" * 4096)
+    path.off()
+    monitor.wait_status("it", "unhealthy")
+    path.on()
+    monitor.wait_status("it", "healthy")
+    seen = eventually(lambda: (s := store_state(monitor))["status"] == "unhealthy" and s, "it says so", 30)
+    assert "full" in seen["message"]
+    assert monitor.metrics()["portoser_store_ok"] == 0
+    told = [(e["previous_status"], e["new_status"]) for e in reversed(monitor.events())]
+    assert told == [(None, "healthy"), ("healthy", "unhealthy"), ("unhealthy", "healthy")]
+    filler.unlink()
+    eventually(lambda: store_state(monitor)["status"] == "healthy", "it recovers", 30)
+    eventually(lambda: " 0 waiting" in store_state(monitor)["message"], "all is written", 30)
+    copy = lab.directory / "copy.db"
+    for suffix in ("", "-wal", "-shm"):
+        if (inside / f"health.db{suffix}").exists():
+            shutil.copy(inside / f"health.db{suffix}", f"{copy}{suffix}")
+    with sqlite3.connect(copy) as db:
+        assert db.execute("SELECT count(*) FROM events").fetchone()[0] == len(monitor.events())
     db.close()
 
 
