@@ -40,6 +40,8 @@ static const struct conf_row health_rows[] = {
         "~/.portoser, /etc/portoser."),
     HEALTH_ROW("listen", CONF_LISTEN, "127.0.0.1:8988", NULL, 0, 65535, listen,
         "Where the API is. BIND_HOST and BACKEND_PORT do not count when it is set."),
+    HEALTH_ROW("socket", CONF_TEXT, NULL, NULL, 0, 0, socket,
+        "A Unix socket for commands of this user, or none; $XDG_RUNTIME_DIR/portoser.sock."),
     HEALTH_ROW("tokens", CONF_PATH, NULL, NULL, 0, 0, tokens,
         "Who may use the API: a file of lines of TOKEN ROLE. Required beyond loopback."),
     HEALTH_ROW("public_read", CONF_CHOICE, NULL, "true|false", 0, 0, public_read,
@@ -167,6 +169,7 @@ static enum weir_result read_health(struct up_file *file, struct conf_problems *
     file->health_options = (struct health_part_options){
         .registry = health->registry,
         .listen = text_of(section, "listen") == NULL ? NULL : file->health_listen,
+        .socket = health->socket,
         .tokens = health->tokens,
         .state_dir = health->state_dir != NULL ? health->state_dir : file->globals.state_dir,
         .public_read = text_of(section, "public_read"),

@@ -24,6 +24,7 @@ struct up_globals {
 
 struct up_health {
     char *registry;
+    char *socket;
     char *tokens;
     char *state_dir;
     char *import_dir;
