@@ -245,3 +245,31 @@ def test_a_forged_line_on_a_channel(cell, redis):
                "a message without members too")
     client = there.client()
     handshake(daemon, client, "k1", "s1")
+
+
+def test_what_is_missing_of_a_flow_is_counted(cell, redis):
+    """missing = seq - heard - lost, when all before seq are settled; nothing is counted twice."""
+    here, _ = cell
+    daemon = daemon_on(here, redis)
+    channel = f"{PREFIX}:bus:{{{here.workspace}}}:relay-a"
+    before = failures(here.relay, "pull").get("gap", 0)
+    rejected = here.relay.metric("relay_bus_frames_rejected_total")
+
+    def publish(flow, seq, settled, lost, text="{}"):
+        assert redis("PUBLISH", channel, f"weir1 {flow:016x} {seq} {settled} {lost}\n{text}") == 1
+
+    publish(1, 1, 0, 0)
+    publish(1, 5, 4, 1)  # 2, 3, 4 are not here; of one the sender knows
+    publish(1, 7, 7, 2, "")  # a mark: 6 and 7 are not here; of one more the sender knows
+    publish(1, 9, 7, 2)  # 8 is not here, and nobody knows yet whether it left
+    publish(1, 9, 9, 3, "")  # it did not
+    publish(1, 9, 9, 3, "")
+    publish(2, 100, 0, 0)  # what was before the first that is heard was for somebody else
+    publish(2, 101, 100, 0)
+    publish(3, 50, 50, 7, "")
+    publish(3, 51, 50, 7)
+    eventually(lambda: here.relay.metric("relay_bus_frames_rejected_total") == rejected + 6,
+               "the frames themselves say nothing")
+    assert failures(here.relay, "pull").get("gap", 0) - before == 3
+    here.relay.log.wait("relay_redis_error", reason="gap")
+    daemon.close()

@@ -114,7 +114,7 @@ def cluster(request, tmp_path_factory):
 
 
 def test_workspaces_of_all_nodes(cluster):
-    fleet = RedisRelays(cluster, **SOON)
+    fleet = RedisRelays(cluster)
     try:
         owners = set()
         while len(owners) < 3:
@@ -167,7 +167,7 @@ def test_a_slot_moves(cluster):
 
 def test_presence_in_a_slot_that_is_being_moved(cluster):
     """ASK: the entry is at the new node already, the slot not yet. Then it is, and MOVED is followed."""
-    fleet = RedisRelays(cluster, **{**SOON, "RELAY_PRESENCE_SYNC_INTERVAL_MS": "3600000"})
+    fleet = RedisRelays(cluster, RELAY_PRESENCE_SYNC_INTERVAL_MS="3600000")
     try:
         here, there = fleet.cell()
         key = f"{PREFIX}:presence:{here.workspace}:{here.target}"

@@ -17,6 +17,7 @@ ENV = {
     "RELAY_BACKPLANE_MODE": "redis",
     "RELAY_INTERNAL_KEY": "internal-key-of-the-tests",
     "RELAY_BUS_HMAC_KEY": bus.KEY,
+    "RELAY_INTERNAL_API_TIMEOUT_MS": "15000",  # no machine is too slow for a test of something else
     "RELAY_RUNTIME_RATE_PER_MINUTE": "10000000",
     "RELAY_RUNTIME_RATE_PER_MINUTE_WORKSPACE": "10000000",
     "RELAY_DAEMON_RUNTIME_RATE_PER_MINUTE": "10000000",
