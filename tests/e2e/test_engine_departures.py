@@ -89,6 +89,21 @@ def test_in_the_middle_of_an_upload_that_is_stuck_on_every_hop(engine):
     assert service.listen() == ["reset"]
 
 
+@pytest.mark.parametrize("leave", ["reset", "close"])
+def test_with_an_upload_that_waits_for_its_stream(engine, request, leave):
+    demo = Site(engine, label_of(request.node.name))
+    gone = 'weir_engine_streams_total{kind="http",result="gone"}'
+    before = engine.metrics()[gone]
+    visitor = demo.visitor()
+    visitor.send(http1.request(demo.host, "/", "POST", ["Content-Length: 1000000000"]))
+    asked = demo.agent.next_stream()
+    stuff_the_engine(engine, visitor)
+    getattr(visitor, leave)()
+    eventually(lambda: engine.metrics()[gone] == before + 1, "it is not asked for any more")
+    assert engine.metrics()[HELD] == 0
+    assert demo.agent.connect_back(asked).recv_all() == b""
+
+
 def test_with_an_upgraded_stream(engine):
     def switch(stream):
         http1.read_head(stream)
