@@ -3,7 +3,6 @@
 // process by running a command: a container's HEALTHCHECK, a probe. The relay's own settings say
 // where it listens, so that nothing is said twice. The certificate is not looked at: it is this
 // machine that is asked, and only whether it is well.
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +10,7 @@
 #include "app/relay_part.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "cli/loop.h"
 #include "http/client.h"
 
 #define ANSWER_MAX (64 * 1024)
@@ -25,9 +25,8 @@ static const struct option_row options[] = {
 };
 
 struct question {
-    struct crew crew;
+    struct cli_loop loop;
     char url[HEALTH_URL_SIZE];
-    int exit_code;
 };
 
 static const struct http_tls_profile anybody = {.verify = false};
@@ -35,22 +34,22 @@ static const struct http_tls_profile anybody = {.verify = false};
 static void on_answer(void *arg, const struct http_call_result *result)
 {
     struct question *question = arg;
-    if (result->outcome != HTTP_CALL_ANSWERED) {
-        fprintf(stderr, "weir: %s: %s\n", question->url,
-            result->outcome == HTTP_CALL_TIMEOUT ? "no answer within 3 s" : result->error);
-    } else if (result->status != 200) {
+    bool well = result->outcome == HTTP_CALL_ANSWERED && result->status == 200;
+    if (well) {
+        printf("%s: fine\n", question->url);
+    } else if (result->outcome == HTTP_CALL_ANSWERED) {
         fprintf(stderr, "weir: %s answers %u%s\n", question->url, result->status,
             result->status == 503 ? ": it drains, or a worker does not turn" : "");
     } else {
-        printf("%s: fine\n", question->url);
-        question->exit_code = EXIT_FINE;
+        fprintf(stderr, "weir: %s: %s\n", question->url,
+            result->outcome == HTTP_CALL_TIMEOUT ? "no answer within 3 s" : result->error);
     }
-    crew_stop(&question->crew);
+    cli_loop_end(&question->loop, well ? EXIT_FINE : EXIT_FAILED);
 }
 
-static enum weir_result start(struct worker *worker, void *arg)
+static void ask(struct cli_loop *loop)
 {
-    struct question *question = arg;
+    struct question *question = container_of(loop, struct question, loop);
     const struct http_call_options call = {
         .method = "GET",
         .url = question->url,
@@ -58,34 +57,16 @@ static enum weir_result start(struct worker *worker, void *arg)
         .timeout_ns = TIMEOUT_NS,
         .response_max = ANSWER_MAX,
     };
-    return http_call_start(worker, &call, on_answer, question) == NULL ? WEIR_MEMORY : WEIR_OK;
+    if (http_call_start(loop->worker, &call, on_answer, question) == NULL) {
+        fputs("weir: out of memory\n", stderr);
+        cli_loop_end(loop, EXIT_FAILED);
+    }
 }
 
-static void stop(struct worker *worker, void *arg)
+// Whoever does not wait for the answer has none.
+static void give_up(struct cli_loop *loop)
 {
-    (void)arg;
-    http_client_fini(worker);
-    worker_settle(worker);
-}
-
-static int ask(struct question *question)
-{
-    struct crew_hooks hooks = {start, stop, question};
-    signal(SIGPIPE, SIG_IGN);
-    question->exit_code = EXIT_FAILED;
-    enum weir_result result = http_client_global_init();
-    if (result == WEIR_OK) {
-        result = crew_init(&question->crew, 1);
-        if (result == WEIR_OK) {
-            result = crew_run(&question->crew, &hooks);
-        }
-        crew_fini(&question->crew);
-        http_client_global_fini();
-    }
-    if (result != WEIR_OK) {
-        fprintf(stderr, "weir: %s cannot be asked: %s\n", question->url, weir_result_text(result));
-    }
-    return question->exit_code;
+    cli_loop_end(loop, EXIT_FAILED);
 }
 
 // Who listens on all addresses listens on loopback, too.
@@ -102,7 +83,7 @@ static void set_url(struct question *question, const struct relay_config *config
 static int run_health(const char *listen)
 {
     struct conf_problems problems;
-    struct question question;
+    struct question question = {.loop = {.start = ask, .interrupt = give_up}};
     struct relay_part *relay = mem_zalloc(sizeof *relay);
     if (relay == NULL) {
         fputs("weir: out of memory\n", stderr);
@@ -113,7 +94,7 @@ static int run_health(const char *listen)
         &(struct relay_part_options){.source = &conf_environment, .listen = listen}, &problems);
     if (exit_code == EXIT_FINE) {
         set_url(&question, &relay->config);
-        exit_code = ask(&question);
+        exit_code = cli_loop_run(&question.loop);
     }
     conf_problems_fini(&problems);
     relay_part_fini(relay);
