@@ -157,7 +157,7 @@ def test_prometheus_and_grafana_find_it(tmp_path):
     said = subprocess.run(
         ["promtool", "check", "config", str(own)], capture_output=True, text=True, timeout=60, check=False)
     assert said.returncode == 0, said.stdout + said.stderr
-    assert said.stdout.count(" rules found") == 3
+    assert said.stdout.count(" rules found") == len(list((ROOT / "packaging/prometheus").glob("*.rules.yml")))
     port = load(COMPOSE / "relay.yml")["services"]["relay"]["environment"]["RELAY_LISTEN_PORT"]
     assert yaml.safe_load(text)["scrape_configs"][0]["static_configs"] == [{"targets": [f"relay:{port}"]}]
 
@@ -166,4 +166,4 @@ def test_prometheus_and_grafana_find_it(tmp_path):
     assert source["url"] == f"http://prometheus:{services['prometheus']['ports'][0].rpartition(':')[2]}"
     boards = yaml.safe_load((COMPOSE / "grafana/boards.yml").read_text())["providers"][0]["options"]["path"]
     titles = {json.loads(path.read_text())["title"] for path in mounted[boards].glob("*.json")}
-    assert titles == {"weir relay", "weir engine", "weir health"}
+    assert titles >= {"weir relay", "weir engine", "weir health"}
