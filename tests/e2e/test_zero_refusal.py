@@ -17,7 +17,7 @@ from lib.wait import eventually
 
 UPGRADES = 3
 WAITING = 150
-WAITING_UPGRADES = 30
+WAITING_UPGRADES = 12
 
 
 class Session:
@@ -238,6 +238,10 @@ def engines(authority, tmp_path):
             engine.stop()
 
 
+def onlines(agent):
+    return sum(status.startswith("online") for status in agent.statuses())
+
+
 def test_no_upgrade_of_an_engine_refuses_anybody(engines):
     """TCP, TLS and HTTP always answer; the agent comes back by itself, and then 200 is the answer."""
     first = engines()
@@ -262,9 +266,10 @@ def test_no_upgrade_of_an_engine_refuses_anybody(engines):
             new = engines(first.port)
             drain(current)
             current = new
-            agent.online(number + 2)
+            returns = number + 2
+            eventually(lambda: onlines(agent) >= returns, "the agent is back", 60)
             mark = len(statuses)
-            eventually(lambda: 200 in statuses[mark:], "the service answers again")
+            eventually(lambda: 200 in statuses[mark:], "the service answers again", 60)
     finally:
         crowd.stop()
         agent.stop()
