@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Memory runs out at any point of a session across relays: presence, look-up, publish, pull, and what
-comes from the bus. Whatever fails, weir goes on or ends by a named outcome."""
+comes from the bus. Whatever fails, weir goes on or ends by a named outcome. Only builds with the fault
+seams take part."""
 from lib import bus as b
 from lib import frames as f
 from lib import ws
