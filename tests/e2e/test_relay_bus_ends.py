@@ -10,7 +10,6 @@ import pytest
 
 from lib import bus as b
 from lib import frames as f
-from lib import weir
 from lib.platform import Answer
 from lib.relays import Relays
 from lib.wait import eventually
@@ -348,4 +347,3 @@ def test_the_reference_vector():
         "direction": "client_to_daemon", "issuedAtMs": 1795224820204, "payload": f.text(f.init_v3("k1")),
     }
     assert b.signature(frame) == "BgjZBl1wZ3Qxq4I-I2X1CUUk-wqv-ZCVYNjUQPXquV8"
-    assert weir.live == []
