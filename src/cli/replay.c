@@ -33,6 +33,8 @@ bool replay_write(const struct capture_entry *entry, struct buf *out, const char
     *ret_problem = NULL;
     if (!capture_parse(entry, CAPTURE_REQUEST, &head)) {
         *ret_problem = "it is no HTTP request";
+    } else if (entry->kind == CAPTURE_KIND_H2) {
+        *ret_problem = "it was HTTP/2, which is not sent again";
     } else if (entry->kind != CAPTURE_KIND_HTTP || head.upgrade) {
         *ret_problem = "it was an upgrade: what followed is not known";
     } else if (message->body_cut || message->ended_ns == 0) {

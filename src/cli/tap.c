@@ -126,6 +126,19 @@ static void let_go(struct tap *tap)
     }
 }
 
+// Without memory it is only counted.
+static void follow_h2(struct tap *tap, uint64_t now_ns)
+{
+    tap->h2 = mem_alloc(sizeof *tap->h2);
+    if (tap->h2 == NULL) {
+        return;
+    }
+    tap_h2_init(tap->h2, tap->capture, &tap->origin);
+    for (size_t i = 0; i < CAPTURE_SIDE_COUNT; i++) {
+        tap_h2_feed(tap->h2, (enum capture_side)i, buf_slice(&tap->halves[i].head), now_ns);
+    }
+}
+
 // From now on everything is counted, for `entry` or, where it is NULL, for one of its own.
 static void go_blind(
     struct tap *tap, enum capture_kind kind, struct capture_entry *entry, uint64_t now_ns)
@@ -140,6 +153,9 @@ static void go_blind(
         settle(tap, entry, CAPTURE_OPEN);
     }
     size_t pending[CAPTURE_SIDE_COUNT] = {tap->halves[0].head.len, tap->halves[1].head.len};
+    if (kind == CAPTURE_KIND_H2C) {
+        follow_h2(tap, now_ns);
+    }
     let_go(tap);
     for (size_t i = 0; i < CAPTURE_SIDE_COUNT && tap->opaque != NULL; i++) {
         if (pending[i] > 0) {
@@ -355,6 +371,9 @@ static void feed_body(struct tap *tap, enum capture_side side, struct slice *byt
 
 static void feed_blind(struct tap *tap, enum capture_side side, struct slice bytes, uint64_t now_ns)
 {
+    if (tap->h2 != NULL) {
+        tap_h2_feed(tap->h2, side, bytes, now_ns);
+    }
     if (tap->frames != NULL) {
         tap_ws_feed(tap->frames, tap->capture, tap->opaque, side, bytes, now_ns);
     }
@@ -399,6 +418,10 @@ void tap_close(struct tap *tap, uint64_t now_ns)
         go_blind(tap, kind_of(tap, CAPTURE_REQUEST, start), NULL, now_ns);
     }
     let_go(tap);
+    if (tap->h2 != NULL) {
+        tap_h2_close(tap->h2);
+        mem_free(tap->h2);
+    }
     if (tap->frames != NULL) {
         tap_ws_close(tap->frames, tap->capture, tap->opaque, now_ns);
         mem_free(tap->frames);

@@ -7,12 +7,13 @@
 //                ▲─────────────┘            answers go to the oldest entry that waits for one
 //   answers   ─► head ─► body ─┐
 //                ▲─────────────┘
-//   a WebSocket ─► both directions are frames, for good
-//   TLS, HTTP/2, another upgrade, or a broken message ─► they are only counted, for good
+//   a WebSocket, HTTP/2 ─► both directions are frames, for good
+//   TLS, another upgrade, or a broken message ─► they are only counted, for good
 #ifndef WEIR_CLI_TAP_H
 #define WEIR_CLI_TAP_H
 
 #include "cli/capture.h"
+#include "cli/tap_h2.h"
 #include "cli/tap_ws.h"
 #include "proto/http1_body.h"
 
@@ -36,6 +37,7 @@ struct tap {
     unsigned waiting_count;
     struct capture_entry *opaque; // what counts the bytes that are not read
     struct tap_ws *frames;        // owned; what the opaque entry counts is a WebSocket
+    struct tap_h2 *h2;            // owned; what it counts is HTTP/2
     bool spoken;                  // a message of HTTP/1 has passed
     bool blind;                   // nothing is read any more
     bool open;

@@ -14,6 +14,9 @@ import struct
 import subprocess
 import threading
 
+import h2.config
+import h2.connection
+import h2.events
 import pytest
 
 from lib import weir
@@ -503,6 +506,55 @@ def test_the_frames_of_a_websocket(engine, start, tmp_path):
         visitor.close()
         eventually(
             lambda: page.get("/api/exchanges")["exchanges"][0]["state"] == "done", "it is over"
+        )
+        running.stop()
+
+
+def serve_h2c(server):
+    """One connection of HTTP/2 in plain text: each request gets its path."""
+    conn, _ = server.accept()
+    peer = h2.connection.H2Connection(
+        h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
+    )
+    peer.initiate_connection()
+    with conn, contextlib.suppress(OSError):
+        conn.sendall(peer.data_to_send())
+        paths = {}
+        while data := conn.recv(65536):
+            for event in peer.receive_data(data):
+                if isinstance(event, h2.events.RequestReceived):
+                    paths[event.stream_id] = dict(event.headers)[":path"]
+                elif isinstance(event, h2.events.StreamEnded):
+                    answer = f"you asked for {paths[event.stream_id]}".encode()
+                    fields = [(":status", "200"), ("content-type", "text/plain")]
+                    peer.send_headers(event.stream_id, fields)
+                    peer.send_data(event.stream_id, answer, end_stream=True)
+            conn.sendall(peer.data_to_send())
+
+
+def test_requests_of_http_2(engine, start, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve_h2c, args=(server,), daemon=True).start()
+        tunnel = web("two", server.getsockname()[1], http={"version": "h2c"})
+        running = start("run", "-c", str(tunnels(tmp_path / "t.yml", tunnel)), "--inspect=0")
+        page = Page(running.wait_line("inspector at ").split()[-1])
+        running.wait_line("two: online")
+        sent = engine.curl(engine.name("two"), "/a?b=1", "-d", "hello", "-H", "Cookie: id=geheim")
+        assert sent.stdout == b"you asked for /a?b=1"
+
+        def requests():
+            found = page.get("/api/exchanges")["exchanges"]
+            return [one for one in found if one["kind"] == "h2" and one["state"] == "done"]
+
+        (one,) = eventually(requests, "the request is there")
+        assert (one["method"], one["target"], one["status"]) == ("POST", "/a?b=1", 200)
+        detail = page.get(f"/api/exchange?id={one['id']}")
+        assert detail["request"]["body"] == "hello"
+        assert detail["answer"]["body"] == "you asked for /a?b=1"
+        assert {"name": "cookie", "value": "[hidden]"} in detail["request"]["fields"]
+        assert page.post(f"/api/replay?id={one['id']}") == (
+            409,
+            {"error": "it was HTTP/2, which is not sent again"},
         )
         running.stop()
 

@@ -239,6 +239,88 @@ static void test_conversations(void **state)
     }
 }
 
+// ---- HTTP/2
+
+struct h2_piece {
+    enum capture_side side;
+    size_t len;
+    const char *bytes;
+};
+
+// Of python3-h2: a POST with padding, an interim answer, trailers; a GET; one that is reset.
+static const struct h2_piece h2_pieces[] = {
+    {CAPTURE_REQUEST, 152,
+        "\x50\x52\x49\x20\x2a\x20\x48\x54\x54\x50\x2f\x32\x2e\x30\x0d\x0a\x0d\x0a\x53\x4d"
+        "\x0d\x0a\x0d\x0a\x00\x00\x2a\x04\x00\x00\x00\x00\x00\x00\x01\x00\x00\x10\x00\x00"
+        "\x02\x00\x00\x00\x01\x00\x04\x00\x00\xff\xff\x00\x05\x00\x00\x40\x00\x00\x08\x00"
+        "\x00\x00\x00\x00\x03\x00\x00\x00\x64\x00\x06\x00\x01\x00\x00\x00\x00\x1f\x01\x04"
+        "\x00\x00\x00\x01\x83\x44\x85\x62\xbf\xf3\xcc\x01\x86\x41\x84\x1a\xe9\x2a\x13\x5f"
+        "\x87\x49\x7c\xa5\x8a\xe8\x19\xaa\x40\x83\xf2\xb7\xaf\x81\xf7\x00\x00\x0f\x00\x08"
+        "\x00\x00\x00\x01\x09\x68\x65\x6c\x6c\x6f\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+        "\x00\x04\x00\x01\x00\x00\x00\x01\x20\x79\x6f\x75"},
+    {CAPTURE_ANSWER, 60,
+        "\x00\x00\x2a\x04\x00\x00\x00\x00\x00\x00\x01\x00\x00\x10\x00\x00\x02\x00\x00\x00"
+        "\x00\x00\x04\x00\x00\xff\xff\x00\x05\x00\x00\x40\x00\x00\x08\x00\x00\x00\x00\x00"
+        "\x03\x00\x00\x00\x64\x00\x06\x00\x01\x00\x00\x00\x00\x00\x04\x01\x00\x00\x00\x00"},
+    {CAPTURE_ANSWER, 70,
+        "\x00\x00\x0b\x01\x04\x00\x00\x00\x01\x48\x82\x08\x19\x6d\x85\xff\xf8\xc7\x9f\xfb"
+        "\x00\x00\x0a\x01\x04\x00\x00\x00\x01\x88\x5f\x87\x49\x7c\xa5\x8a\xe8\x19\xaa\x00"
+        "\x00\x02\x00\x00\x00\x00\x00\x01\x68\x69\x00\x00\x0b\x01\x05\x00\x00\x00\x01\x40"
+        "\x87\xf2\xb2\x6c\x19\xa8\x2d\x9f\x81\x4f"},
+    {CAPTURE_REQUEST, 9, "\x00\x00\x00\x04\x01\x00\x00\x00\x00"},
+    {CAPTURE_REQUEST, 17, "\x00\x00\x08\x01\x05\x00\x00\x00\x03\x82\x44\x83\x61\x3e\x0f\x86\xc1"},
+    {CAPTURE_ANSWER, 10, "\x00\x00\x01\x01\x05\x00\x00\x00\x03\x8d"},
+    {CAPTURE_REQUEST, 17, "\x00\x00\x08\x01\x05\x00\x00\x00\x05\x82\x44\x83\x60\x96\xa7\x86\xc2"},
+    {CAPTURE_ANSWER, 13, "\x00\x00\x04\x03\x00\x00\x00\x00\x05\x00\x00\x00\x00"},
+};
+
+static void play_h2(size_t cut, size_t each, char *text, size_t size)
+{
+    struct capture capture;
+    struct tap tap;
+    size_t at = 0;
+    capture_init(&capture);
+    tap_open(&tap, &capture, &(struct capture_origin){.tunnel = "t"});
+    for (size_t i = 0; i < COUNT(h2_pieces); i++) {
+        for (size_t done = 0; done < h2_pieces[i].len;) {
+            size_t len = h2_pieces[i].len - done;
+            len = len < each ? len : each;
+            len = at < cut && at + len > cut ? cut - at : len;
+            feed_piece(&tap, h2_pieces[i].side, h2_pieces[i].bytes + done, len);
+            done += len;
+            at += len;
+        }
+    }
+    const struct capture_entry *first = capture_find(&capture, 2);
+    assert_non_null(first);
+    const struct capture_message *answer = &first->messages[CAPTURE_ANSWER];
+    assert_memory_equal(answer->head, "HTTP/1.1 200 \r\ncontent-type: text/plain\r\n\r\n", 43);
+    const struct capture_message *request = &first->messages[CAPTURE_REQUEST];
+    assert_memory_equal(request->head,
+        "POST /p?x=1 HTTP/1.1\r\nhost: a.test\r\ncontent-type: text/plain\r\nx-y: z\r\n\r\n", 74);
+    tap_close(&tap, 9);
+    describe(&capture, text, size);
+    capture_fini(&capture);
+}
+
+static void test_http_2(void **state)
+{
+    char text[1024];
+    size_t len = 0;
+    static const char expected[] = "h2c done  /195 /153;h2 done POST hello you/9 hi/2;"
+                                   "h2 done GET /0 /0;h2 cut GET /0 /0;";
+    (void)state;
+    for (size_t i = 0; i < COUNT(h2_pieces); i++) {
+        len += h2_pieces[i].len;
+    }
+    for (size_t cut = 0; cut <= len; cut++) {
+        play_h2(cut, cut == 0 ? 1 : len + 1, text, sizeof text);
+        if (strcmp(text, expected) != 0) {
+            fail_msg("cut at %zu: %s, not %s", cut, text, expected);
+        }
+    }
+}
+
 // ---- Bounds
 
 static void test_frames_are_bounded(void **state)
@@ -377,6 +459,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conversations),
         cmocka_unit_test(test_frames_are_bounded),
+        cmocka_unit_test(test_http_2),
         cmocka_unit_test(test_a_long_body_is_cut),
         cmocka_unit_test(test_the_oldest_go),
         cmocka_unit_test(test_gone_under_way),
