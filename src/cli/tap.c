@@ -164,6 +164,15 @@ static void go_blind(
     }
 }
 
+// A service of HTTP/2 need not wait for the visitor: its SETTINGS may come first (RFC 9113 section
+// 3.4).
+static bool is_settings(struct slice start)
+{
+    static const char rest[] = {4, 0, 0, 0, 0, 0}; // type, flags, no stream
+    return start.len >= TAP_H2_HEADER_SIZE && start.at[0] == 0 && start.at[1] == 0 &&
+           memcmp(start.at + 3, rest, sizeof rest) == 0;
+}
+
 // What a stream is, by the first bytes that cannot be read as a head.
 static enum capture_kind kind_of(const struct tap *tap, enum capture_side side, struct slice start)
 {
@@ -177,6 +186,9 @@ static enum capture_kind kind_of(const struct tap *tap, enum capture_side side, 
                 PREFACE, slice_of(start.at, start.len < PREFACE.len ? start.len : PREFACE.len))) {
             return CAPTURE_KIND_H2C;
         }
+    }
+    if (side == CAPTURE_ANSWER && !tap->spoken && is_settings(start)) {
+        return CAPTURE_KIND_H2C;
     }
     bool like_http =
         slice_split(&start, '\n', &line) && slice_contains_nocase(line, SLICE("HTTP/1."));

@@ -321,6 +321,24 @@ static void test_http_2(void **state)
     }
 }
 
+// The service's settings may be the first word, and what it is is known all the same.
+static void test_http_2_begun_by_the_service(void **state)
+{
+    struct capture capture;
+    struct tap tap;
+    (void)state;
+    capture_init(&capture);
+    tap_open(&tap, &capture, &(struct capture_origin){.tunnel = "t"});
+    feed_piece(&tap, h2_pieces[1].side, h2_pieces[1].bytes, h2_pieces[1].len);
+    feed_piece(&tap, h2_pieces[0].side, h2_pieces[0].bytes, h2_pieces[0].len);
+    feed_piece(&tap, h2_pieces[2].side, h2_pieces[2].bytes, h2_pieces[2].len);
+    const struct capture_entry *first = capture_find(&capture, 2);
+    assert_non_null(first);
+    assert_int_equal(first->state, CAPTURE_DONE);
+    tap_close(&tap, 9);
+    capture_fini(&capture);
+}
+
 // ---- Bounds
 
 static void test_frames_are_bounded(void **state)
@@ -460,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_conversations),
         cmocka_unit_test(test_frames_are_bounded),
         cmocka_unit_test(test_http_2),
+        cmocka_unit_test(test_http_2_begun_by_the_service),
         cmocka_unit_test(test_a_long_body_is_cut),
         cmocka_unit_test(test_the_oldest_go),
         cmocka_unit_test(test_gone_under_way),
