@@ -71,7 +71,7 @@ class Server:
         self.start()
 
     def start(self):
-        words = [self.program]
+        words = ["setpriv", "--pdeathsig", "KILL", self.program]  # it never outlives the tests
         if self.config is not None:
             path = self.directory / "redis.conf"
             if not path.exists():
