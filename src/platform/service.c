@@ -49,11 +49,9 @@ static void look_at_store(struct platform_service *service)
 {
     struct platform_store_health health;
     platform_store_look(service->store, &health);
-    bool news = service->store_told
-                    ? health.ok != service->store_was_ok ||
-                          (health.ok && health.reconnects != service->store_reconnects)
-                    : !health.ok;
-    if (news) {
+    bool changed = service->store_told ? health.ok != service->store_was_ok : !health.ok;
+    bool came_back = health.ok && health.reconnects != service->store_reconnects;
+    if (changed || came_back) {
         struct log_line line;
         log_begin(&line, health.ok ? LOG_PLATFORM_STORE_BACK : LOG_PLATFORM_STORE_LOST);
         log_text(&line, "store", health.kind);
