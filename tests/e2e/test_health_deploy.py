@@ -176,9 +176,9 @@ STUBBORN = """trap '' TERM; setsid sh -c 'trap "" TERM; echo $$ >pid.new; mv pid
 
 
 def test_a_move_cannot_outlive_its_time(lab, serve):
-    monitor = serve(STUBBORN, "--deploy-timeout", "1")
+    monitor = serve(STUBBORN, "--deploy-timeout", "3")
     answer = execute(monitor, "web", "db").json()
-    assert [r["error"] for r in answer["results"]] == ["timeout after 1.0 s"]
+    assert [r["error"] for r in answer["results"]] == ["timeout after 3.0 s"]
     pid = wait_pid(lab)
     eventually(lambda: not health.alive(pid), "nothing is left")
 

@@ -57,7 +57,7 @@ def count(monitor, name):
 def test_a_command_is_told(lab, serve, hook):
     command, lines = hook
     up, other = health.Switch(lab, "up"), health.Switch(lab, "other")
-    lab.write({"it": {**up.check, "failure_threshold": 1}, "well": other.check})
+    lab.write({"it": {**up.check, "interval": "1s", "failure_threshold": 1}, "well": {**other.check, "interval": "1s"}})
     monitor = serve("--on-change", command, "--on-change-quiet", "1")
     monitor.wait_status("it", "healthy")
     up.off()
@@ -77,7 +77,7 @@ def test_a_command_is_told(lab, serve, hook):
 def test_who_flaps_is_told_once(lab, serve, hook):
     command, lines = hook
     up = health.Switch(lab)
-    lab.write({"it": {**up.check, "failure_threshold": 1}})
+    lab.write({"it": {**up.check, "interval": "1s", "failure_threshold": 1}})
     monitor = serve("--on-change", command, "--on-change-quiet", "86400")
     for _ in range(3):
         monitor.wait_status("it", "healthy")
@@ -92,7 +92,7 @@ def test_who_flaps_is_told_once(lab, serve, hook):
 def test_what_holds_is_told_in_the_end(lab, serve, hook):
     command, lines = hook
     up = health.Switch(lab)
-    lab.write({"it": {**up.check, "failure_threshold": 1}})
+    lab.write({"it": {**up.check, "interval": "1s", "failure_threshold": 1}})
     monitor = serve("--on-change", command, "--on-change-quiet", "2")
     monitor.wait_status("it", "healthy")
     up.off()
@@ -106,7 +106,7 @@ def test_what_holds_is_told_in_the_end(lab, serve, hook):
 def test_maintenance_is_silent_until_it_is_over(lab, serve, hook):
     command, lines = hook
     up, sign = health.Switch(lab), health.Switch(lab, "sign")
-    lab.write({"it": {**up.check, "failure_threshold": 1}, "sign": {**sign.check, "failure_threshold": 1}})
+    lab.write({"it": {**up.check, "interval": "1s", "failure_threshold": 1}, "sign": {**sign.check, "interval": "1s", "failure_threshold": 1}})
     monitor = serve("--on-change", command)
     monitor.wait_status("it", "healthy")
     monitor.wait_status("sign", "healthy")
@@ -121,7 +121,7 @@ def test_maintenance_is_silent_until_it_is_over(lab, serve, hook):
 
 def test_an_address_is_told(lab, serve, receiver):
     up = health.Switch(lab, on=False)
-    lab.write({"it": {**up.check, "failure_threshold": 1}})
+    lab.write({"it": {**up.check, "interval": "1s", "failure_threshold": 1}})
     monitor = serve("--on-change", f"http://127.0.0.1:{receiver.server_port}/told",
                     "--on-change-quiet", "1")
     eventually(lambda: receiver.got, "it is told")
@@ -139,7 +139,7 @@ def test_an_address_is_told(lab, serve, receiver):
 
 def test_a_hook_that_fails_says_so_and_harms_nobody(lab, serve):
     up = health.Switch(lab, on=False)
-    lab.write({"it": {**up.check, "failure_threshold": 1}})
+    lab.write({"it": {**up.check, "interval": "1s", "failure_threshold": 1}})
     monitor = serve("--on-change", "echo 'no network' >&2; exit 7")
     failed = monitor.log.wait("health_hook_failed")["details"]
     assert failed == {"service": "it", "problem": "exit 7: no network"}
@@ -151,7 +151,7 @@ def test_many_at_once_wait_for_their_turn(lab, serve, hook):
     command, lines = hook
     up = health.Switch(lab, on=False)
     names = [f"s{i}" for i in range(40)]
-    lab.write({name: {**up.check, "failure_threshold": 1} for name in names})
+    lab.write({name: {**up.check, "interval": "1s", "failure_threshold": 1} for name in names})
     monitor = serve("--on-change", command)
     eventually(lambda: len(lines()) == len(names), "all are told", 30)
     assert sorted(line.split("|")[0] for line in lines()) == sorted(names)
@@ -161,7 +161,7 @@ def test_many_at_once_wait_for_their_turn(lab, serve, hook):
 def test_what_hangs_ends_with_the_monitor(lab, serve):
     pid = lab.directory / "hook.pid"
     up = health.Switch(lab, on=False)
-    lab.write({"it": {**up.check, "failure_threshold": 1}})
+    lab.write({"it": {**up.check, "interval": "1s", "failure_threshold": 1}})
     monitor = serve("--on-change", f"trap '' TERM; echo $$ >{pid}.new; mv {pid}.new {pid}; sleep 600")
     process = int(eventually(lambda: pid.exists() and pid.read_text(), "it hangs"))
     # The checks go on meanwhile.
