@@ -264,7 +264,7 @@ static void read_clocks(const struct traffic *t, struct traffic_result *r)
     r->frames = t->received;
     r->generator_cpu_ns = util_process_cpu_ns(getpid());
     for (unsigned i = 0; i < t->options->other_count; i++)
-        r->others_cpu_ns[i] = util_process_cpu_ns(t->options->others[i]);
+        r->others_cpu_ns[i] = util_other_cpu_ns(t->options->others[i]);
     if (t->options->server == 0)
         return;
     r->server_cpu_ns = util_process_cpu_ns(t->options->server);
@@ -292,6 +292,9 @@ void traffic_run(
     ret_result->server_system_ns -= begin.server_system_ns;
     ret_result->generator_cpu_ns -= begin.generator_cpu_ns;
     for (unsigned i = 0; i < options->other_count; i++)
-        ret_result->others_cpu_ns[i] -= begin.others_cpu_ns[i];
+        // What has ended meanwhile counts for nothing.
+        ret_result->others_cpu_ns[i] -= begin.others_cpu_ns[i] < ret_result->others_cpu_ns[i]
+                                            ? begin.others_cpu_ns[i]
+                                            : ret_result->others_cpu_ns[i];
     free_pairs(&t);
 }

@@ -79,6 +79,15 @@ uint64_t util_process_cpu_ns(pid_t pid)
     return clock_ns(clock);
 }
 
+uint64_t util_other_cpu_ns(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec now;
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &now) != 0)
+        return 0;
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 void util_process_split_ns(pid_t pid, uint64_t *ret_user, uint64_t *ret_system)
 {
     char path[64];

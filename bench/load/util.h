@@ -30,6 +30,8 @@ void util_random_base64(char *out, size_t len);
 // CPU time all threads of `pid` have used, in nanoseconds: the same sum as utime + stime of
 // /proc/PID/stat, without the 10 ms steps.
 uint64_t util_process_cpu_ns(pid_t pid);
+// The same of one that may have ended, a database's helper, say: 0 then.
+uint64_t util_other_cpu_ns(pid_t pid);
 
 // utime and stime of /proc/PID/stat, in nanoseconds.
 void util_process_split_ns(pid_t pid, uint64_t *ret_user, uint64_t *ret_system);

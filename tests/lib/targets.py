@@ -305,7 +305,8 @@ class SilentNameServer:
         self.asked = 0
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         eventually(self._bind, "port 53 of 127.0.53.53 is free", 60)
-        threading.Thread(target=self._count, daemon=True).start()
+        self.thread = threading.Thread(target=self._count, daemon=True)
+        self.thread.start()
 
     def _bind(self):
         try:
@@ -329,4 +330,7 @@ class SilentNameServer:
         return run_with_file(known, "/etc/resolv.conf", args, env)
 
     def stop(self):
+        # While a thread waits in it a closed socket keeps its port.
+        self.socket.sendto(b"", ("127.0.53.53", 53))
+        self.thread.join(10)
         self.socket.close()
