@@ -96,8 +96,9 @@ def test_it_lives(lab, serve, page):
     page.wait_row("idle", "unknown", "no health check declared")
     eventually(lambda: "unhealthy" in page.text(".banner h1")[0], "the cluster")
     eventually(lambda: page.driver.title == "unhealthy - weir health", "the tab says it, too")
-    assert "db" in page.text(".worst")[0]
-    assert "1 of 2 healthy" in page.text(".machines li")[0]
+    eventually(lambda: "db" in page.text(".worst")[0], "the worst")
+    # Tiles come with the next snapshot.
+    eventually(lambda: "1 of 2 healthy" in page.text(".machines li")[0], "the machine", 20)
     # Without asking again: long before the next snapshot would come, twice in a row.
     page.driver.execute_script("window.fetch = () => new Promise(() => {})")
     down.on()
