@@ -123,6 +123,8 @@ struct conf_problems {
 };
 void conf_problems_init(struct conf_problems *problems);
 void conf_problems_fini(struct conf_problems *problems);
+// An error found no room, and none is there: it must end the start all the same.
+bool conf_problems_lost(const struct conf_problems *problems);
 // Appends a line; control characters become '?'.
 void conf_error(struct conf_problems *problems, const char *format, ...) WEIR_PRINTF(2, 3);
 void conf_warning(struct conf_problems *problems, const char *format, ...) WEIR_PRINTF(2, 3);

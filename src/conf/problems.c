@@ -18,6 +18,11 @@ void conf_problems_fini(struct conf_problems *problems)
     buf_reset(&problems->warnings);
 }
 
+bool conf_problems_lost(const struct conf_problems *problems)
+{
+    return problems->errors.failed && problems->errors.len == 0;
+}
+
 static void add_line(struct buf *out, const char *format, va_list args) WEIR_PRINTF(2, 0);
 
 static void add_line(struct buf *out, const char *format, va_list args)

@@ -134,12 +134,6 @@ static enum weir_result read_everything(struct config_loading *loading)
     return loading->out_of_memory ? WEIR_MEMORY : result;
 }
 
-// An error that found no room must end the start all the same.
-static bool lost_errors(const struct conf_problems *problems)
-{
-    return problems->errors.failed && problems->errors.len == 0;
-}
-
 enum weir_result engine_config_load(const struct engine_config_source *source,
     struct engine_config *ret_config, bool *set, struct conf_problems *problems)
 {
@@ -168,7 +162,7 @@ enum weir_result engine_config_load(const struct engine_config_source *source,
         memcpy(set, loading.set, sizeof loading.set);
     }
     yml_close(&document);
-    return result == WEIR_OK && lost_errors(problems) ? WEIR_MEMORY : result;
+    return result == WEIR_OK && conf_problems_lost(problems) ? WEIR_MEMORY : result;
 }
 
 void engine_config_free(struct engine_config *config)

@@ -136,12 +136,6 @@ static enum weir_result read_everything(struct loading *loading, bool *set)
     return WEIR_OK;
 }
 
-// An error that found no room must end the start all the same.
-static bool lost_errors(const struct conf_problems *problems)
-{
-    return problems->errors.failed && problems->errors.len == 0;
-}
-
 enum weir_result platform_config_load(const struct platform_config_source *source,
     struct platform_config *ret_config, bool *set, struct conf_problems *problems)
 {
@@ -165,7 +159,7 @@ enum weir_result platform_config_load(const struct platform_config_source *sourc
         result = WEIR_OK;
     }
     yml_close(&document);
-    return result == WEIR_OK && lost_errors(problems) ? WEIR_MEMORY : result;
+    return result == WEIR_OK && conf_problems_lost(problems) ? WEIR_MEMORY : result;
 }
 
 void platform_config_free(struct platform_config *config)

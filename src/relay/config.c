@@ -50,12 +50,6 @@ static void digest_admin_token(struct relay_config *config)
     config->has_admin_token = true;
 }
 
-// An error that found no room must end the start all the same.
-static bool lost_errors(const struct conf_problems *problems)
-{
-    return problems->errors.failed && problems->errors.len == 0;
-}
-
 enum weir_result relay_config_load(const struct conf_source *source, const uint8_t random[6],
     bool own_platform, struct relay_config *ret_config, struct conf_problems *problems)
 {
@@ -72,7 +66,7 @@ enum weir_result relay_config_load(const struct conf_source *source, const uint8
     }
     config_rules_apply(&loading);
     digest_admin_token(ret_config);
-    return loading.out_of_memory || lost_errors(problems) ? WEIR_MEMORY : WEIR_OK;
+    return loading.out_of_memory || conf_problems_lost(problems) ? WEIR_MEMORY : WEIR_OK;
 }
 
 void relay_config_free(struct relay_config *config)

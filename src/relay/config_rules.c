@@ -19,7 +19,6 @@
 #include "base/mem.h"
 #include "conf/url.h"
 #include "redis/place.h"
-#include "redis/place.h"
 #include "relay/config_internal.h"
 
 #define INTERNAL_KEY_LEN_MIN 24 // in mode prod

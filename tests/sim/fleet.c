@@ -9,6 +9,7 @@
 //
 // Workers take turns on this thread as chance has it, so that a post may overtake, or be overtaken
 // by, anything that it may meet with threads.
+#include "chance.h"
 #include "fleet.h"
 
 #include <stdio.h>
@@ -58,14 +59,11 @@ void fleet_check(bool ok, const char *what)
     }
 }
 
-// ---- Chance (splitmix64)
+// ---- Chance
 
 uint64_t fleet_random(void)
 {
-    uint64_t z = (fleet.chance += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
+    return chance_next(&fleet.chance);
 }
 
 uint64_t fleet_below(uint64_t end)

@@ -15,6 +15,7 @@
 //
 // Both workers run on this thread, a turn of one or the other as chance has it, so that a post may
 // overtake, or be overtaken by, anything that it may meet with threads.
+#include "chance.h"
 #include "sim.h"
 
 #include <errno.h>
@@ -68,14 +69,11 @@ void sim_check(bool ok, const char *what)
     }
 }
 
-// ---- Chance (splitmix64)
+// ---- Chance
 
 uint64_t sim_random(void)
 {
-    uint64_t z = (sim.chance += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
+    return chance_next(&sim.chance);
 }
 
 uint64_t sim_below(uint64_t end)
