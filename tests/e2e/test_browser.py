@@ -1,18 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A page in headless Chromium: the browser's own WebSocket, token in the subprotocol."""
-import shutil
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
+from lib import browser as chromium
 from lib import frames as f
 from lib.platform import Answer
-
-FLAGS = """
---headless --no-sandbox --disable-gpu --disable-quic --no-first-run
---disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage
-""".split()
 
 OPEN = """
 const [url, protocols, done] = arguments;
@@ -41,12 +34,7 @@ SEND = "window.socket.send(arguments[0]);"
 
 @pytest.fixture(scope="module", name="browser")
 def browser_fixture(tmp_path_factory, platform):
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
+    driver = chromium.start(tmp_path_factory.mktemp("chromium"))
     driver.set_script_timeout(20)
     page = b"<!doctype html><title>weir</title>"
     platform.page("GET", "/page", Answer(200, page, [("content-type", "text/html")]))

@@ -2,23 +2,16 @@
 """What people look at: the terminal view of weir forward in tmux, and the inspector's page in
 headless Chromium."""
 import os
-import shutil
 import signal
 import subprocess
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from lib import browser as chromium
 from lib import weir
 from lib.wait import eventually
 from test_cli_run import access, environment, serve, start, tunnels, web  # noqa: F401
-
-FLAGS = """
---headless --no-sandbox --disable-gpu --disable-quic --no-first-run
---disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage
-""".split()
 
 
 @pytest.fixture
@@ -160,13 +153,7 @@ def test_stopped_and_on_again(forward):
 
 @pytest.fixture(scope="module", name="browser")
 def browser_fixture(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.add_argument(f"--user-data-dir={tmp_path_factory.mktemp('chromium')}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
+    driver = chromium.start(tmp_path_factory.mktemp("chromium"))
     yield driver
     driver.quit()
 

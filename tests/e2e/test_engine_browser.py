@@ -1,21 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A published page in headless Chromium: over h2, with server-sent events that come one by one, a
 WebSocket on the same connection (RFC 8441), and an upload."""
-import shutil
 import threading
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
+from lib import browser as chromium
 from lib import http1, ws
 from lib.site import Site
-
-FLAGS = """
---headless --no-sandbox --disable-gpu --disable-quic --no-first-run --no-proxy-server
---disable-background-networking --disable-component-update --disable-sync --disable-dev-shm-usage
---ignore-certificate-errors
-""".split()
 
 CLOSE = 8
 PAGE = b"<!doctype html><title>published</title>"
@@ -96,13 +88,9 @@ class Origin:
 
 @pytest.fixture(name="browser")
 def browser_fixture(tmp_path, engine):
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    for flag in FLAGS:
-        options.add_argument(flag)
-    options.add_argument(f"--host-resolver-rules=MAP *.t.{engine.host} 127.0.0.1")
-    options.add_argument(f"--user-data-dir={tmp_path}")
-    driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
+    driver = chromium.start(
+        tmp_path, "--no-proxy-server", "--ignore-certificate-errors",
+        f"--host-resolver-rules=MAP *.t.{engine.host} 127.0.0.1")
     driver.set_script_timeout(20)
     yield driver
     driver.quit()
