@@ -14,6 +14,7 @@ import {
 } from '../state/neighbour';
 import { ageText, clockText } from '../state/time';
 import { Facts } from './Facts';
+import { Neighbour, TextFilter } from './Neighbour';
 import { Age, Section, State } from './parts';
 import { Rows } from './Rows';
 
@@ -95,12 +96,7 @@ function Cells({ now, before }: { now: RelayLook; before: RelayLook | null }) {
   const cells = now.state.workspaces.filter((cell) => nameOf(cell).toLowerCase().includes(wanted));
   return (
     <Section title="Cells">
-      <form class="filters" onSubmit={(event) => event.preventDefault()}>
-        <label>
-          Text
-          <input type="search" value={text} onInput={(event) => setText(event.currentTarget.value)} />
-        </label>
-      </form>
+      <TextFilter text={text} change={setText} />
       <Rows
         items={cells}
         keyOf={nameOf}
@@ -185,25 +181,18 @@ function Log({ lines }: { lines: LogLine[] }) {
 }
 
 export function Relay() {
-  const { now, before, problem } = useLooks(lookAtRelay);
   return (
-    <>
-      {now !== null && <Head now={now} before={before} />}
-      <main>
-        {problem !== null && (
-          <p class="error" role="alert">
-            {problem}
-          </p>
-        )}
-        {now === null && problem === null && <p role="status">asking the relay</p>}
-        {now !== null && (
-          <>
-            <Cells now={now} before={before} />
-            <Failures now={now} />
-            <Log lines={now.logs} />
-          </>
-        )}
-      </main>
-    </>
+    <Neighbour
+      looks={useLooks(lookAtRelay)}
+      name="relay"
+      head={(now, before) => <Head now={now} before={before} />}
+      body={(now, before) => (
+        <>
+          <Cells now={now} before={before} />
+          <Failures now={now} />
+          <Log lines={now.logs} />
+        </>
+      )}
+    />
   );
 }

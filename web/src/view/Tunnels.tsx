@@ -14,6 +14,7 @@ import {
 } from '../state/neighbour';
 import { ageText } from '../state/time';
 import { Facts } from './Facts';
+import { Neighbour, TextFilter } from './Neighbour';
 import { Age, Section, State } from './parts';
 import { Rows } from './Rows';
 
@@ -103,12 +104,7 @@ function List({ now }: { now: EngineLook }) {
   const shown = now.tunnels.filter((tunnel) => JSON.stringify(tunnel).toLowerCase().includes(wanted));
   return (
     <Section title="Tunnels">
-      <form class="filters" onSubmit={(event) => event.preventDefault()}>
-        <label>
-          Text
-          <input type="search" value={text} onInput={(event) => setText(event.currentTarget.value)} />
-        </label>
-      </form>
+      <TextFilter text={text} change={setText} />
       <Rows
         items={shown}
         keyOf={(tunnel) => tunnel.id}
@@ -127,19 +123,14 @@ function List({ now }: { now: EngineLook }) {
 }
 
 export function Tunnels() {
-  const { now, before, problem } = useLooks(lookAtEngine);
   return (
-    <>
-      {now !== null && <Head now={now} before={before} />}
-      <main>
-        {problem !== null && (
-          <p class="error" role="alert">
-            {problem}
-          </p>
-        )}
-        {now === null && problem === null && <p role="status">asking the engine</p>}
-        {now !== null && <List now={now} />}
-      </main>
-    </>
+    <Neighbour
+      looks={useLooks(lookAtEngine)}
+      name="engine"
+      head={(now, before) => <Head now={now} before={before} />}
+      body={(now) => (
+        <List now={now} />
+      )}
+    />
   );
 }
