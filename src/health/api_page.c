@@ -85,6 +85,20 @@ void api_health(struct api_request *request)
     }
 }
 
+void api_page_document(struct api_request *request)
+{
+    enum page_reader reader = api_role(request) >= ROLE_VIEWER ? PAGE_READ : PAGE_OPEN;
+    struct page_document *document = page_document(&request->health->page, reader);
+    if (document == NULL) {
+        api_answer_error(request, 500, "Internal server error");
+        return;
+    }
+    api_answer_tagged(request, &(struct api_tagged){.content_type = "application/json",
+                                   .hash = document->hash,
+                                   .body = buf_slice(&document->text),
+                                   .packed = &document->packed});
+}
+
 void api_asset(struct api_request *request)
 {
     static const char directory[] = "/health/";

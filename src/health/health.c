@@ -60,6 +60,9 @@ void health_emit(struct health *health, const struct health_event *event)
     cluster_event(&health->cluster, event);
     health->version++;
     health->urgent++;
+    if (kept != NULL) {
+        page_tell_event(&health->page, kept);
+    }
 }
 
 static void emit_for(struct health *health, const struct target *target, enum event_type type,
@@ -86,6 +89,7 @@ static void on_result(void *arg, struct target *target)
     history_result(&health->history, target);
     cluster_result(&health->cluster, target);
     sockets_tell_results(&health->sockets);
+    page_tell_target(&health->page, target);
     diagnoses_heard(health, target);
 }
 
@@ -94,6 +98,7 @@ static void on_changed(void *arg, struct target *target, const struct state_chan
     struct health *health = arg;
     char text[TARGET_TEXT_SIZE];
     size_t len = target_describe(target, text);
+    page_tell_target(&health->page, target);
     emit_for(health, target, EVENT_STATUS_CHANGE, change, slice_of(text, len));
     change_hook_look(&health->change_hook, target);
 }
@@ -182,6 +187,7 @@ static void refuse(struct health *health, const struct registry *registry, const
     health->reload_ok = false;
     health->reloaded_wall_ms = sys_wall_ms();
     health->version++;
+    page_touch(&health->page);
     log_begin(&line, LOG_HEALTH_REGISTRY_REFUSED);
     log_text(&line, "registry", health->options.registry_path);
     log_str(&line, "problem", buf_slice(&health->problems));
@@ -325,6 +331,7 @@ static void on_device(void *arg, const struct device *device, enum device_status
 {
     struct health *health = arg;
     health->version++;
+    page_touch(&health->page);
     sockets_tell_device(&health->sockets, device, old);
 }
 
@@ -434,8 +441,9 @@ enum weir_result health_start(struct health *health, struct worker *worker)
         change_hook_start(&health->change_hook, worker, health->options.on_change,
             health->options.on_change_quiet_ns);
     }
+    page_start(&health->page, health);
     enum weir_result result =
-        sockets_start(&health->sockets, worker, &health->monitor, &health->devices);
+        sockets_start(&health->sockets, worker, &health->monitor, &health->devices, &health->page);
     if (result == WEIR_OK) {
         result = start_monitor(health);
     }
@@ -504,6 +512,7 @@ void health_stop(struct health *health)
     local_socket_stop(&health->local);
     change_hook_stop(&health->change_hook);
     sockets_stop(&health->sockets);
+    page_stop(&health->page);
     file_watch_close(&health->watch);
     devices_stop(&health->devices);
     history_stop(&health->history);

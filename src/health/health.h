@@ -16,6 +16,7 @@
 #include "health/monitor.h"
 #include "health/neighbours.h"
 #include "health/old_files.h"
+#include "health/page.h"
 #include "health/sockets.h"
 #include "health/tokens.h"
 #include "http/server.h"
@@ -83,6 +84,7 @@ struct health {
     struct change_hook change_hook;
     struct devices devices;
     struct sockets sockets;
+    struct page page;
     struct diagnoses diagnoses;
     struct neighbours *neighbours; // owned
     struct deployment *deployment; // the one that runs; NULL: none

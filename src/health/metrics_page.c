@@ -32,7 +32,7 @@ static const struct {
 #undef HEALTH_METRIC
 };
 
-struct page {
+struct metrics_page {
     struct buf *out;
     enum exposition exposition;
     const struct health *health;
@@ -44,7 +44,7 @@ struct page {
     bool in_family;
 };
 
-static void end_family(struct page *page)
+static void end_family(struct metrics_page *page)
 {
     if (page->in_family) {
         jsonw_array_end(&page->json);
@@ -53,7 +53,7 @@ static void end_family(struct page *page)
     }
 }
 
-static void begin_family(struct page *page, enum health_metric metric)
+static void begin_family(struct metrics_page *page, enum health_metric metric)
 {
     if (page->is_json) {
         end_family(page);
@@ -109,7 +109,7 @@ static void put_escaped(struct buf *out, const char *text)
     }
 }
 
-static void put_label(struct page *page, const char *name, const char *value)
+static void put_label(struct metrics_page *page, const char *name, const char *value)
 {
     if (page->is_json) {
         if (page->labels.len == 0) {
@@ -123,7 +123,7 @@ static void put_label(struct page *page, const char *name, const char *value)
     buf_append_byte(&page->labels, '"');
 }
 
-static void begin_json_sample(struct page *page)
+static void begin_json_sample(struct metrics_page *page)
 {
     jsonw_object_begin(&page->json, NULL);
     jsonw_object_begin(&page->json, "labels");
@@ -131,7 +131,7 @@ static void begin_json_sample(struct page *page)
     jsonw_object_end(&page->json);
 }
 
-static void put_sample(struct page *page, enum health_metric metric, double value)
+static void put_sample(struct metrics_page *page, enum health_metric metric, double value)
 {
     bool bare = page->labels.len == 0;
     page->out->failed |= page->labels.failed;
@@ -206,7 +206,7 @@ static double not_after_of(const struct view_service *row)
     return not_after_s == 0 ? VIEW_NONE : (double)not_after_s;
 }
 
-static void label_service(struct page *page, const struct view_service *row, bool type)
+static void label_service(struct metrics_page *page, const struct view_service *row, bool type)
 {
     buf_reset(&page->labels);
     put_label(page, "service", row->service);
@@ -217,7 +217,7 @@ static void label_service(struct page *page, const struct view_service *row, boo
 }
 
 static void write_services(
-    struct page *page, enum health_metric metric, sample_fn *sample, bool type)
+    struct metrics_page *page, enum health_metric metric, sample_fn *sample, bool type)
 {
     begin_family(page, metric);
     for (size_t i = 0; i < page->view->service_count; i++) {
@@ -230,7 +230,7 @@ static void write_services(
     }
 }
 
-static void write_states(struct page *page)
+static void write_states(struct metrics_page *page)
 {
     begin_family(page, METRIC_OF_SERVICE_STATE);
     for (size_t i = 0; i < page->view->service_count; i++) {
@@ -243,7 +243,7 @@ static void write_states(struct page *page)
     }
 }
 
-static void write_results(struct page *page)
+static void write_results(struct metrics_page *page)
 {
     static const char *const names[RESULT_KIND_COUNT] = {
         [RESULT_PASS] = "pass", [RESULT_FAIL] = "fail", [RESULT_TIMEOUT] = "timeout"};
@@ -259,7 +259,7 @@ static void write_results(struct page *page)
     }
 }
 
-static void write_all_services(struct page *page)
+static void write_all_services(struct metrics_page *page)
 {
     write_services(page, METRIC_OF_SERVICE_STATUS, status_of, false);
     write_services(page, METRIC_OF_SERVICE_UP, up_of, false);
@@ -277,7 +277,7 @@ static void write_all_services(struct page *page)
 
 // ---- Machines, cluster, monitor
 
-static void write_machines(struct page *page)
+static void write_machines(struct metrics_page *page)
 {
     begin_family(page, METRIC_OF_MACHINE_STATUS);
     for (size_t i = 0; i < page->view->machine_count; i++) {
@@ -299,7 +299,7 @@ static void write_machines(struct page *page)
 }
 
 // Usage of machines that are heard of; negative: not known.
-static void write_usage(struct page *page, enum health_metric metric,
+static void write_usage(struct metrics_page *page, enum health_metric metric,
     double (*number)(const struct view_machine *machine))
 {
     begin_family(page, metric);
@@ -339,7 +339,7 @@ static double reachable_of(const struct view_machine *machine)
     return machine->reachable == VIEW_NOT_ASKED ? VIEW_NONE : machine->reachable == VIEW_REACHABLE;
 }
 
-static void write_device_ages(struct page *page)
+static void write_device_ages(struct metrics_page *page)
 {
     const struct devices *devices = &page->health->devices;
     uint64_t now_ms = sys_wall_ms();
@@ -362,7 +362,7 @@ static void write_device_ages(struct page *page)
     }
 }
 
-static void write_devices(struct page *page)
+static void write_devices(struct metrics_page *page)
 {
     const struct devices *devices = &page->health->devices;
     double online = 0;
@@ -380,13 +380,13 @@ static void write_devices(struct page *page)
     put_sample(page, METRIC_OF_DEVICES_ONLINE, online);
 }
 
-static void write_one(struct page *page, enum health_metric metric, double value)
+static void write_one(struct metrics_page *page, enum health_metric metric, double value)
 {
     begin_family(page, metric);
     put_sample(page, metric, value);
 }
 
-static void write_redis(struct page *page)
+static void write_redis(struct metrics_page *page)
 {
     const struct redis_link *link = &page->health->cluster.control;
     write_one(page, METRIC_OF_REDIS_UP, link->state == REDIS_READY);
@@ -399,7 +399,7 @@ static void write_redis(struct page *page)
     buf_reset(&page->labels);
 }
 
-static void write_cluster(struct page *page)
+static void write_cluster(struct metrics_page *page)
 {
     const struct cluster *cluster = &page->health->cluster;
     const struct shares *shares = &cluster->shares;
@@ -412,12 +412,12 @@ static void write_cluster(struct page *page)
     write_one(page, METRIC_OF_CLUSTER_TAKEOVERS, (double)shares->takeovers);
     write_one(page, METRIC_OF_CLUSTER_LOSSES, (double)shares->losses);
     write_one(page, METRIC_OF_CLUSTER_LEASE_ERRORS, (double)cluster->lease_errors);
-    write_one(page, METRIC_OF_CLUSTER_FENCED,
-        (double)(page->health->monitor.fenced + cluster->refused));
+    write_one(
+        page, METRIC_OF_CLUSTER_FENCED, (double)(page->health->monitor.fenced + cluster->refused));
     write_one(page, METRIC_OF_CLUSTER_ADOPTED, (double)cluster->adopted);
 }
 
-static void write_monitor(struct page *page)
+static void write_monitor(struct metrics_page *page)
 {
     const struct health *health = page->health;
     const struct scheduler *scheduler = &health->monitor.scheduler;
@@ -433,6 +433,7 @@ static void write_monitor(struct page *page)
     write_one(page, METRIC_OF_SOCKETS, (double)health->sockets.count);
     write_one(page, METRIC_OF_SOCKET_MESSAGES, (double)health->sockets.messages);
     write_one(page, METRIC_OF_SOCKETS_SLOW, (double)health->sockets.slow);
+    write_one(page, METRIC_OF_PAGE_MISSED, (double)health->sockets.page_missed);
     if (health->history.store != NULL) {
         struct store_health store;
         store_look(health->history.store, &store);
@@ -456,14 +457,14 @@ static void write_monitor(struct page *page)
 
 // ---- The API itself
 
-static void label_request(struct page *page, size_t row, bool head)
+static void label_request(struct metrics_page *page, size_t row, bool head)
 {
     buf_reset(&page->labels);
     put_label(page, "method", head ? "HEAD" : api_row_method(row));
     put_label(page, "endpoint", api_row_path(row));
 }
 
-static void write_requests(struct page *page, const struct api_stats *stats)
+static void write_requests(struct metrics_page *page, const struct api_stats *stats)
 {
     begin_family(page, METRIC_OF_HTTP_REQUESTS);
     for (size_t i = 0; i < 2 * (API_ROW_COUNT + 1) * API_STATUS_COUNT; i++) {
@@ -484,7 +485,7 @@ static void write_requests(struct page *page, const struct api_stats *stats)
     }
 }
 
-static void put_durations(struct page *page, const struct api_row_stats *row)
+static void put_durations(struct metrics_page *page, const struct api_row_stats *row)
 {
     uint64_t count = 0;
     for (size_t i = 0; i <= API_BUCKET_COUNT; i++) {
@@ -507,7 +508,7 @@ static void put_durations(struct page *page, const struct api_row_stats *row)
         });
 }
 
-static void write_http(struct page *page)
+static void write_http(struct metrics_page *page)
 {
     const struct api_stats *stats = &page->health->stats;
     write_requests(page, stats);
@@ -527,7 +528,7 @@ static void write_http(struct page *page)
 }
 
 // Asked for by `format`, or by Accept. False: something else is wanted.
-static bool choose(struct api_request *request, struct page *page)
+static bool choose(struct api_request *request, struct metrics_page *page)
 {
     char format[32];
     const struct http1_header *accept = http1_find(request->http->head, SLICE("accept"));
@@ -540,7 +541,7 @@ static bool choose(struct api_request *request, struct page *page)
     return format[0] == '\0' || page->is_json || strcmp(format, "prometheus") == 0;
 }
 
-static void write_page(struct page *page)
+static void write_page(struct metrics_page *page)
 {
     if (page->is_json) {
         json_writer_init(&page->json, page->out);
@@ -567,7 +568,7 @@ void api_metrics(struct api_request *request)
     static const struct view_filter all = {0};
     struct buf document = BUF_INIT(API_DOCUMENT_MAX);
     struct view view;
-    struct page page = {.out = &document, .health = request->health, .view = &view};
+    struct metrics_page page = {.out = &document, .health = request->health, .view = &view};
     if (!choose(request, &page)) {
         api_answer_error(request, 400, "format must be prometheus or json");
         return;

@@ -11,9 +11,9 @@
 
 #include "base/mem.h"
 #include "base/time.h"
+#include "health/page.h"
 #include "sys/clock.h"
 
-#define QUEUE_MAX (256 * 1024) // spec section 5.1
 #define QUEUE_HIGH (64 * 1024)
 #define QUEUE_LOW (16 * 1024)
 #define PING_NS (30 * NS_PER_S)
@@ -71,6 +71,9 @@ static void on_drained(struct ws *ws)
         watcher->missed_samples = false;
         sockets_send_samples(watcher);
     }
+    if (watcher->kind->audience == AUDIENCE_PAGE) {
+        socket_resume_page(watcher);
+    }
 }
 
 static void on_ended(struct ws *ws, const struct close_reason *reason)
@@ -91,7 +94,7 @@ static const struct ws_events watcher_events = {
 static const struct ws_policy watcher_policy = {
     .events = &watcher_events,
     .message_max = SOCKET_MESSAGE_MAX,
-    .queue_max = QUEUE_MAX,
+    .queue_max = SOCKET_QUEUE_MAX,
     .queue_high = QUEUE_HIGH,
     .queue_low = QUEUE_LOW,
     .ping_interval_ns = PING_NS,
@@ -106,10 +109,10 @@ bool socket_send(struct socket_watcher *watcher, struct slice json, bool skippab
         return true;
     }
     size_t queued = watcher->ws.queue == NULL ? 0 : watcher->ws.queue->len;
-    if (skippable && (ws_is_backlogged(&watcher->ws) || queued + json.len > QUEUE_MAX)) {
+    if (skippable && (ws_is_backlogged(&watcher->ws) || queued + json.len > SOCKET_QUEUE_MAX)) {
         return false;
     }
-    if (queued > 0 && queued + json.len > QUEUE_MAX) {
+    if (queued > 0 && queued + json.len > SOCKET_QUEUE_MAX) {
         ws_close(&watcher->ws, &close_WATCHER_SLOW);
         return true;
     }
@@ -263,6 +266,9 @@ static void on_detached(void *arg)
     watcher->opened = true;
     if (watcher->refused) {
         ws_close(&watcher->ws, &close_SOCKETS_FULL);
+    } else if (watcher->kind->audience == AUDIENCE_PAGE) {
+        page_wake(sockets->page);
+        socket_begin_page(watcher);
     } else if (watcher->wants_hello) {
         greet(watcher);
     }

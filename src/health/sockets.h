@@ -18,6 +18,7 @@
 #define SOCKETS_MAX 100
 
 struct devices;
+struct page;
 
 enum audience {
     AUDIENCE_EVENTS,
@@ -27,8 +28,9 @@ enum audience {
     AUDIENCE_CLUSTER,
     AUDIENCE_DEPLOYMENT,  // of one id
     AUDIENCE_DIAGNOSTICS, // of one service at its machine
+    AUDIENCE_PAGE,
 };
-#define AUDIENCE_COUNT 7
+#define AUDIENCE_COUNT 8
 
 struct socket_kind {
     const char *path;
@@ -40,6 +42,7 @@ struct sockets {
     struct worker *worker;         // NULL: not started
     const struct monitor *monitor; // borrowed, as is the next one
     struct devices *devices;
+    struct page *page;
     struct list watchers;
     size_t count; // of them, those that are closing included
     size_t counts[AUDIENCE_COUNT];
@@ -51,12 +54,13 @@ struct sockets {
     struct registry *machines_of;         // a reference
     uint64_t messages;                    // sent, to all together
     uint64_t slow;                        // closed because of their queue
+    uint64_t page_missed; // watchers that were told too much at once
     bool stopping;
 };
 
 // sockets is zeroed before.
 enum weir_result sockets_start(struct sockets *sockets, struct worker *worker,
-    const struct monitor *monitor, struct devices *devices) WEIR_MUST_CHECK;
+    const struct monitor *monitor, struct devices *devices, struct page *page) WEIR_MUST_CHECK;
 // Says goodbye to everybody; new ones are not taken any more.
 void sockets_drain(struct sockets *sockets);
 // Ends everything at once; the memory goes when the worker has settled.
@@ -103,5 +107,13 @@ struct uptime_report {
     uint64_t wall_ms;
 };
 void sockets_tell_uptime(struct sockets *sockets, const struct uptime_report *report);
+
+// ---- The page (sockets_page.c)
+
+// What has changed in its tables since it was told last. Who has too much waiting misses it, and
+// gets a snapshot when it has caught up.
+void sockets_tell_page(struct sockets *sockets, struct slice delta);
+// All get a snapshot.
+void sockets_restart_page(struct sockets *sockets);
 
 #endif

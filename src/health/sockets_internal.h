@@ -4,11 +4,13 @@
 #ifndef WEIR_HEALTH_SOCKETS_INTERNAL_H
 #define WEIR_HEALTH_SOCKETS_INTERNAL_H
 
+#include "health/page_tables.h"
 #include "health/sockets.h"
 #include "health/subscriptions.h"
 #include "stream/websocket.h"
 
 #define SOCKET_MESSAGE_MAX 65536
+#define SOCKET_QUEUE_MAX (256 * 1024)        // spec section 5.1
 #define SOCKET_PING_NS UINT64_C(30000000000) // of silence, after which {"event":"ping"} is sent
 
 #define CLOSE_REASON(symbol, label, code, text, who, english)                                      \
@@ -33,6 +35,8 @@ struct socket_watcher {
     bool wants_hello;
     bool missed_summary;
     bool missed_samples;
+    struct page_cursor cursor; // of the page's snapshot
+    bool missed_delta;
     bool pinged;       // its dialect has {"event":"ping"}
     struct timer ping; // armed with `pinged`, while it is open
 };
@@ -57,6 +61,10 @@ void message_text(
 void sockets_send_summary(struct socket_watcher *watcher);
 void sockets_send_samples(struct socket_watcher *watcher);
 void sockets_send_device(struct socket_watcher *watcher, const struct device *device);
+
+// The page's snapshot, from its begin; and on with it after the queue was too long.
+void socket_begin_page(struct socket_watcher *watcher);
+void socket_resume_page(struct socket_watcher *watcher);
 
 // A message came in.
 void socket_hear(struct socket_watcher *watcher, struct slice text);

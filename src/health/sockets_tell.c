@@ -513,16 +513,17 @@ void sockets_tell_device(
 }
 
 enum weir_result sockets_start(struct sockets *sockets, struct worker *worker,
-    const struct monitor *monitor, struct devices *devices)
+    const struct monitor *monitor, struct devices *devices, struct page *page)
 {
     list_init(&sockets->watchers);
     timer_init(&sockets->tick, on_tick);
     buf_init(&sockets->summary, MESSAGE_MAX);
     sockets->monitor = monitor;
     sockets->devices = devices;
+    sockets->page = page;
     // Twice what all may have waiting: a watcher that is refused may have a queue as well.
     enum weir_result result =
-        ws_worker_init(worker, (size_t)2 * SOCKETS_MAX * (SOCKET_MESSAGE_MAX + 256 * 1024));
+        ws_worker_init(worker, (size_t)2 * SOCKETS_MAX * (SOCKET_MESSAGE_MAX + SOCKET_QUEUE_MAX));
     sockets->worker = result == WEIR_OK ? worker : NULL;
     return result;
 }

@@ -268,6 +268,16 @@ enum weir_result view_of_monitor(
     return WEIR_OK;
 }
 
+enum weir_result view_of_target(struct view *view, const struct target *target)
+{
+    *view = (struct view){.wall_ms = sys_wall_ms(), .source = "daemon"};
+    if (!view_make_room(view, 1, 0)) {
+        return WEIR_MEMORY;
+    }
+    fill_service(view, &view->services[view->service_count++], target);
+    return WEIR_OK;
+}
+
 void view_fini(struct view *view)
 {
     arena_reset(&view->arena);

@@ -95,6 +95,8 @@ bool view_wants(const struct view_filter *filter, struct slice service, struct s
 // other result. The view wants view_fini in every case.
 enum weir_result view_of_monitor(struct view *view, const struct monitor *monitor,
     const struct view_filter *filter) WEIR_MUST_CHECK;
+// The row of one service, without sums. The same results.
+enum weir_result view_of_target(struct view *view, const struct target *target) WEIR_MUST_CHECK;
 // From the JSON of GET /api/health/dashboard (view_read.c); it is copied. WEIR_MALFORMED: it is
 // none.
 enum weir_result view_of_dashboard(

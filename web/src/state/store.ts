@@ -1,21 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything the page shows, in one place: a snapshot of the dashboard, changed by what the socket
-// tells until the next one. Views subscribe; nothing else keeps state of the monitor's.
+// Everything the page shows, in one place: tables that the monitor's socket tells, or, where none gets
+// through, a document with the same that is asked for every five seconds. Views subscribe; nothing else
+// keeps state of the monitor's.
 
 import { useEffect, useState } from 'preact/hooks';
 import { get, Refused, words } from '../net/api';
 import { live, type Live, type Message } from '../net/live';
-import { keyOf, type Dashboard, type Event, type Heatmap, type Status, type Strip } from './types';
+import { Tables } from './tables';
+import {
+  keyOf,
+  type Dashboard,
+  type Event,
+  type EventRow,
+  type Heatmap,
+  type Machine,
+  type MachineRow,
+  type ResultRow,
+  type Service,
+  type ServiceRow,
+  type Strip,
+  type Summary,
+} from './types';
 
-const SNAPSHOT_MS = 5000; // also while the socket tells: ages and scores change without an event
+const ASK_MS = 5000;
+const FIRST_ASK_MS = 1500; // when the socket has told nothing by then
 const STRIPS_MS = 60_000;
 const STRIPS_AT_ONCE = 40;
-const EVENTS_KEPT = 200;
 const HEATMAP_MS = 300_000;
 
 export type Connection = 'connecting' | 'live' | 'polling' | 'offline';
 
 export interface State {
+  tables: Tables;
   dashboard: Dashboard | null;
   events: Event[];
   heatmap: Heatmap | null;
@@ -26,39 +42,106 @@ export interface State {
   problem: string | null;
 }
 
+const empty = (): State => ({
+  tables: new Tables(),
+  dashboard: null,
+  events: [],
+  heatmap: null,
+  roles: new Map(),
+  strips: new Map(),
+  connection: 'connecting',
+  wantsToken: false,
+  problem: null,
+});
+
+// ---- Rows put together
+
+const NO_RESULT: ResultRow = { last_checked: null, latency_ms: null, response_time_ms: null, uptime_24h: null };
+
+// In the order of the machines, as the banner's row has them.
+function sortedKeys(services: ReadonlyMap<string, ServiceRow>, machines: Machine[]): string[] {
+  const places = new Map(machines.map((machine, place) => [machine.machine, place]));
+  const place = (row: ServiceRow): number => places.get(row.machine) ?? places.size;
+  const collator = new Intl.Collator();
+  return [...services]
+    .sort(([, a], [, b]) => place(a) - place(b) || collator.compare(a.service, b.service))
+    .map(([key]) => key);
+}
+
+// Puts services together, again only those whose rows have changed, and sorts only when one came or
+// went: thousands are told of four times a second.
+class Joined {
+  private keys: string[] = [];
+  private order = '';
+  private services = new Map<string, { row: ServiceRow; result: ResultRow; joined: Service }>();
+
+  join(tables: Tables, machines: Machine[]): Service[] {
+    const rows = tables.table<ServiceRow>('services');
+    const results = tables.table<ResultRow>('results');
+    const order = machines.map((machine) => machine.machine).join('\n');
+    if (order !== this.order || rows.size !== this.keys.length || this.keys.some((key) => !rows.has(key))) {
+      this.order = order;
+      this.keys = sortedKeys(rows, machines);
+      this.services.forEach((_, key) => rows.has(key) || this.services.delete(key));
+    }
+    return this.keys.map((key) => {
+      const row = rows.get(key) as ServiceRow;
+      const result = results.get(key) ?? NO_RESULT;
+      const known = this.services.get(key);
+      if (known !== undefined && known.row === row && known.result === result) {
+        return known.joined;
+      }
+      const joined = { ...row, ...result };
+      this.services.set(key, { row, result, joined });
+      return joined;
+    });
+  }
+}
+
+function machinesOf(tables: Tables): Machine[] {
+  const checked = new Map<string, string>();
+  const results = tables.table<ResultRow>('results');
+  tables.table<ServiceRow>('services').forEach((row, key) => {
+    const time = results.get(key)?.last_checked ?? null;
+    if (time !== null && time > (checked.get(row.machine) ?? '')) {
+      checked.set(row.machine, time);
+    }
+  });
+  return [...tables.table<MachineRow>('machines').values()]
+    .sort((a, b) => a.place - b.place)
+    .map((row) => ({ ...row, last_checked: checked.get(row.machine) ?? null }));
+}
+
+function eventsOf(tables: Tables): Event[] {
+  return [...tables.table<EventRow>('events')]
+    .sort(([a], [b]) => Number(b) - Number(a))
+    .map(([id, row]) => ({ ...row, id, event_type: row.kind, timestamp: row.time, message: row.words }));
+}
+
+// ---- The store
+
 export class Store {
-  state: State = {
-    dashboard: null,
-    events: [],
-    heatmap: null,
-    roles: new Map(),
-    strips: new Map(),
-    connection: 'connecting',
-    wantsToken: false,
-    problem: null,
-  };
+  state: State = empty();
   private readonly listeners = new Set<() => void>();
+  private joined = new Joined();
   private socket: Live | null = null;
-  private socketOpen = false;
-  private answered = true;
+  private told = false; // by the socket that is open
+  private asking = false;
   private timers: number[] = [];
 
   start(): void {
     this.stop();
-    void this.refresh();
     void this.loadSlow();
     this.timers = [
-      window.setInterval(() => void this.refresh(), SNAPSHOT_MS),
+      window.setTimeout(() => void this.refresh(), FIRST_ASK_MS),
+      window.setInterval(() => void this.refresh(), ASK_MS),
       window.setInterval(() => void this.loadSlow(), HEATMAP_MS),
     ];
     this.socket = live(
       (message) => this.hear(message),
-      (open) => {
-        this.socketOpen = open;
-        if (open) {
-          void this.refresh();
-        }
-        this.judge();
+      () => {
+        this.told = false;
+        void this.refresh();
       },
     );
   }
@@ -66,6 +149,7 @@ export class Store {
   stop(): void {
     this.socket?.close();
     this.socket = null;
+    this.told = false;
     this.timers.forEach((timer) => window.clearInterval(timer));
   }
 
@@ -79,11 +163,32 @@ export class Store {
     this.listeners.forEach((listener) => listener());
   }
 
-  private judge(): void {
-    const connection = !this.answered ? 'offline' : this.socketOpen ? 'live' : 'polling';
-    if (connection !== this.state.connection) {
-      this.set({ connection });
+  private hear(message: Message): boolean {
+    const { tables } = this.state;
+    if (!tables.take(message)) {
+      return false;
     }
+    if (tables.whole) {
+      this.told = true;
+      this.show('live');
+    }
+    return true;
+  }
+
+  private show(connection: Connection): void {
+    const { tables } = this.state;
+    const summary = tables.table<Summary>('summary').get('now');
+    const machines = machinesOf(tables);
+    const services = this.joined.join(tables, machines);
+    this.set({
+      dashboard:
+        summary === undefined || tables.at === null ? null : { ...summary, services, machines, last_updated: tables.at },
+      events: eventsOf(tables),
+      roles: new Map(tables.table<string[]>('roles')),
+      connection,
+      problem: null,
+      wantsToken: false,
+    });
   }
 
   private fail(error: unknown): void {
@@ -92,22 +197,31 @@ export class Store {
       this.set({ wantsToken: true });
       return;
     }
-    this.answered = error instanceof Refused;
-    this.set({ problem: words(error) });
-    this.judge();
+    this.set({ problem: words(error), connection: error instanceof Refused ? 'polling' : 'offline' });
   }
 
+  // Asks for everything, unless the socket tells it.
   async refresh(): Promise<void> {
+    if (this.told || this.asking) {
+      return;
+    }
+    this.asking = true;
     try {
-      const [dashboard, timeline] = await Promise.all([
-        get<Dashboard>('api/health/dashboard'),
-        get<{ events: Event[] }>(`api/health/timeline?limit=${EVENTS_KEPT}`),
-      ]);
-      this.answered = true;
-      this.set({ dashboard, events: timeline.events, problem: null, wantsToken: false });
-      this.judge();
+      const document = await get<Message>('api/page');
+      if (!this.told) {
+        const wasAway = this.state.connection === 'offline';
+        this.state.tables.take(document);
+        this.show('polling');
+        if (wasAway) {
+          this.socket?.retry();
+        }
+      }
     } catch (error) {
-      this.fail(error);
+      if (!this.told) {
+        this.fail(error);
+      }
+    } finally {
+      this.asking = false;
     }
   }
 
@@ -115,13 +229,8 @@ export class Store {
     try {
       const heatmap = await get<Heatmap>('api/health/heatmap?days=30');
       this.set({ heatmap });
-      const { machines } = await get<{ machines: { name: string; roles: string[] }[] }>('api/machines');
-      this.set({ roles: new Map(machines.map((machine) => [machine.name, machine.roles])) });
-    } catch (error) {
-      // Roles may want a token where health does not: the page goes on without them.
-      if (!(error instanceof Refused)) {
-        this.fail(error);
-      }
+    } catch {
+      // Whether the monitor is there, and who may ask it, is told with everything else.
     }
   }
 
@@ -135,10 +244,10 @@ export class Store {
       return;
     }
     const strips = new Map(this.state.strips);
-    const empty = { latency_ms: [], day: '' };
+    const blank = { latency_ms: [], day: '' };
     missing.forEach((row) => {
       const known = strips.get(keyOf(row))?.strip;
-      strips.set(keyOf(row), { strip: known ?? { ...row, ...empty }, at: now });
+      strips.set(keyOf(row), { strip: known ?? { ...row, ...blank }, at: now });
     });
     this.set({ strips });
     try {
@@ -147,67 +256,9 @@ export class Store {
       const filled = new Map(this.state.strips);
       found.strips.forEach((strip) => filled.set(keyOf(strip), { strip, at: now }));
       this.set({ strips: filled });
-    } catch (error) {
-      this.fail(error);
+    } catch {
+      // Asked for again in a minute; until then the rows are without their pictures.
     }
-  }
-
-  // ---- What the socket tells
-
-  private hear(message: Message): void {
-    switch (message.type) {
-      case 'health_status_change':
-        this.change(message as unknown as Event & Message);
-        break;
-      case 'health_summary':
-        this.sum(message);
-        break;
-      case 'registry_reloaded':
-        void this.refresh();
-        break;
-    }
-  }
-
-  private change(event: Event & Message): void {
-    const dashboard = this.state.dashboard;
-    if (dashboard === null || event.new_status === null) {
-      return;
-    }
-    const status: Status = event.new_status;
-    const services = dashboard.services.map((row) =>
-      row.service === event.service && row.machine === event.machine
-        ? {
-            ...row,
-            status,
-            issues: status === 'healthy' || event.message === null ? [] : [event.message],
-            consecutive_failures: status === 'healthy' ? 0 : row.consecutive_failures,
-            last_checked: event.timestamp,
-          }
-        : row,
-    );
-    const told: Event = { ...event, id: `told-${event.timestamp}-${event.service}`, event_type: 'status_change' };
-    this.set({
-      dashboard: { ...dashboard, services },
-      events: [told, ...this.state.events].slice(0, EVENTS_KEPT),
-    });
-  }
-
-  private sum(message: Message): void {
-    const dashboard = this.state.dashboard;
-    if (dashboard === null) {
-      return;
-    }
-    const fields = [
-      'overall_status',
-      'overall_health_score',
-      'total_services',
-      'healthy_services',
-      'degraded_services',
-      'unhealthy_services',
-      'unknown_services',
-    ] as const;
-    const told = Object.fromEntries(fields.filter((field) => field in message).map((field) => [field, message[field]]));
-    this.set({ dashboard: { ...dashboard, ...told } });
   }
 }
 

@@ -4,41 +4,46 @@
 export type Status = 'healthy' | 'degraded' | 'unhealthy' | 'unknown';
 export const STATUSES: readonly Status[] = ['unhealthy', 'degraded', 'unknown', 'healthy'];
 
-export interface Service {
+// ---- Rows of the page's tables (docs/health.md)
+
+export interface ServiceRow {
   service: string;
   machine: string;
   status: Status;
   health_score: number;
   issues: string[];
-  uptime_seconds: number | null;
-  response_time_ms: number | null;
-  uptime_24h: number | null;
-  last_checked: string | null;
   consecutive_failures: number;
   check_type: string;
   state_reason: string;
   maintenance: boolean;
   maintenance_reason: string | null;
+  checked_by: string | null;
   stale: boolean;
   disabled: boolean;
-  check: { type: string; interval: number; timeout: number; failure_threshold: number };
-  last_result: { ok: boolean; latency_ms: number; message: string | null } | null;
+  check: { type: string; interval: number; timeout: number; failure_threshold: number } | null;
 }
 
-export interface Machine {
+// What every check changes.
+export interface ResultRow {
+  last_checked: string | null;
+  latency_ms: number | null;
+  response_time_ms: number | null;
+  uptime_24h: number | null;
+}
+
+export interface MachineRow {
   machine: string;
+  place: number;
   status: Status;
   services_count: number;
   healthy_services: number;
   cpu_usage: number | null;
   memory_usage: number | null;
   disk_usage: number | null;
-  load1: number | null;
   reachable: boolean | null;
-  last_checked: string | null;
 }
 
-export interface Dashboard {
+export interface Summary {
   overall_status: Status;
   overall_health_score: number;
   total_services: number;
@@ -46,11 +51,34 @@ export interface Dashboard {
   degraded_services: number;
   unhealthy_services: number;
   unknown_services: number;
+  generated_by: string;
+  left_out: number; // rows that found no room
+  registry: { error: string | null };
+}
+
+export interface EventRow {
+  time: string;
+  kind: string;
+  level: 'info' | 'warn' | 'error';
+  service: string | null;
+  machine: string | null;
+  previous_status: Status | null;
+  new_status: Status | null;
+  words: string | null;
+}
+
+// ---- What the views make of them
+
+export type Service = ServiceRow & ResultRow;
+
+export interface Machine extends MachineRow {
+  last_checked: string | null;
+}
+
+export interface Dashboard extends Summary {
   services: Service[];
   machines: Machine[];
   last_updated: string;
-  generated_by: string;
-  registry: { path: string; loaded_at: string; error: string | null };
 }
 
 export interface Result {

@@ -58,7 +58,12 @@ function useLoaded(row: Service, range: string, turn: number): [Loaded | null, s
 function ServiceFacts({ row }: { row: Service }) {
   const check = row.check;
   const facts: [string, string][] = [
-    ['check', `${check.type}, every ${check.interval} s, at most ${check.timeout} s, ${check.failure_threshold} failures`],
+    [
+      'check',
+      check === null
+        ? 'none'
+        : `${check.type}, every ${check.interval} s, at most ${check.timeout} s, ${check.failure_threshold} failures`,
+    ],
     ['score', String(row.health_score)],
     ['last 24 hours', row.uptime_24h === null ? 'no result' : `${row.uptime_24h.toFixed(2)} % passed`],
     ['response', msText(row.response_time_ms) || 'none'],

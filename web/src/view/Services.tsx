@@ -65,7 +65,7 @@ function Row({ row, strip, open }: { row: Service; strip: Strip | undefined; ope
         {row.service} <small class="soft">{row.machine}</small>
       </span>
       <span class="cell picture">{strip !== undefined && <Spark values={strip.latency_ms} />}</span>
-      <span class="cell number">{msText(row.last_result?.latency_ms ?? null)}</span>
+      <span class="cell number">{msText(row.latency_ms)}</span>
       <span class="cell picture">{strip !== undefined && <Day day={strip.day} />}</span>
       <span class="cell age soft">
         <Age time={row.last_checked} />
@@ -84,22 +84,12 @@ interface Props {
   open: (row: Service) => void;
 }
 
-// In the order of the machines, as the banner's row has them.
-function order(known: Known, filters: Filters): Service[] {
-  const dashboard = known.dashboard;
-  if (dashboard === null) {
-    return [];
-  }
-  const places = new Map(dashboard.machines.map((machine, place) => [machine.machine, place]));
-  const place = (row: Service): number => places.get(row.machine) ?? places.size;
-  return dashboard.services
-    .filter((row) => passes(filters, row, known.roles))
-    .sort((a, b) => place(a) - place(b) || a.service.localeCompare(b.service));
-}
-
 export function Services({ known, filters, change, open }: Props) {
   const narrow = useNarrow();
-  const rows = useMemo(() => order(known, filters), [known.dashboard, known.roles, filters]);
+  const rows = useMemo(
+    () => known.dashboard?.services.filter((row) => passes(filters, row, known.roles)) ?? [],
+    [known.dashboard, known.roles, filters],
+  );
   const total = known.dashboard?.services.length ?? 0;
   return (
     <Section title="Services">
