@@ -8,7 +8,10 @@
 #include "app/command.h"
 #include "base/hostname.h"
 #include "base/slice.h"
+#include "platform/certificate.h"
 #include "sys/file.h"
+
+#define FILE_BYTES_MAX 1048576
 
 // ---- Judging. Each says what is wrong on standard error.
 
@@ -33,7 +36,8 @@ static bool take_parts(struct init_answers *answers, const char *text)
             }
         }
         if (!known) {
-            fprintf(stderr, "weir init: there is no part \"%.*s\"; allowed: relay, engine, health\n",
+            fprintf(stderr,
+                "weir init: there is no part \"%.*s\"; allowed: relay, engine, health\n",
                 SLICE_ARG(word));
             return false;
         }
@@ -60,13 +64,14 @@ static bool take_host(struct init_answers *answers, const char *text)
 static bool take_file(const char *what, const char *text, char *path)
 {
     struct slice trimmed = slice_trim(slice_str(text));
-    char given[INIT_TEXT_SIZE];
+    char given[INIT_TEXT_SIZE] = "";
     if (slice_to_text(trimmed, given, sizeof given) && trimmed.len > 0 &&
-        sys_file_exists(given) &&
+        sys_file_look_plain(given, FILE_BYTES_MAX) == WEIR_OK &&
         sys_absolute_path(given, path, INIT_TEXT_SIZE) == WEIR_OK) {
         return true;
     }
-    fprintf(stderr, "weir init: %s \"%s\" does not exist\n", what, text);
+    fprintf(stderr, "weir init: %s \"%s\" %s\n", what, text,
+        sys_file_exists(given) ? "is no plain file, or too large" : "does not exist");
     return false;
 }
 
@@ -77,7 +82,22 @@ static bool take_certificate(struct init_answers *answers, const char *text)
 
 static bool take_key(struct init_answers *answers, const char *text)
 {
-    return take_file("the key", text, answers->key_file);
+    static const char *const no_names[] = {NULL};
+    struct certificate_paths paths;
+    struct certificate_look look;
+    if (!take_file("the key", text, answers->key_file)) {
+        return false;
+    }
+    snprintf(paths.certificate, sizeof paths.certificate, "%s", answers->cert_file);
+    snprintf(paths.key, sizeof paths.key, "%s", answers->key_file);
+    certificate_look_at(&paths, no_names, &look);
+    if (!look.belongs) {
+        fprintf(stderr,
+            "weir init: the key \"%s\" does not belong to the certificate \"%s\"; allowed: two PEM "
+            "files that do, the key without a passphrase\n",
+            answers->key_file, answers->cert_file);
+    }
+    return look.belongs;
 }
 
 // The usual one is made when it is not there.
@@ -99,20 +119,24 @@ struct question {
     bool (*take)(struct init_answers *answers, const char *text);
 };
 
-// False: standard input has ended.
+// False: standard input has ended. What is too long for an answer is none, as a whole.
 static bool read_line(char text[INIT_TEXT_SIZE])
 {
     if (fgets(text, INIT_TEXT_SIZE, stdin) == NULL) {
-        fputs("\n", stderr);
+        fputs("\nweir init: nobody answers; nothing was made\n", stderr);
         return false;
+    }
+    if (strchr(text, '\n') == NULL) {
+        for (int c = getchar(); c != '\n' && c != EOF; c = getchar()) {
+            text[0] = '\0';
+        }
     }
     text[strcspn(text, "\r\n")] = '\0';
     return true;
 }
 
 // Until an answer is usable; an option is not asked again.
-static int answer(
-    struct init_answers *answers, const struct question *question, const char *option)
+static int answer(struct init_answers *answers, const struct question *question, const char *option)
 {
     char text[INIT_TEXT_SIZE];
     if (option != NULL) {
@@ -173,10 +197,40 @@ static int answer_certificate(struct init_answers *answers, const struct init_op
     return exit_code;
 }
 
+// Who says something of a part that is not wanted has forgotten the part.
+static bool options_have_parts(
+    const struct init_options *options, const struct init_answers *answers)
+{
+    bool reached = answers->relay || answers->engine;
+    const struct {
+        const char *name;
+        const char *value;
+        bool counts;
+        const char *parts;
+    } rows[] = {
+        {"--host", options->host, reached, "relay, engine"},
+        {"--self-signed", options->self_signed, reached, "relay, engine"},
+        {"--cert", options->cert_file, reached, "relay, engine"},
+        {"--key", options->key_file, reached, "relay, engine"},
+        {"--registry", options->registry, answers->health, "health"},
+        {"--relay-listen", options->relay_listen, answers->relay, "relay"},
+        {"--engine-listen", options->engine_listen, answers->engine, "engine"},
+        {"--health-listen", options->health_listen, answers->health, "health"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].value != NULL && !rows[i].counts) {
+            fprintf(stderr, "weir init: %s is of %s, which --parts does not have\n", rows[i].name,
+                rows[i].parts);
+            return false;
+        }
+    }
+    return true;
+}
+
 int init_answers_read(const struct init_options *options, struct init_answers *ret_answers)
 {
-    static const struct question parts = {"Which parts: relay, engine, health?",
-        "relay,engine,health", "--parts", take_parts};
+    static const struct question parts = {
+        "Which parts: relay, engine, health?", "relay,engine,health", "--parts", take_parts};
     static const struct question host = {
         "Name by which others reach this machine (edge.example.com):", NULL, "--host", take_host};
     static const struct question registry = {
@@ -184,6 +238,9 @@ int init_answers_read(const struct init_options *options, struct init_answers *r
     *ret_answers = (struct init_answers){0};
     int exit_code = answer(ret_answers, &parts, options->parts);
     bool reached = ret_answers->relay || ret_answers->engine;
+    if (exit_code == EXIT_FINE && !options_have_parts(options, ret_answers)) {
+        exit_code = EXIT_USAGE;
+    }
     if (exit_code == EXIT_FINE && reached) {
         exit_code = answer(ret_answers, &host, options->host);
     }

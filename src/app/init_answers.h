@@ -29,10 +29,13 @@ struct init_options {
     const char *key_file;
     const char *self_signed;
     const char *registry;
+    const char *relay_listen;
+    const char *engine_listen;
+    const char *health_listen;
 };
 
 // Asks for what no option says, where standard input is a terminal. Returns an exit code after
-// saying what is missing or wrong.
+// saying what is missing, wrong, or said of a part that is not wanted.
 int init_answers_read(const struct init_options *options, struct init_answers *ret_answers);
 
 #endif

@@ -74,6 +74,51 @@ static bool usable(const struct certificate_paths *paths)
     return ok;
 }
 
+// Of any kind that TLS takes.
+static EVP_PKEY *read_any_key(const char *path)
+{
+    struct buf pem = BUF_INIT(FILE_LEN_MAX);
+    EVP_PKEY *pkey = NULL;
+    if (sys_file_read(path, FILE_LEN_MAX, &pem) == WEIR_OK) {
+        BIO *text = BIO_new_mem_buf(pem.at, (int)pem.len);
+        pkey = text == NULL ? NULL : PEM_read_bio_PrivateKey(text, NULL, NULL, (void *)"");
+        BIO_free(text);
+    }
+    if (pem.at != NULL) {
+        OPENSSL_cleanse(pem.at, pem.size);
+    }
+    buf_reset(&pem);
+    return pkey;
+}
+
+static long days_left(const X509 *x509)
+{
+    int days = 0;
+    int seconds = 0;
+    if (ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(x509)) != 1) {
+        return -1;
+    }
+    return seconds < 0 ? days - 1L : days;
+}
+
+void certificate_look_at(const struct certificate_paths *paths, const char *const *names,
+    struct certificate_look *ret_look)
+{
+    X509 *x509 = read_x509(paths->certificate);
+    EVP_PKEY *pkey = read_any_key(paths->key);
+    *ret_look = (struct certificate_look){0};
+    ret_look->belongs = x509 != NULL && pkey != NULL && X509_check_private_key(x509, pkey) == 1;
+    ret_look->names = ret_look->belongs;
+    for (; ret_look->names && *names != NULL; names++) {
+        ret_look->names =
+            X509_check_host(x509, *names, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1;
+    }
+    ret_look->days_left = ret_look->belongs ? days_left(x509) : 0;
+    EVP_PKEY_free(pkey);
+    X509_free(x509);
+    ERR_clear_error();
+}
+
 // ---- A new one ----------------------------------------------------------------------------------
 
 static bool set_serial(X509 *x509)
@@ -144,8 +189,9 @@ static enum weir_result write_certificate(
     enum weir_result result = WEIR_CRYPTO;
     X509 *x509 = X509_new();
     if (x509 != NULL && X509_set_version(x509, X509_VERSION_3) == 1 && set_serial(x509) &&
-        set_names(x509, wish->common_name) && set_times(x509) && X509_set_pubkey(x509, key->pkey) == 1 &&
-        add_extensions(x509, wish->alt_names) && X509_sign(x509, key->pkey, EVP_sha256()) > 0) {
+        set_names(x509, wish->common_name) && set_times(x509) &&
+        X509_set_pubkey(x509, key->pkey) == 1 && add_extensions(x509, wish->alt_names) &&
+        X509_sign(x509, key->pkey, EVP_sha256()) > 0) {
         result = write_x509(x509, path);
     }
     X509_free(x509);

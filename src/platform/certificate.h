@@ -30,4 +30,14 @@ enum weir_result certificate_ensure(
 enum weir_result certificate_ensure_localhost(
     const char *state_dir, struct certificate_paths *ret_paths) WEIR_MUST_CHECK;
 
+// A pair that somebody brought.
+struct certificate_look {
+    bool belongs;   // both are PEM, and belong together; otherwise the rest says nothing
+    bool names;     // the certificate is for every name that was asked for
+    long days_left; // below 0: it has ended
+};
+// names ends with NULL.
+void certificate_look_at(const struct certificate_paths *paths, const char *const *names,
+    struct certificate_look *ret_look);
+
 #endif

@@ -259,6 +259,21 @@ bool sys_is_directory(const char *path)
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+bool sys_file_remove(const char *path)
+{
+    return remove(path) == 0;
+}
+
+enum weir_result sys_file_give(const char *path, uid_t uid, gid_t gid)
+{
+    return lchown(path, uid, gid) == 0 ? WEIR_OK : sys_result_of_errno(errno);
+}
+
+enum weir_result sys_file_permit(const char *path, unsigned mode)
+{
+    return chmod(path, (mode_t)mode) == 0 ? WEIR_OK : sys_result_of_errno(errno);
+}
+
 bool sys_file_exists(const char *path)
 {
     return access(path, F_OK) == 0;

@@ -3,6 +3,7 @@
 #define WEIR_SYS_FILE_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/buf.h"
 #include "base/result.h"
@@ -33,6 +34,12 @@ enum weir_result sys_dir_make(const char *path) WEIR_MUST_CHECK;
 // One directory that nobody else may look into: made with mode 0700, or there already, ours and
 // closed to others. WEIR_PERMISSION: it is somebody else's, open to others, or a link.
 enum weir_result sys_dir_private(const char *path) WEIR_MUST_CHECK;
+// Deletes a file, or a directory that is empty; false when it cannot.
+bool sys_file_remove(const char *path);
+// Makes a file or a directory somebody's; root alone may.
+enum weir_result sys_file_give(const char *path, uid_t uid, gid_t gid) WEIR_MUST_CHECK;
+// Sets its permission bits (0644).
+enum weir_result sys_file_permit(const char *path, unsigned mode) WEIR_MUST_CHECK;
 bool sys_file_exists(const char *path);
 bool sys_is_directory(const char *path);
 // Tells the paths of what is in a directory, hidden ones left out; nothing when it is not there.

@@ -7,10 +7,15 @@
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/slice.h"
 
 #define USERS_MAX 32 // remembered; the oldest goes first
 #define NAME_SIZE 256
 #define ENTRY_SIZE 16384
+#define PATH_SIZE 4096
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct {
@@ -73,4 +78,59 @@ bool sys_user_recall(const char *name, struct sys_identity *ret_identity)
     }
     pthread_mutex_unlock(&lock);
     return at < USERS_MAX;
+}
+
+enum weir_result sys_user_own_name(char *name, size_t size)
+{
+    char bytes[ENTRY_SIZE];
+    struct passwd entry;
+    struct passwd *user = NULL;
+    (void)getpwuid_r(geteuid(), &entry, bytes, sizeof bytes, &user); // user says it all
+    if (user == NULL) {
+        return WEIR_NOT_FOUND;
+    }
+    return slice_to_text(slice_str(user->pw_name), name, size) ? WEIR_OK : WEIR_TOO_LARGE;
+}
+
+bool sys_user_is_root(void)
+{
+    return geteuid() == 0;
+}
+
+static bool is_of_group(const struct sys_identity *who, gid_t gid)
+{
+    bool is = who->gid == gid;
+    for (int i = 0; i < who->group_count && !is; i++) {
+        is = who->groups[i] == gid;
+    }
+    return is;
+}
+
+// right: as it is written for others, S_IXOTH or S_IROTH.
+static bool may(const struct sys_identity *who, const char *path, mode_t right)
+{
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        return false;
+    }
+    unsigned shift = st.st_uid == who->uid ? 6 : is_of_group(who, st.st_gid) ? 3 : 0;
+    return who->uid == 0 || (st.st_mode & (right << shift)) != 0;
+}
+
+bool sys_user_gets_to(const struct sys_identity *who, const char *path)
+{
+    char partial[PATH_SIZE];
+    bool gets = slice_to_text(slice_str(path), partial, sizeof partial);
+    for (char *slash = gets ? strchr(partial + 1, '/') : NULL; gets && slash != NULL;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        gets = may(who, partial, S_IXOTH);
+        *slash = '/';
+    }
+    return gets;
+}
+
+bool sys_user_reads(const struct sys_identity *who, const char *path)
+{
+    return sys_user_gets_to(who, path) && may(who, path, S_IROTH);
 }

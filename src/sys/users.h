@@ -24,4 +24,13 @@ enum weir_result sys_user_learn(const char *name) WEIR_MUST_CHECK;
 // What was learned last. False: nothing was. Any thread, never waits for the system.
 bool sys_user_recall(const char *name, struct sys_identity *ret_identity);
 
+// The name of the user that this process is; WEIR_NOT_FOUND: its number has none.
+enum weir_result sys_user_own_name(char *name, size_t size) WEIR_MUST_CHECK;
+bool sys_user_is_root(void);
+// Whether somebody gets to what path, an absolute one, names: may search every directory above it.
+// Owner, group and others are looked at, longer lists of rights (acl(5)) are not.
+bool sys_user_gets_to(const struct sys_identity *who, const char *path);
+// The same, and may read it.
+bool sys_user_reads(const struct sys_identity *who, const char *path);
+
 #endif

@@ -200,6 +200,46 @@ static void test_where_it_cannot_be(void **state)
     assert_int_equal(certificate_ensure_localhost("/proc/nowhere", &paths), WEIR_NOT_FOUND);
 }
 
+// A pair that somebody else made is told apart.
+static void test_a_look(void **state)
+{
+    struct state *fixture = *state;
+    struct certificate_paths paths;
+    struct certificate_look look;
+    const char *const good[] = {"edge.example.com", "demo.t.edge.example.com", NULL};
+    const char *const more[] = {"edge.example.com", "a.b.t.edge.example.com", NULL};
+    const struct certificate_wish wish = {.dir = fixture->dir,
+        .stem = "edge",
+        .common_name = "weir",
+        .alt_names = "DNS:edge.example.com,DNS:*.t.edge.example.com"};
+    assert_int_equal(certificate_ensure(&wish, &paths), WEIR_OK);
+    certificate_look_at(&paths, good, &look);
+    assert_true(look.belongs && look.names);
+    assert_in_range(look.days_left, CERTIFICATE_VALID_DAYS - 1, CERTIFICATE_VALID_DAYS);
+    certificate_look_at(&paths, more, &look);
+    assert_true(look.belongs && !look.names);
+
+    struct certificate_paths mixed = paths;
+    snprintf(mixed.key, sizeof mixed.key, "%s", state_path(fixture, "localhost.key"));
+    certificate_look_at(&mixed, good, &look);
+    assert_false(look.belongs || look.names);
+    snprintf(mixed.key, sizeof mixed.key, "%s", "/nowhere");
+    certificate_look_at(&mixed, good, &look);
+    assert_false(look.belongs || look.names);
+
+    X509 *x509 = x509_of(fixture);
+    EVP_PKEY *pkey = pkey_of(fixture);
+    const char *const localhost[] = {"localhost", NULL};
+    assert_int_equal(certificate_ensure_localhost(fixture->dir, &paths), WEIR_OK);
+    assert_non_null(X509_gmtime_adj(X509_getm_notAfter(x509), -60));
+    assert_true(X509_sign(x509, pkey, EVP_sha256()) > 0);
+    write_x509(fixture, x509);
+    certificate_look_at(&paths, localhost, &look);
+    assert_true(look.belongs && look.names && look.days_left < 0);
+    EVP_PKEY_free(pkey);
+    X509_free(x509);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -208,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_renewal),
         cmocka_unit_test(test_broken_files),
         cmocka_unit_test(test_where_it_cannot_be),
+        cmocka_unit_test(test_a_look),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
