@@ -7,6 +7,7 @@
 
 #include "app/command.h"
 #include "base/number.h"
+#include "sql/sqlite.h"
 #include "sys/file.h"
 #include "base/time.h"
 
@@ -220,7 +221,9 @@ static enum weir_result open_health(
 {
     struct health_part *self = health_part_of(part);
     (void)crew;
-    return health_init(&self->health, &self->options, problem, size);
+    enum weir_result result =
+        self->options.store_path == NULL ? WEIR_OK : sqlite_load(problem, size);
+    return result != WEIR_OK ? result : health_init(&self->health, &self->options, problem, size);
 }
 
 static enum weir_result start_worker(
@@ -329,8 +332,7 @@ int health_part_init(struct health_part *part, const struct health_part_options 
         !find_access(part, options) || !find_pages(part, options) ||
         !find_intervals(part, options) ||
         !health_neighbours_read(&options->neighbours, part->neighbours) ||
-        !find_jitter(part, options->jitter) ||
-        !find_store(part, options) || !find_redis(part)) {
+        !find_jitter(part, options->jitter) || !find_store(part, options) || !find_redis(part)) {
         return EXIT_USAGE;
     }
     return EXIT_FINE;

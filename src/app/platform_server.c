@@ -28,7 +28,8 @@ static enum weir_result open_platform(
 {
     struct platform_server *server = server_of(part);
     (void)crew;
-    return server->alone ? listen_now(server, problem, size) : WEIR_OK;
+    enum weir_result result = platform_store_load(server->setup->config.database, problem, size);
+    return result == WEIR_OK && server->alone ? listen_now(server, problem, size) : result;
 }
 
 static enum weir_result start_worker(

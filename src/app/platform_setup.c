@@ -253,7 +253,13 @@ int platform_setup_sync(struct platform_setup *setup, struct store_call *call)
         weir_assert(call == NULL);
         return EXIT_FINE;
     }
-    int exit_code = cli_loop_run(&sync.loop);
+    char problem[256];
+    int exit_code = EXIT_UNAVAILABLE;
+    if (platform_store_load(setup->config.database, problem, sizeof problem) == WEIR_OK) {
+        exit_code = cli_loop_run(&sync.loop);
+    } else {
+        fprintf(stderr, "%s: %s\n", setup->who, problem);
+    }
     if (sync.first != NULL) {
         store_call_free(sync.first);
     }

@@ -10,13 +10,13 @@
 #include "health/store.h"
 
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <time.h>
 
 #include "base/list.h"
 #include "base/mem.h"
 #include "base/time.h"
+#include "sql/sqlite.h"
 #include "sys/clock.h"
 
 #define QUEUE_MAX 65536
@@ -74,23 +74,23 @@ static void note_problem(struct store *store, const char *doing)
     pthread_mutex_lock(&store->lock);
     store->health.ok = false;
     snprintf(store->health.problem, sizeof store->health.problem, "%s: %s", doing,
-        store->db == NULL ? "out of memory" : sqlite3_errmsg(store->db));
+        store->db == NULL ? "out of memory" : sqlite.errmsg(store->db));
     pthread_mutex_unlock(&store->lock);
 }
 
 static void close_file(struct store *store)
 {
     for (unsigned kind = 0; kind < STORE_KIND_COUNT; kind++) {
-        sqlite3_finalize(store->puts[kind]);
+        sqlite.finalize(store->puts[kind]);
         store->puts[kind] = NULL;
     }
-    sqlite3_close(store->db);
+    sqlite.close(store->db);
     store->db = NULL;
 }
 
 static bool execute(struct store *store, const char *sql)
 {
-    return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK;
+    return sqlite.exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK;
 }
 
 static bool make_tables(struct store *store)
@@ -100,7 +100,7 @@ static bool make_tables(struct store *store)
               execute(store, "PRAGMA synchronous=NORMAL") &&
               execute(store, "PRAGMA user_version=1");
     for (unsigned kind = 0; kind < STORE_KIND_COUNT && ok; kind++) {
-        ok = execute(store, tables[kind].create) && sqlite3_prepare_v2(store->db, tables[kind].put,
+        ok = execute(store, tables[kind].create) && sqlite.prepare_v2(store->db, tables[kind].put,
                                                         -1, &store->puts[kind], NULL) == SQLITE_OK;
     }
     return ok;
@@ -112,9 +112,9 @@ static bool open_file(struct store *store)
         return true;
     }
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
-    bool ok = sqlite3_open_v2(store->path, &store->db, flags, NULL) == SQLITE_OK;
+    bool ok = sqlite.open_v2(store->path, &store->db, flags, NULL) == SQLITE_OK;
     if (ok) {
-        sqlite3_busy_timeout(store->db, BUSY_MS);
+        sqlite.busy_timeout(store->db, BUSY_MS);
         ok = make_tables(store);
     }
     if (!ok) {
@@ -130,17 +130,17 @@ static void take_row(sqlite3_stmt *statement, enum store_kind kind,
     void (*take)(void *arg, const struct store_row *row), void *arg)
 {
     struct store_row row = {.kind = kind};
-    int columns = sqlite3_column_count(statement);
+    int columns = sqlite.column_count(statement);
     for (int i = 0; i < STORE_TEXTS_MAX; i++) {
-        const char *text = (const char *)sqlite3_column_text(statement, i);
+        const char *text = (const char *)sqlite.column_text(statement, i);
         row.texts[i] =
-            slice_of(text == NULL ? "" : text, (size_t)sqlite3_column_bytes(statement, i));
+            slice_of(text == NULL ? "" : text, (size_t)sqlite.column_bytes(statement, i));
     }
     for (int i = 0; i < 2; i++) {
-        row.reals[i] = sqlite3_column_double(statement, FIRST_REAL - 1 + i);
+        row.reals[i] = sqlite.column_double(statement, FIRST_REAL - 1 + i);
     }
     for (int i = 0; i < STORE_NUMBERS_MAX && FIRST_NUMBER - 1 + i < columns; i++) {
-        row.numbers[i] = sqlite3_column_int64(statement, FIRST_NUMBER - 1 + i);
+        row.numbers[i] = sqlite.column_int64(statement, FIRST_NUMBER - 1 + i);
     }
     take(arg, &row);
 }
@@ -152,9 +152,9 @@ void store_load(struct store *store, enum store_kind kind,
     if (store->db == NULL) {
         return;
     }
-    int result = sqlite3_prepare_v2(store->db, tables[kind].get, -1, &statement, NULL);
+    int result = sqlite.prepare_v2(store->db, tables[kind].get, -1, &statement, NULL);
     while (result == SQLITE_OK || result == SQLITE_ROW) {
-        result = sqlite3_step(statement);
+        result = sqlite.step(statement);
         if (result == SQLITE_ROW) {
             take_row(statement, kind, take, arg);
         }
@@ -162,7 +162,7 @@ void store_load(struct store *store, enum store_kind kind,
     if (result != SQLITE_DONE) {
         note_problem(store, "reading the file");
     }
-    sqlite3_finalize(statement);
+    sqlite.finalize(statement);
 }
 
 // ---- Writing, on the thread
@@ -170,21 +170,21 @@ void store_load(struct store *store, enum store_kind kind,
 static bool put_row(struct store *store, const struct store_row *row)
 {
     sqlite3_stmt *statement = store->puts[row->kind];
-    int last = sqlite3_bind_parameter_count(statement);
+    int last = sqlite.bind_parameter_count(statement);
     bool ok = true;
-    sqlite3_reset(statement);
+    sqlite.reset(statement);
     for (int i = 1; i <= last && ok; i++) {
         if (i < FIRST_REAL) {
             const struct slice *text = &row->texts[i - 1];
-            ok = sqlite3_bind_text(statement, i, text->at, (int)text->len, SQLITE_STATIC) ==
+            ok = sqlite.bind_text(statement, i, text->at, (int)text->len, SQLITE_STATIC) ==
                  SQLITE_OK;
         } else if (i < FIRST_NUMBER) {
-            ok = sqlite3_bind_double(statement, i, row->reals[i - FIRST_REAL]) == SQLITE_OK;
+            ok = sqlite.bind_double(statement, i, row->reals[i - FIRST_REAL]) == SQLITE_OK;
         } else {
-            ok = sqlite3_bind_int64(statement, i, row->numbers[i - FIRST_NUMBER]) == SQLITE_OK;
+            ok = sqlite.bind_int64(statement, i, row->numbers[i - FIRST_NUMBER]) == SQLITE_OK;
         }
     }
-    ok = ok && sqlite3_step(statement) == SQLITE_DONE;
+    ok = ok && sqlite.step(statement) == SQLITE_DONE;
     return ok;
 }
 
@@ -201,7 +201,7 @@ static bool write_batch(struct store *store, struct list *batch)
     if (!ok) {
         note_problem(store, "writing");
         for (unsigned kind = 0; kind < STORE_KIND_COUNT; kind++) {
-            sqlite3_reset(store->puts[kind]);
+            sqlite.reset(store->puts[kind]);
         }
         // A file that was taken away or spoilt is opened again.
         close_file(store);

@@ -41,7 +41,7 @@ struct store_health {
     uint64_t waiting;
 };
 
-// Opens or makes the file, on this thread; a file that cannot be opened is tried again later by the
+// Opens or makes the file, on this thread, after sqlite_load (sql/sqlite.h); a file that cannot be opened is tried again later by the
 // store's own. NULL without memory.
 struct store *store_open(const char *path) WEIR_MUST_CHECK;
 // Calls `take` with each row that is stored of a kind, oldest first, on this thread; before

@@ -8,6 +8,8 @@
 #include "base/number.h"
 #include "base/time.h"
 #include "platform/store_internal.h"
+#include "sql/postgres.h"
+#include "sql/sqlite.h"
 
 #define WORDS_BYTES_MAX (16u * 1024 * 1024)
 #define CELLS_BYTES_MAX (4u * 1024 * 1024)
@@ -151,6 +153,11 @@ void store_call_finish_from_elsewhere(
 }
 
 // ---- Stores
+
+enum weir_result platform_store_load(const char *url, char *problem, size_t size)
+{
+    return url != NULL ? postgres_load(problem, size) : sqlite_load(problem, size);
+}
 
 struct platform_store *platform_store_open(const struct platform_store_options *options)
 {

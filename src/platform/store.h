@@ -126,7 +126,10 @@ struct platform_store_options {
     void *arg;
 };
 
-// NULL without memory or threads. What is not there yet is no error: it is tried again.
+// Loads the library of the store at this URL (NULL: SQLite); see sys_library_load.
+enum weir_result platform_store_load(const char *url, char *problem, size_t size) WEIR_MUST_CHECK;
+// After platform_store_load. NULL without memory or threads. What is not there yet is no error: it
+// is tried again.
 struct platform_store *platform_store_open(
     const struct platform_store_options *options) WEIR_MUST_CHECK;
 // Takes the call.

@@ -14,6 +14,7 @@ from lib import weir
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "packaging/compose/engine.yml"
 DOCKERFILE = (ROOT / "packaging/docker/Dockerfile").read_text()
+CONTROL = (ROOT / "packaging/debian/debian/control").read_text()
 INSTALL = (ROOT / "packaging/docker/install.sh").read_text()
 VARIABLES = {"TOKEN_SECRET": "0123456789abcdef0123456789abcdef"}
 
@@ -74,16 +75,45 @@ def test_the_image_runs_what_there_is():
         assert helped.stdout.startswith(f"weir {' '.join(command)}")
 
 
-def test_the_image_has_the_libraries():
+def objdump(*words):
+    return subprocess.run(
+        ["objdump", *words, weir.binary()], capture_output=True, text=True, timeout=20, check=True).stdout
+
+
+def package_of(path):
+    """"" when it is no Debian package's."""
+    owner = subprocess.run(
+        ["dpkg", "-S", os.path.realpath(path)], capture_output=True, text=True, timeout=20, check=False)
+    return owner.stdout.split(":")[0]
+
+
+def needed():
+    """What weir names itself: libraries of libraries are their packages' affair. Name and package."""
     linked = subprocess.run(["ldd", weir.binary()], capture_output=True, text=True, timeout=20, check=True)
-    # Only what weir names itself: libraries of libraries are their packages' affair.
-    needed = subprocess.run(
-        ["objdump", "-p", weir.binary()], capture_output=True, text=True, timeout=20, check=True)
-    names = set(re.findall(r"NEEDED\s+(\S+)", needed.stdout))
     paths = dict(re.findall(r"(\S+) => (\S+)", linked.stdout))
-    for name in names:
-        path = os.path.realpath(paths.get(name, ""))
-        owner = subprocess.run(["dpkg", "-S", path], capture_output=True, text=True, timeout=20, check=False)
-        package = owner.stdout.split(":")[0]
+    names = set(re.findall(r"NEEDED\s+(\S+)", objdump("-p")))
+    return {name: package_of(paths.get(name, "")) for name in names}
+
+
+def loaded():
+    """What it loads only when there is need: names of libraries among its constants."""
+    cache = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, timeout=20, check=True)
+    paths = dict(re.findall(r"^\s+(\S+) .* => (\S+)$", cache.stdout, re.M)[::-1])
+    constants = pathlib.Path(weir.binary()).read_bytes()
+    names = {name.decode() for name in re.findall(rb"\0(lib[a-z0-9_+-]+\.so\.[0-9.]+)(?=\0)", constants)}
+    return {name: package_of(paths.get(name, "")) for name in names - set(needed())}
+
+
+def test_the_image_has_the_libraries():
+    for name, package in {**needed(), **loaded()}.items():
         if package and not package.startswith(("libc6", "libasan", "libubsan", "libtsan", "libgcc")):
-            assert package in INSTALL, f"{name} is of {package}, which the image does not install"
+            assert re.search(rf"\b{re.escape(package)}\b", INSTALL), f"{name} is of {package}, which the image does not install"
+
+
+def test_the_package_depends_on_what_is_loaded():
+    """dpkg-shlibdeps finds what is linked, and nothing else."""
+    depends = re.search(r"^Package: weir\n.*?^Depends: (.*?)\n\w", CONTROL, re.M | re.S)[1]
+    packages = loaded()
+    assert {"libpq.so.5", "libsqlite3.so.0"} <= set(packages)
+    for name, package in packages.items():
+        assert package and re.search(rf"(^|, *){re.escape(package)}\b", depends), f"{name} is of {package}"

@@ -58,8 +58,8 @@ static bool watch_socket(struct pg_link *link, unsigned events)
         return false;
     }
     link->watch->link = link;
-    if (watch_open(link->options.worker, &link->watch->watch, PQsocket(link->conn), on_ready) !=
-        WEIR_OK) {
+    if (watch_open(link->options.worker, &link->watch->watch, postgres.socket(link->conn),
+            on_ready) != WEIR_OK) {
         mem_free(link->watch);
         link->watch = NULL;
         return false;
@@ -163,7 +163,7 @@ static void let_go(struct pg_link *link)
         resolve_cancel(link->resolve);
         link->resolve = NULL;
     }
-    PQfinish(link->conn);
+    postgres.finish(link->conn);
     link->conn = NULL;
 }
 
@@ -172,7 +172,8 @@ static void drop(struct pg_link *link, const char *doing)
 {
     bool was_ready = link->state == PG_READY;
     if (doing != NULL) {
-        const char *message = link->conn == NULL ? "out of memory" : PQerrorMessage(link->conn);
+        const char *message =
+            link->conn == NULL ? "out of memory" : postgres.errorMessage(link->conn);
         note(link, doing, message[0] == '\0' ? "the server closed the connection" : message);
     }
     let_go(link);
@@ -201,12 +202,12 @@ static void begin(struct pg_link *link, const char *address)
         link->options.url, address, "UTF8", "weir platform", "15", "5", "3", "disable", NULL};
     link->state = PG_CONNECTING;
     worker_arm_in(link->options.worker, &link->timer, STATE_TIMEOUT_NS);
-    link->conn = PQconnectStartParams(names, values, 1);
+    link->conn = postgres.connectStartParams(names, values, 1);
     if (link->conn != NULL) {
-        PQsetNoticeProcessor(link->conn, ignore_notice, NULL);
+        postgres.setNoticeProcessor(link->conn, ignore_notice, NULL);
     }
-    if (link->conn == NULL || PQstatus(link->conn) == CONNECTION_BAD ||
-        PQsetnonblocking(link->conn, 1) != 0 || !watch_socket(link, WATCH_WRITE)) {
+    if (link->conn == NULL || postgres.status(link->conn) == CONNECTION_BAD ||
+        postgres.setnonblocking(link->conn, 1) != 0 || !watch_socket(link, WATCH_WRITE)) {
         drop(link, "cannot connect to PostgreSQL");
     }
 }
@@ -245,7 +246,7 @@ static void start(struct pg_link *link)
 // Sends what waits, and waits for what that needs.
 static void flush(struct pg_link *link)
 {
-    int left = PQflush(link->conn);
+    int left = postgres.flush(link->conn);
     if (left < 0) {
         drop(link, "cannot write to PostgreSQL");
     } else {
@@ -257,7 +258,8 @@ static void greet(struct pg_link *link)
 {
     link->state = PG_GREETING;
     // The last poll may have been over a socket that was not watched yet.
-    if (!watch_socket(link, WATCH_READ) || PQsendQuery(link->conn, link->options.greeting) != 1) {
+    if (!watch_socket(link, WATCH_READ) ||
+        postgres.sendQuery(link->conn, link->options.greeting) != 1) {
         drop(link, "cannot greet PostgreSQL");
         return;
     }
@@ -266,7 +268,7 @@ static void greet(struct pg_link *link)
 
 static void poll_connecting(struct pg_link *link)
 {
-    switch (PQconnectPoll(link->conn)) {
+    switch (postgres.connectPoll(link->conn)) {
     case PGRES_POLLING_READING:
         if (!watch_socket(link, WATCH_READ)) {
             drop(link, "cannot connect to PostgreSQL");
@@ -304,7 +306,7 @@ static bool send_call(struct pg_link *link, struct store_call *call)
             values[i] = numbers[i];
         }
     }
-    return PQsendQueryParams(link->conn, store_rows[call->statement].postgres,
+    return postgres.sendQueryParams(link->conn, store_rows[call->statement].postgres,
                (int)call->value_count, NULL, values, NULL, NULL, 0) == 1;
 }
 
@@ -330,14 +332,14 @@ static void next_call(struct pg_link *link)
 
 static void take_rows(struct store_call *call, const PGresult *rows)
 {
-    int columns = PQnfields(rows);
+    int columns = postgres.nfields(rows);
     call->column_count = (unsigned)columns;
-    for (int row = 0; row < PQntuples(rows); row++) {
+    for (int row = 0; row < postgres.ntuples(rows); row++) {
         for (int column = 0; column < columns; column++) {
             const char *text =
-                PQgetisnull(rows, row, column) ? NULL : PQgetvalue(rows, row, column);
+                postgres.getisnull(rows, row, column) ? NULL : postgres.getvalue(rows, row, column);
             store_call_add_cell(
-                call, text, text == NULL ? 0 : (size_t)PQgetlength(rows, row, column));
+                call, text, text == NULL ? 0 : (size_t)postgres.getlength(rows, row, column));
         }
         call->row_count++;
     }
@@ -346,14 +348,14 @@ static void take_rows(struct store_call *call, const PGresult *rows)
 // A server that has become a copy of another one: the next connection may find the right one.
 static bool wants_another_server(const PGresult *answer)
 {
-    const char *code = PQresultErrorField(answer, PG_DIAG_SQLSTATE);
+    const char *code = postgres.resultErrorField(answer, PG_DIAG_SQLSTATE);
     return code != NULL && strcmp(code, "25006") == 0;
 }
 
 // False: the connection is of no use any more.
 static bool take_answer(struct pg_link *link, const PGresult *answer)
 {
-    ExecStatusType status = PQresultStatus(answer);
+    ExecStatusType status = postgres.resultStatus(answer);
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
         if (link->running != NULL) {
             take_rows(link->running, answer);
@@ -361,11 +363,11 @@ static bool take_answer(struct pg_link *link, const PGresult *answer)
         }
         return true;
     }
-    note(link, "PostgreSQL refused", PQresultErrorMessage(answer));
+    note(link, "PostgreSQL refused", postgres.resultErrorMessage(answer));
     link->outcome = WEIR_IO;
     // A greeting that fails leaves nothing to work with.
     return link->running != NULL && !wants_another_server(answer) &&
-           PQstatus(link->conn) == CONNECTION_OK;
+           postgres.status(link->conn) == CONNECTION_OK;
 }
 
 static void complete(struct pg_link *link)
@@ -393,36 +395,36 @@ static void complete(struct pg_link *link)
 static void take_notifications(struct pg_link *link)
 {
     PGnotify *notice;
-    while ((notice = PQnotifies(link->conn)) != NULL) {
+    while ((notice = postgres.notifies(link->conn)) != NULL) {
         if (link->options.notified != NULL) {
             link->options.notified(link->options.arg, slice_str(notice->extra));
         }
-        PQfreemem(notice);
+        postgres.freemem(notice);
     }
 }
 
 static void read_answers(struct pg_link *link)
 {
-    if (PQconsumeInput(link->conn) != 1) {
+    if (postgres.consumeInput(link->conn) != 1) {
         drop(link, "the connection to PostgreSQL broke");
         return;
     }
     take_notifications(link);
     bool waits = link->running != NULL || link->state == PG_GREETING;
-    while (waits && !PQisBusy(link->conn)) {
-        PGresult *answer = PQgetResult(link->conn);
+    while (waits && !postgres.isBusy(link->conn)) {
+        PGresult *answer = postgres.getResult(link->conn);
         if (answer == NULL) {
             complete(link);
             return;
         }
         bool usable = take_answer(link, answer);
-        PQclear(answer);
+        postgres.clear(answer);
         if (!usable) {
             drop(link, NULL);
             return;
         }
     }
-    if (PQstatus(link->conn) == CONNECTION_BAD) {
+    if (postgres.status(link->conn) == CONNECTION_BAD) {
         drop(link, "the connection to PostgreSQL broke");
     } else if (waits) {
         flush(link);

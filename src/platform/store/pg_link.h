@@ -11,11 +11,10 @@
 #ifndef WEIR_PLATFORM_STORE_PG_LINK_H
 #define WEIR_PLATFORM_STORE_PG_LINK_H
 
-#include <libpq-fe.h>
-
 #include "loop/resolver.h"
 #include "loop/watch.h"
 #include "platform/store_internal.h"
+#include "sql/postgres.h"
 
 enum pg_state { PG_WAITING, PG_RESOLVING, PG_CONNECTING, PG_GREETING, PG_READY };
 

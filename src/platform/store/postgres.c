@@ -194,7 +194,7 @@ static const struct platform_store_ops ops = {
 // The name in the URL that has to be looked up; the caller owns it. NULL: there is none.
 static char *name_in(const char *url)
 {
-    PQconninfoOption *options = PQconninfoParse(url, NULL);
+    PQconninfoOption *options = postgres.conninfoParse(url, NULL);
     const char *host = NULL;
     bool has_address = false;
     for (PQconninfoOption *at = options; at != NULL && at->keyword != NULL; at++) {
@@ -208,7 +208,7 @@ static char *name_in(const char *url)
     bool is_name = host != NULL && !has_address && host[0] != '\0' && host[0] != '/' &&
                    host[0] != '@' && ip_parse(slice_str(host), &ip) != WEIR_OK;
     char *name = is_name ? mem_copy(host, strlen(host)) : NULL;
-    PQconninfoFree(options);
+    postgres.conninfoFree(options);
     return name;
 }
 

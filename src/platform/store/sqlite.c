@@ -16,12 +16,12 @@
 #include "platform/store_internal.h"
 
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/time.h"
+#include "sql/sqlite.h"
 #include "sys/clock.h"
 #include "sys/file.h"
 
@@ -88,16 +88,16 @@ static void note(struct sqlite_store *self, const char *doing, const char *what)
 static void close_file(struct sqlite_store *self)
 {
     for (unsigned i = 0; i < STORE_STATEMENT_COUNT; i++) {
-        sqlite3_finalize(self->statements[i]);
+        sqlite.finalize(self->statements[i]);
         self->statements[i] = NULL;
     }
-    sqlite3_close(self->db);
+    sqlite.close(self->db);
     self->db = NULL;
 }
 
 static bool execute(struct sqlite_store *self, const char *sql)
 {
-    return sqlite3_exec(self->db, sql, NULL, NULL, NULL) == SQLITE_OK;
+    return sqlite.exec(self->db, sql, NULL, NULL, NULL) == SQLITE_OK;
 }
 
 static int take_version(void *arg, int count, char **values, char **names)
@@ -115,7 +115,7 @@ static bool make_schema(struct sqlite_store *self, const char **problem)
     if (!execute(self, "BEGIN IMMEDIATE")) {
         return false;
     }
-    if (sqlite3_exec(self->db, "PRAGMA user_version", take_version, &known, NULL) != SQLITE_OK) {
+    if (sqlite.exec(self->db, "PRAGMA user_version", take_version, &known, NULL) != SQLITE_OK) {
         return false;
     }
     if (!known) {
@@ -129,7 +129,7 @@ static bool make_schema(struct sqlite_store *self, const char **problem)
 static bool prepare(struct sqlite_store *self)
 {
     for (unsigned i = 0; i < STORE_STATEMENT_COUNT; i++) {
-        if (sqlite3_prepare_v3(self->db, store_rows[i].sqlite, -1, SQLITE_PREPARE_PERSISTENT,
+        if (sqlite.prepare_v3(self->db, store_rows[i].sqlite, -1, SQLITE_PREPARE_PERSISTENT,
                 &self->statements[i], NULL) != SQLITE_OK) {
             return false;
         }
@@ -152,9 +152,9 @@ static bool open_file(struct sqlite_store *self)
     // It holds signing keys: SQLite's own files beside it get its mode. What is wrong with the
     // place SQLite says itself.
     (void)!sys_file_create_private(self->path, SLICE_EMPTY);
-    bool ok = sqlite3_open_v2(self->path, &self->db, flags, NULL) == SQLITE_OK;
+    bool ok = sqlite.open_v2(self->path, &self->db, flags, NULL) == SQLITE_OK;
     if (ok) {
-        sqlite3_busy_timeout(self->db, BUSY_MS);
+        sqlite.busy_timeout(self->db, BUSY_MS);
         ok = execute(self, "PRAGMA journal_mode=WAL") && make_schema(self, &problem) &&
              execute(self, "PRAGMA synchronous=NORMAL") && prepare(self);
     }
@@ -163,7 +163,7 @@ static bool open_file(struct sqlite_store *self)
         return true;
     }
     if (problem == NULL) {
-        problem = self->db == NULL ? "out of memory" : sqlite3_errmsg(self->db);
+        problem = self->db == NULL ? "out of memory" : sqlite.errmsg(self->db);
     }
     note(self, "cannot use", problem);
     close_file(self);
@@ -179,12 +179,12 @@ static bool bind(sqlite3_stmt *statement, const struct store_call *call)
         const struct store_value *value = &call->values[i];
         int at = (int)i + 1;
         if (value->kind == STORE_TEXT) {
-            ok = sqlite3_bind_text(statement, at, call->words.at + value->at, (int)value->len,
+            ok = sqlite.bind_text(statement, at, call->words.at + value->at, (int)value->len,
                      SQLITE_STATIC) == SQLITE_OK;
         } else if (value->kind == STORE_NUMBER) {
-            ok = sqlite3_bind_int64(statement, at, value->number) == SQLITE_OK;
+            ok = sqlite.bind_int64(statement, at, value->number) == SQLITE_OK;
         } else {
-            ok = sqlite3_bind_null(statement, at) == SQLITE_OK;
+            ok = sqlite.bind_null(statement, at) == SQLITE_OK;
         }
     }
     return ok;
@@ -192,11 +192,11 @@ static bool bind(sqlite3_stmt *statement, const struct store_call *call)
 
 static void take_row(sqlite3_stmt *statement, struct store_call *call)
 {
-    int count = sqlite3_column_count(statement);
+    int count = sqlite.column_count(statement);
     call->column_count = (unsigned)count;
     for (int i = 0; i < count; i++) {
-        const char *text = (const char *)sqlite3_column_text(statement, i);
-        store_call_add_cell(call, text, (size_t)sqlite3_column_bytes(statement, i));
+        const char *text = (const char *)sqlite.column_text(statement, i);
+        store_call_add_cell(call, text, (size_t)sqlite.column_bytes(statement, i));
     }
     call->row_count++;
 }
@@ -222,7 +222,7 @@ static int step_all(sqlite3_stmt *statement, struct store_call *call)
 {
     int code = bind(statement, call) ? SQLITE_ROW : SQLITE_NOMEM;
     while (code == SQLITE_ROW) {
-        code = sqlite3_step(statement);
+        code = sqlite.step(statement);
         if (code == SQLITE_ROW) {
             take_row(statement, call);
         }
@@ -239,10 +239,10 @@ static enum weir_result perform(struct sqlite_store *self, struct store_call *ca
     }
     enum weir_result result = result_of(step_all(statement, call));
     if (result != WEIR_OK) {
-        note(self, "cannot use", sqlite3_errmsg(self->db));
+        note(self, "cannot use", sqlite.errmsg(self->db));
     }
-    sqlite3_reset(statement);
-    sqlite3_clear_bindings(statement);
+    sqlite.reset(statement);
+    sqlite.clear_bindings(statement);
     if (durable && !execute(self, "PRAGMA synchronous=NORMAL") && result == WEIR_OK) {
         result = WEIR_IO;
     }
