@@ -4,42 +4,64 @@
 // the first start and kept in the state directory. The environment of `weir relay` still counts;
 // only what is not set there gets these defaults.
 //
-// With -c FILE, the parts that a weir.yml names (up_file.h), in one process.
+// With -c FILE, the parts that a weir.yml names (up_file.h), in one process. With --demo, the
+// weir.yml that demo_files.h makes, and beside its parts the one that moves them (demo_part.h).
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "app/command.h"
+#include "app/demo_part.h"
 #include "app/engine_command.h"
 #include "app/engine_part.h"
 #include "app/health_part.h"
 #include "app/platform_server.h"
 #include "app/relay_part.h"
 #include "app/up_file.h"
+#include "app/up_print.h"
+#include "base/number.h"
 #include "platform/certificate.h"
 
-#define DEMO_WORKSPACE "demo"
-#define DEMO_TARGET "laptop"
 #define URL_SIZE 96
 #define VALIDATE_PATH "/api/runtime/internal/relay/validate"
 #define LOG_LINES_KEPT 1000
 
-enum { OPTION_FILE, OPTION_STATE_DIR, OPTION_LISTEN, OPTION_WORKERS, OPTION_COUNT };
+enum {
+    OPTION_FILE,
+    OPTION_DEMO,
+    OPTION_STATE_DIR,
+    OPTION_LISTEN,
+    OPTION_ENGINE_LISTEN,
+    OPTION_HEALTH_LISTEN,
+    OPTION_PERIOD,
+    OPTION_WORKERS,
+    OPTION_COUNT
+};
 
 static const struct option_row options[] = {
     [OPTION_FILE] = {"--config", "FILE",
         "the parts that this weir.yml names: weir config reference up",
         .alias = "-c", .flags = OPTION_PATH},
+    [OPTION_DEMO] = {"--demo", NULL, "all parts on loopback, and something that moves in each"},
     [OPTION_STATE_DIR] = {"--state-dir", "DIR", "keys, tokens, certificate (WEIR_STATE_DIR)"},
     [OPTION_LISTEN] = {"--listen", "ADDR:PORT", "where the relay listens; 127.0.0.1:7781"},
+    [OPTION_ENGINE_LISTEN] = {"--engine-listen", "ADDR:PORT",
+        "where the engine listens; of the demo 127.0.0.1:8443"},
+    [OPTION_HEALTH_LISTEN] = {"--health-listen", "ADDR:PORT",
+        "where the health monitor and its page are; 127.0.0.1:8988"},
+    [OPTION_PERIOD] = {"--demo-period", "SECONDS",
+        "the demo's check that fails on purpose does so for a sixth of it; 120"},
     [OPTION_WORKERS] = {"--workers", "N", "threads that carry connections (WEIR_WORKERS)"},
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
 
+// The sections of a file, and what only an option brings.
+enum { UP_DEMO = UP_SECTION_COUNT, UP_PART_COUNT };
+
 struct up {
     const char *const *values; // of the options
-    bool has[UP_SECTION_COUNT];
+    bool has[UP_PART_COUNT];
     struct up_file file; // without -c zeroed
     struct platform_setup setup; // its platform is NULL when none runs here
     char validate_url[URL_SIZE];
@@ -49,6 +71,8 @@ struct up {
     struct relay_part relay;
     struct engine_part engine;
     struct health_part health;
+    struct demo_files demo_files;
+    struct demo_part demo;
 };
 
 // ---- Defaults under the environment
@@ -119,67 +143,7 @@ static void label(void *arg, const char *name, char text[CONF_LABEL_SIZE])
     conf_source_label(settings(arg), name, text);
 }
 
-// ---- What a person sees
-
-static void print_demo(const struct up *up)
-{
-    const struct relay *relay = &up->relay.relay;
-    bool tls = relay->config->tls_enabled;
-    char base[URL_SIZE];
-    snprintf(base, sizeof base, "%s://localhost:%u", tls ? "wss" : "ws", relay->address.port);
-    fprintf(stderr,
-        "\nweir is up. Ctrl-C drains and ends.\n\n"
-        "  relay      %s/ws\n"
-        "  health     http%s://localhost:%u/health\n"
-        "  platform   http://127.0.0.1:%u (admission, /jwks.json, tokens)\n"
-        "  state      %s (admin token in admin-token)\n\n"
-        "Try it in other terminals:\n\n"
-        "  a daemon and a client in one:\n"
-        "    weir relay demo --state-dir %s --port %u\n"
-        "  or apart:\n"
-        "    weir relay demo --as daemon --state-dir %s --port %u\n"
-        "    weir relay demo --as client --state-dir %s --port %u\n"
-        "  a daemon or client of your own connects to\n"
-        "    %s/ws?role=workspace-daemon&workspaceId=" DEMO_WORKSPACE
-        "&runtimeTargetId=" DEMO_TARGET "\n"
-        "    %s/ws?role=client&workspaceId=" DEMO_WORKSPACE "&runtimeTargetId=" DEMO_TARGET "\n"
-        "  with Authorization: Bearer and a token of\n"
-        "    weir token relay --state-dir %s --role client --workspace " DEMO_WORKSPACE
-        " --target " DEMO_TARGET "\n\n",
-        base, tls ? "s" : "", relay->address.port, up->platform_server.address.port,
-        up->setup.state_dir, up->setup.state_dir, relay->address.port, up->setup.state_dir,
-        relay->address.port, up->setup.state_dir, relay->address.port, base, base,
-        up->setup.state_dir);
-}
-
-static void print_address(const char *what, const char *scheme, const struct sys_address *address)
-{
-    char host[IP_TEXT_SIZE];
-    ip_to_text(&address->ip, host);
-    bool v6 = strchr(host, ':') != NULL;
-    fprintf(stderr, "  %-10s %s://%s%s%s:%u\n", what, scheme, v6 ? "[" : "", host, v6 ? "]" : "",
-        address->port);
-}
-
-static void print_parts(const struct up *up)
-{
-    fputs("\nweir is up. Ctrl-C drains and ends.\n\n", stderr);
-    if (up->setup.platform != NULL) {
-        bool tls = up->setup.config.cert_file != NULL;
-        print_address("platform", tls ? "https" : "http", &up->platform_server.address);
-    }
-    if (up->has[UP_RELAY]) {
-        bool tls = up->relay.config.tls_enabled;
-        print_address("relay", tls ? "wss" : "ws", &up->relay.relay.address);
-    }
-    if (up->has[UP_ENGINE]) {
-        print_address("engine", "https", &up->engine.engine.address);
-    }
-    if (up->has[UP_HEALTH]) {
-        print_address("health", "http", &up->health.health.address);
-    }
-    fputs("\n", stderr);
-}
+// ---- Ready
 
 // The page of the monitor shows the parts beside it.
 static void introduce(struct up *up)
@@ -202,10 +166,20 @@ static void print_ready(void *arg)
 {
     struct up *up = arg;
     introduce(up);
-    if (up->values[OPTION_FILE] == NULL) {
-        print_demo(up);
+    const struct up_parts running = {
+        .setup = up->setup.platform != NULL ? &up->setup : NULL,
+        .platform = &up->platform_server,
+        .relay = up->has[UP_RELAY] ? &up->relay : NULL,
+        .engine = up->has[UP_ENGINE] ? &up->engine : NULL,
+        .health = up->has[UP_HEALTH] ? &up->health : NULL,
+        .demo = up->has[UP_DEMO] ? &up->demo : NULL,
+    };
+    if (up->has[UP_DEMO]) {
+        up_print_demo(&running);
+    } else if (up->values[OPTION_FILE] == NULL) {
+        up_print_relay(&running);
     } else {
-        print_parts(up);
+        up_print_parts(&running);
     }
 }
 
@@ -275,6 +249,8 @@ static int prepare_engine(struct up *up, struct conf_problems *problems)
     return engine_part_init(&up->engine,
         &(struct engine_part_options){
             .source = engine_source(up),
+            .listen = up->values[OPTION_ENGINE_LISTEN],
+            .metrics_listen = up->has[UP_DEMO] ? DEMO_METRICS_LISTEN : NULL,
             .workers = up->values[OPTION_WORKERS],
         },
         problems);
@@ -287,18 +263,45 @@ static int prepare_health(struct up *up, struct conf_problems *problems)
     if (up->values[OPTION_STATE_DIR] != NULL && up->file.health.state_dir == NULL) {
         health.state_dir = up->values[OPTION_STATE_DIR];
     }
+    if (up->values[OPTION_HEALTH_LISTEN] != NULL) {
+        health.listen = up->values[OPTION_HEALTH_LISTEN];
+    }
     return health_part_init(&up->health, &health);
 }
 
-// In the order of their start: the relay asks the platform.
+static int prepare_demo(struct up *up, struct conf_problems *problems)
+{
+    uint64_t period_s = DEMO_PERIOD_S;
+    const char *period = up->values[OPTION_PERIOD];
+    (void)problems;
+    if (period != NULL &&
+        (number_parse_u64(slice_str(period), DEMO_PERIOD_MAX_S, &period_s) != WEIR_OK ||
+            period_s < DEMO_PERIOD_MIN_S)) {
+        fprintf(stderr, "weir up: --demo-period \"%s\" is not usable; allowed: %d-%d\n", period,
+            DEMO_PERIOD_MIN_S, DEMO_PERIOD_MAX_S);
+        return EXIT_USAGE;
+    }
+    demo_part_init(&up->demo, &(struct demo_part_options){
+                                  .files = &up->demo_files,
+                                  .platform = &up->platform_server,
+                                  .relay = &up->relay,
+                                  .engine = &up->engine,
+                                  .period_s = period_s,
+                              });
+    return EXIT_FINE;
+}
+
+// In the order of their start: the relay asks the platform, the demo tells health where all are.
 static const struct {
+    unsigned which;
     int (*prepare)(struct up *up, struct conf_problems *problems);
     size_t part; // offset
-} parts[UP_SECTION_COUNT] = {
-    [UP_PLATFORM] = {prepare_platform, offsetof(struct up, platform_server.part)},
-    [UP_RELAY] = {prepare_relay, offsetof(struct up, relay.part)},
-    [UP_ENGINE] = {prepare_engine, offsetof(struct up, engine.part)},
-    [UP_HEALTH] = {prepare_health, offsetof(struct up, health.part)},
+} parts[UP_PART_COUNT] = {
+    {UP_PLATFORM, prepare_platform, offsetof(struct up, platform_server.part)},
+    {UP_RELAY, prepare_relay, offsetof(struct up, relay.part)},
+    {UP_ENGINE, prepare_engine, offsetof(struct up, engine.part)},
+    {UP_DEMO, prepare_demo, offsetof(struct up, demo.part)},
+    {UP_HEALTH, prepare_health, offsetof(struct up, health.part)},
 };
 
 static void keep_warnings(struct conf_problems *all, const struct conf_problems *more)
@@ -311,9 +314,9 @@ static int prepare(struct up *up, struct conf_problems *problems, struct part **
 {
     int exit_code = EXIT_FINE;
     size_t count = 0;
-    for (unsigned i = 0; i < UP_SECTION_COUNT; i++) {
+    for (unsigned i = 0; i < UP_PART_COUNT; i++) {
         struct conf_problems own;
-        if (!up->has[i]) {
+        if (!up->has[parts[i].which]) {
             continue;
         }
         conf_problems_init(&own);
@@ -340,13 +343,50 @@ static uint64_t workers_of(const struct up *up)
     return up->has[UP_ENGINE] ? engine_part_config(&up->engine)->workers : 1; // health has one
 }
 
+// Two processes of one user may share a port, so that one can follow the other (sys_listen). A demo
+// that shared those of another would send its visitors there.
+static bool is_free(const char *host, uint64_t port, unsigned option)
+{
+    struct sys_address address;
+    int fd;
+    if (port == 0 || sys_address_parse(host, (uint16_t)port, &address) != WEIR_OK) {
+        return true; // for whoever listens, to find out
+    }
+    enum weir_result result = sys_listen_alone(&address, &fd);
+    if (result == WEIR_OK) {
+        sys_close(fd);
+    } else if (result == WEIR_IN_USE) {
+        fprintf(stderr,
+            "weir up: port %u of %s is taken, perhaps by another weir; %s 127.0.0.1:0 takes one that "
+            "is free\n",
+            (unsigned)port, host, options[option].name);
+    }
+    return result != WEIR_IN_USE;
+}
+
+// All that are not are told of.
+static bool ports_are_free(const struct up *up)
+{
+    const struct relay_config *relay = &up->relay.config;
+    const struct conf_listen *engine = &engine_part_config(&up->engine)->tls_listen;
+    const struct sys_address *health = &up->health.options.listen;
+    char host[IP_TEXT_SIZE];
+    ip_to_text(&health->ip, host);
+    bool relay_is = is_free(relay->listen_host, relay->listen_port, OPTION_LISTEN);
+    bool engine_is = is_free(engine->host, engine->port, OPTION_ENGINE_LISTEN);
+    return is_free(host, health->port, OPTION_HEALTH_LISTEN) && relay_is && engine_is;
+}
+
 static int run_parts(struct up *up, struct conf_problems *problems)
 {
-    struct part *running[UP_SECTION_COUNT];
+    struct part *running[UP_PART_COUNT];
     size_t count = 0;
     int exit_code = prepare(up, problems, running);
-    for (unsigned i = 0; i < UP_SECTION_COUNT; i++) {
+    for (unsigned i = 0; i < UP_PART_COUNT; i++) {
         count += up->has[i];
+    }
+    if (exit_code == EXIT_FINE && up->has[UP_DEMO] && !ports_are_free(up)) {
+        exit_code = EXIT_FAILED;
     }
     if (exit_code == EXIT_FINE) {
         exit_code = process_run(&(struct process_options){
@@ -420,7 +460,7 @@ static bool read_file(struct up *up, struct conf_problems *problems)
         fputs("weir up: out of memory\n", stderr);
         return false;
     }
-    memcpy(up->has, up->file.has, sizeof up->has);
+    memcpy(up->has, up->file.has, sizeof up->file.has);
     // Stands for the platform's own address, which has no port yet.
     snprintf(up->validate_url, sizeof up->validate_url, "%s",
         up->has[UP_PLATFORM] ? "http://127.0.0.1:1" VALIDATE_PATH : "");
@@ -459,7 +499,7 @@ int up_command_check(const char *path)
     return good ? EXIT_FINE : EXIT_CONFIG;
 }
 
-static int run_demo(struct up *up)
+static int run_relay(struct up *up)
 {
     struct conf_problems problems;
     conf_problems_init(&problems);
@@ -467,6 +507,41 @@ static int run_demo(struct up *up)
     int exit_code = run_parts(up, &problems);
     conf_problems_fini(&problems);
     return exit_code;
+}
+
+static int run_demo(struct up *up, const char **values)
+{
+    int exit_code = demo_files_make(&up->demo_files, values[OPTION_STATE_DIR]);
+    if (exit_code != EXIT_FINE) {
+        return exit_code;
+    }
+    values[OPTION_FILE] = up->demo_files.weir_yml;
+    values[OPTION_STATE_DIR] = up->demo_files.state_dir; // as seen from the root
+    up->has[UP_DEMO] = true;
+    if (isatty(STDOUT_FILENO)) {
+        log_write_from(LOG_WARN); // what is printed should stay in sight
+    }
+    return run_file(up);
+}
+
+// Options that would do nothing.
+static bool is_sensible(const char *const *values)
+{
+    bool demo = values[OPTION_DEMO] != NULL;
+    if (demo && values[OPTION_FILE] != NULL) {
+        fputs("weir up: --demo makes a weir.yml of its own; leave out -c, or --demo\n", stderr);
+        return false;
+    }
+    if (!demo && values[OPTION_PERIOD] != NULL) {
+        fputs("weir up: --demo-period is for --demo\n", stderr);
+        return false;
+    }
+    if (!demo && values[OPTION_FILE] == NULL &&
+        (values[OPTION_ENGINE_LISTEN] != NULL || values[OPTION_HEALTH_LISTEN] != NULL)) {
+        fputs("weir up: engine and health run with --demo, or -c FILE\n", stderr);
+        return false;
+    }
+    return true;
 }
 
 static int run(const struct command *command, int argc, char **argv)
@@ -482,14 +557,20 @@ static int run(const struct command *command, int argc, char **argv)
         fprintf(stderr, "weir up: \"%s\" is not understood; see weir up --help\n", argv[0]);
         return EXIT_USAGE;
     }
+    if (!is_sensible(values)) {
+        return EXIT_USAGE;
+    }
     up.values = values;
-    return values[OPTION_FILE] != NULL ? run_file(&up) : run_demo(&up);
+    if (values[OPTION_DEMO] != NULL) {
+        return run_demo(&up, values);
+    }
+    return values[OPTION_FILE] != NULL ? run_file(&up) : run_relay(&up);
 }
 
 const struct command command_up = {
     .name = "up",
-    .summary = "Run a relay on loopback with an embedded platform: nothing to set up; or with -c "
-               "the parts that a weir.yml names",
+    .summary = "Run a relay on loopback with an embedded platform: nothing to set up; with --demo "
+               "all parts and something that moves; or with -c the parts that a weir.yml names",
     .usage = "",
     .options = options,
     .run = run,

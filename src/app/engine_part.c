@@ -30,27 +30,36 @@ const struct engine_config *engine_part_config(const struct engine_part *part)
 
 // ---- Configuration
 
+// Takes the place of what is in *listen.
+static enum weir_result apply_listen(const char *text, struct conf_listen *listen)
+{
+    struct conf_listen given;
+    enum weir_result result = conf_listen_parse(slice_str(text), 0, &given);
+    if (result == WEIR_OK) {
+        mem_free(listen->host);
+        *listen = given;
+    } else if (result == WEIR_MALFORMED) {
+        fprintf(stderr, "weir: \"%s\" is not usable to listen on; allowed: ADDR:PORT\n", text);
+        result = WEIR_INVALID;
+    }
+    return result;
+}
+
 static enum weir_result apply_options(
     const struct engine_part_options *options, struct engine_config *config)
 {
+    enum weir_result result = WEIR_OK;
     if (options->workers != NULL &&
         number_parse_u64(slice_str(options->workers), WORKERS_MAX, &config->workers) != WEIR_OK) {
         fprintf(stderr, "weir: --workers \"%s\" is not usable; allowed: a number up to %d\n",
             options->workers, WORKERS_MAX);
         return WEIR_INVALID;
     }
-    if (options->listen == NULL) {
-        return WEIR_OK;
+    if (options->listen != NULL) {
+        result = apply_listen(options->listen, &config->tls_listen);
     }
-    struct conf_listen listen;
-    enum weir_result result = conf_listen_parse(slice_str(options->listen), 0, &listen);
-    if (result == WEIR_OK) {
-        mem_free(config->tls_listen.host);
-        config->tls_listen = listen;
-    } else if (result == WEIR_MALFORMED) {
-        fprintf(
-            stderr, "weir: --listen \"%s\" is not usable; allowed: ADDR:PORT\n", options->listen);
-        result = WEIR_INVALID;
+    if (result == WEIR_OK && options->metrics_listen != NULL) {
+        result = apply_listen(options->metrics_listen, &config->metrics_listen);
     }
     return result;
 }

@@ -12,7 +12,8 @@ struct engine_part_config;
 // Where its settings come from; the words of a command line stand above the file and the variables.
 struct engine_part_options {
     struct engine_config_source source; // what it borrows outlives the part
-    const char *listen;                 // "ADDR:PORT" or NULL
+    const char *listen;                 // "ADDR:PORT" or NULL; so is the next
+    const char *metrics_listen;
     const char *workers;                // or NULL
 };
 

@@ -75,6 +75,7 @@ static struct {
 } logger = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static atomic_uint least_level;
+static atomic_uint least_written;
 static atomic_uint_fast64_t counted[LOG_LEVEL_COUNT];
 static atomic_uint_fast64_t suppressed_total;
 static atomic_uint_fast64_t lost_total;
@@ -82,6 +83,11 @@ static atomic_uint_fast64_t lost_total;
 void log_set_level(enum log_level least)
 {
     atomic_store_explicit(&least_level, least, memory_order_relaxed);
+}
+
+void log_write_from(enum log_level least)
+{
+    atomic_store_explicit(&least_written, least, memory_order_relaxed);
 }
 
 uint64_t log_counted(enum log_level level)
@@ -274,7 +280,9 @@ void log_hand_over(const struct log_line *line)
     pthread_mutex_lock(&logger.lock);
     if (logger.state == RUNNING || logger.state == STOPPING) {
         put_in_ring(kept);
-        put_in_queue(kept);
+        if (kept->level >= atomic_load_explicit(&least_written, memory_order_relaxed)) {
+            put_in_queue(kept);
+        }
     } else {
         count_lost(1);
     }

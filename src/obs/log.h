@@ -39,6 +39,9 @@ void log_stop(void);
 // From now on lines below the level are counted and not written; at first all are written. Any
 // thread.
 void log_set_level(enum log_level least);
+// From now on lines below the level are kept for /logs and not written, for somebody at a terminal
+// who has other things to read; at first all are written. Any thread.
+void log_write_from(enum log_level least);
 
 // A line under construction, on the caller's stack. Details are added in order; log_end hands the
 // line over. A key whose name contains one of the words of spec section 11 gets "[redacted]". Keys

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "base/slice.h"
 #include "sys/fault.h"
 
 static enum weir_result result_of(int code)
@@ -22,6 +23,17 @@ static enum weir_result result_of(int code)
     }
 }
 
+// RFC 6761 section 6.3; the C library's resolver asks name servers for the names below localhost.
+static bool is_below_localhost(const char *name)
+{
+    const struct slice top = SLICE(".localhost");
+    struct slice text = slice_str(name);
+    if (slice_ends_with(text, SLICE("."))) {
+        text.len--;
+    }
+    return text.len > top.len && slice_eq_nocase(slice_skip(text, text.len - top.len), top);
+}
+
 enum weir_result sys_resolve(
     const char *name, struct ip ret_ips[SYS_RESOLVE_MAX], size_t *ret_count)
 {
@@ -31,7 +43,8 @@ enum weir_result sys_resolve(
     if (sys_fault_now()) {
         return WEIR_UNREACHABLE;
     }
-    enum weir_result result = result_of(getaddrinfo(name, NULL, &hints, &list));
+    enum weir_result result = result_of(
+        getaddrinfo(is_below_localhost(name) ? "localhost" : name, NULL, &hints, &list));
     for (const struct addrinfo *at = list; at != NULL && *ret_count < SYS_RESOLVE_MAX;
          at = at->ai_next) {
         if (at->ai_family == AF_INET) {

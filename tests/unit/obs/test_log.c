@@ -363,7 +363,6 @@ static void test_levels_have_names(void **state)
     assert_string_equal(log_level_name(LOG_ERROR), "error");
 }
 
-// A line that finds no memory is lost; the next one is not. (Only where faults are compiled in.)
 // Lines below the level are counted, and nothing else.
 static void test_least_level(void **state)
 {
@@ -391,6 +390,32 @@ static void test_least_level(void **state)
     }
 }
 
+// What is not written is there for /logs all the same.
+static void test_kept_and_not_written(void **state)
+{
+    struct buf out = BUF_INIT(4096);
+    (void)state;
+    int fd = world_open();
+    assert_int_equal(log_start(10, fd), WEIR_OK);
+    log_write_from(LOG_WARN);
+    struct log_line line;
+    log_begin(&line, LOG_RELAY_STARTED);
+    log_end(&line);
+    log_begin(&line, LOG_CONFIG_WARNING);
+    log_end(&line);
+    assert_int_equal(log_dump(&out, true), WEIR_OK);
+    assert_non_null(strstr(buf_text(&out), "relay_started"));
+    assert_non_null(strstr(buf_text(&out), "config_warning"));
+    buf_reset(&out);
+    log_stop();
+    log_write_from(LOG_INFO);
+    char *text = world_take(fd);
+    assert_null(strstr(text, "relay_started"));
+    assert_non_null(strstr(text, "config_warning"));
+    free(text);
+}
+
+// A line that finds no memory is lost; the next one is not. (Only where faults are compiled in.)
 static void test_no_memory(void **state)
 {
     (void)state;
@@ -427,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_start_twice),
         cmocka_unit_test(test_levels_have_names),
         cmocka_unit_test(test_least_level),
+        cmocka_unit_test(test_kept_and_not_written),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
