@@ -31,6 +31,8 @@ class EnginePrograms:
     weir: pathlib.Path
     agent: pathlib.Path
     tls: pathlib.Path
+    splice: pathlib.Path
+    passage: pathlib.Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +86,9 @@ def _require_peers(fronts):
 
 def prepare_engine(fronts):
     _require_peers(fronts)
-    weir = _build("weir" in fronts, ["weir-bench-agent", "weir-bench-tls"])
-    return EnginePrograms(weir, BUILD / "bin/weir-bench-agent", BUILD / "bin/weir-bench-tls")
+    targets = [f"weir-bench-{name}" for name in ("agent", "tls", "splice", "passage")]
+    weir = _build("weir" in fronts, targets)
+    return EnginePrograms(weir, *(BUILD / "bin" / target for target in targets))
 
 
 def prepare_agent(fronts):

@@ -19,7 +19,8 @@ import time
 from .procs import BenchError, cores, end, environment, free_port, pinned
 
 HOST = "edge.weir.test"
-NAMES = {"weir": "weir", "nginx": "nginx", "haproxy": "HAProxy", "openssh": "OpenSSH -R"}
+NAMES = {"weir": "weir", "nginx": "nginx", "haproxy": "HAProxy", "openssh": "OpenSSH -R",
+         "splice": "splice", "passage": "TLS loop"}
 SECRET = "a secret of the bench, longer than thirty-two bytes"
 READY_SECONDS_MAX = 10
 ONLINE = '"status":"online"'  # what weir forward and weir run say with --json
@@ -126,6 +127,13 @@ def answers(port, host, path="/", scheme="https"):
     return done.stdout == "200"
 
 
+def listens(port):
+    """Asks the kernel: a connection would be one to a server that expects another."""
+    local = f"0100007F:{port:04X}"
+    with open("/proc/net/tcp", encoding="ascii") as sockets_open:
+        return any(line.split()[1] == local and line.split()[3] == "0A" for line in sockets_open)
+
+
 NGINX_HEAD = """daemon off; pid {scratch}/{name}.pid; error_log stderr error; worker_processes 1;
 {modules}
 events {{ worker_connections 9000; }}
@@ -150,18 +158,21 @@ class Nginx(Child):
 
 
 class Origin:
-    """nginx serving files: / (1 KiB) and /big (1 GiB, sparse), plain and with TLS."""
+    """nginx serving files: / (1 KiB) and /big (1 GiB, sparse), plain and with TLS; what is sent to
+    /sink is taken and thrown away."""
 
     def __init__(self, scratch, pair):
         self.port, self.tls_port = free_port(), free_port()
         root = scratch / "root"
         root.mkdir()
         (root / "index.html").write_bytes(b"x" * 1024)
-        with open(root / "big", "wb") as big:
+        self.big = root / "big"
+        with open(self.big, "wb") as big:
             big.truncate(1 << 30)
         scratch.chmod(0o755)
+        sink = "client_max_body_size 0; location /sink { return 200; }"
         body = f"""server {{ listen 127.0.0.1:{self.port}; root {root}; }}
-  server {{ listen 127.0.0.1:{self.tls_port} ssl; root {root};
+  server {{ listen 127.0.0.1:{self.tls_port} ssl; root {root}; {sink}
     ssl_certificate {pair[0]}; ssl_certificate_key {pair[1]}; }}"""
         config = NGINX_HEAD.format(scratch=scratch, name="origin", modules="") + NGINX_HTTP.format(
             scratch=scratch, body=body)
@@ -176,9 +187,20 @@ class Weir:
     """The engine, and one agent with a tunnel to the origin."""
 
     def __init__(self, programs, scratch, pair, origin, workers=1, passthrough=False):
-        self.port = free_port()
         label = "raw" if passthrough else "bench"
         self.host = f"{label}.t.{HOST}"
+        self._engine = self._agent = None
+        try:
+            self._start_engine(programs, scratch, pair, workers)
+            self._start_agent(programs, scratch, origin, label, passthrough)
+        except BaseException:
+            self.close()
+            raise
+        self.pids = [self._engine.pid]
+        self.helpers = [self._agent.pid]
+
+    def _start_engine(self, programs, scratch, pair, workers):
+        self.port = self._engine_port = free_port()
         config = scratch / f"engine-{self.port}.yml"
         config.write_text(f"""engine: {{ host: {HOST}, log_level: warn }}
 workers: {workers}
@@ -189,15 +211,7 @@ limits: {{ connections_per_address: 20000, handshakes: 20000 }}
 """)
         self._engine = Child(cores()[0], [programs.weir, "engine", "-c", config], scratch,
                              f"engine-{self.port}")
-        self.pids = [self._engine.pid]
-        self._agent = None
-        try:
-            wait_for("weir engine", self._engine, self._open)
-            self._start_agent(programs, scratch, origin, label, passthrough)
-        except BaseException:
-            self.close()
-            raise
-        self.helpers = [self._agent.pid]
+        wait_for("weir engine", self._engine, self._open)
 
     def _open(self):
         done = subprocess.run(
@@ -206,7 +220,7 @@ limits: {{ connections_per_address: 20000, handshakes: 20000 }}
         return done.returncode == 0
 
     def _start_agent(self, programs, scratch, origin, label, passthrough):
-        command = [programs.agent, "--engine", self.port, "--name", HOST, "--token", token(),
+        command = [programs.agent, "--engine", self._engine_port, "--name", HOST, "--token", token(),
                    "--label", label, "--origin", origin.tls_port if passthrough else origin.port]
         command += ["--protocol", "tls", "--passthrough"] if passthrough else []
         self._agent = Child(cores()[1], command, scratch, f"agent-{self.port}",
@@ -216,9 +230,9 @@ limits: {{ connections_per_address: 20000, handshakes: 20000 }}
                              f"\n{self._engine.words()}")
 
     def close(self):
-        if self._agent:
-            self._agent.close()
-        self._engine.close()
+        for child in (self._agent, self._engine):
+            if child:
+                child.close()
 
 
 class Forward(Weir):
@@ -384,7 +398,40 @@ class SshFront:
                 child.close()
 
 
-KINDS = {"weir": Weir, "forward": Forward, "nginx": NginxFront, "haproxy": HaproxyFront,
+class SpliceFloor:
+    """The loop that lets the kernel move a connection's bytes: nothing to encrypt, nothing to see."""
+
+    helpers = ()
+    host = HOST
+
+    def __init__(self, programs, scratch, _pair, origin, passthrough=True):
+        if not passthrough:
+            raise BenchError("the splice loop only passes through")
+        self.port = free_port()
+        self._loop = Child(cores()[0], [programs.splice, self.port, origin.tls_port], scratch,
+                           f"splice-{self.port}")
+        try:
+            wait_for("the splice loop", self._loop, lambda: answers(self.port, HOST))
+        except BaseException:
+            self.close()
+            raise
+        self.pids = [self._loop.pid]
+
+    def close(self):
+        self._loop.close()
+
+
+class PassageFloor(Weir):
+    """What the wire allows: the loop that does for a tunnel passed through what it has to."""
+
+    def _start_engine(self, programs, scratch, pair, _workers):
+        self.port, self._engine_port = free_port(), free_port()
+        self._engine = Child(cores()[0], [programs.passage, self.port, self._engine_port, *pair,
+                                          self.host], scratch, f"passage-{self.port}")
+        wait_for("the TLS loop", self._engine, lambda: listens(self._engine_port))
+
+
+KINDS = {"weir": Weir, "splice": SpliceFloor, "passage": PassageFloor, "forward": Forward, "nginx": NginxFront, "haproxy": HaproxyFront,
          "openssh": SshFront}
 
 

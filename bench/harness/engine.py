@@ -20,6 +20,7 @@ from .procs import BenchError, cores, environment, pinned
 FRONTS = ("weir", "nginx", "haproxy", "openssh")
 SETTLE_SECONDS = 1.5
 TERMINATORS = ("weir", "nginx", "haproxy")
+FLOORS = ("splice", "passage")  # beside them where nobody looks at the bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,18 +105,21 @@ def _handshakes(programs, front, count):
     return json.loads(out)
 
 
-def _body(front, insecure_http1=True):
-    """One GiB through the front; curl takes it, on any core."""
-    command = ["curl", "-sk", "--resolve", f"{front.host}:{front.port}:127.0.0.1", "-o",
-               "/dev/null", "-w", "%{http_code} %{size_download}", "-m", "60",
-               f"https://{front.host}:{front.port}/big"]
-    if insecure_http1:
-        command.insert(2, "--http1.1")
+def _body(front, upload=None):
+    """One GiB through the front; curl takes it, or gives it out of the file upload, on any core."""
+    command = ["curl", "-sk", "--http1.1", "--resolve", f"{front.host}:{front.port}:127.0.0.1",
+               "-o", "/dev/null", "-m", "60"]
+    if upload:
+        command += ["-T", upload, "-H", "Expect:", "-w", "%{http_code} %{size_upload}",
+                    f"https://{front.host}:{front.port}/sink"]
+    else:
+        command += ["-w", "%{http_code} %{size_download}",
+                    f"https://{front.host}:{front.port}/big"]
 
     def transfer():
         done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
         if done.stdout != f"200 {1 << 30}":
-            raise BenchError(f"1 GiB did not arrive: {done.stdout} {done.stderr[-300:]}")
+            raise BenchError(f"1 GiB did not pass: {done.stdout} {done.stderr[-300:]}")
     sample = measured(front, transfer)
     del sample["result"]
     return sample
@@ -210,14 +214,16 @@ def _workers(run, results):
 
 def _passthrough(run, kinds, results):
     with contextlib.ExitStack() as stack:
-        fronts = {kind: stack.enter_context(run.front(kind, passthrough=True))
-                  for kind in kinds if kind in TERMINATORS}
+        kinds = [*(kind for kind in kinds if kind in TERMINATORS), *FLOORS]
+        fronts = {kind: stack.enter_context(run.front(kind, passthrough=True)) for kind in kinds}
         for number in range(run.plan.body_rounds):
             if number >= 1 and not run.in_budget("passthrough"):
                 break
             say(f"passthrough, round {number + 1} of {run.plan.body_rounds}")
             for kind, front in fronts.items():
-                results["passthrough"][kind].append(_body(front))
+                results["passthrough"].setdefault(kind, []).append(_body(front))
+            for kind, front in fronts.items():
+                results["passed_up"].setdefault(kind, []).append(_body(front, run.origin.big))
 
 
 def _memory(run, kinds, results):
@@ -236,8 +242,9 @@ def measure(programs, kinds, plan):
     """Runs everything; returns one dictionary of raw samples."""
     begun = time.monotonic()
     results = {"plan": dataclasses.asdict(plan), "fronts": list(kinds), "cores": cores(),
-               "idle": {}, "asked": {}, "workers": {"1": [], "2": []}}
-    for key in (*SCENARIOS, "latency", "body", "handshakes", "passthrough"):
+               "idle": {}, "asked": {}, "workers": {"1": [], "2": []}, "passthrough": {},
+               "passed_up": {}}
+    for key in (*SCENARIOS, "latency", "body", "handshakes"):
         results[key] = {kind: [] for kind in kinds}
     with tempfile.TemporaryDirectory(prefix="weir-bench-") as scratch:
         run = Run(programs, plan, pathlib.Path(scratch))

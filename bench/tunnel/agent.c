@@ -52,6 +52,7 @@ struct stream {
     SSL *tls;
     bool greeted; // ProxyReq is out
     bool dead;
+    bool emptied;        // the last read of engine_fd has
     struct stream *next; // in the free list
     size_t greeting_len;
     uint8_t greeting[1024];
@@ -149,6 +150,7 @@ static int socket_read(BIO *bio, char *bytes, int size)
     struct stream *stream = BIO_get_data(bio);
     ssize_t len = recv(stream->engine_fd, bytes, (size_t)size, 0);
     BIO_clear_retry_flags(bio);
+    stream->emptied = len < size;
     if (len < 0 && errno == EAGAIN)
         BIO_set_retry_read(bio);
     else if (len == 0)
@@ -304,7 +306,7 @@ static int plain_out(int fd, const void *bytes, size_t size)
 // Whether a read of so many bytes has emptied the socket.
 static bool was_last(struct stream *stream, bool up, int len)
 {
-    return up ? SSL_has_pending(stream->tls) == 0 : len < CHUNK;
+    return up ? stream->emptied && SSL_has_pending(stream->tls) == 0 : len < CHUNK;
 }
 
 // Moves one direction until a side has had enough; false when the stream is broken.

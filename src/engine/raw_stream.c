@@ -130,6 +130,7 @@ void raw_stream_start(struct engine_shard *shard, struct raw_options *options)
             .idle_ns = IDLE_NS,
             .half_idle_ns = HALF_IDLE_NS,
             .hold_ns = options->hold_ns,
+            .whole_batches = true,
             .moved = on_moved,
             .held = on_held,
             .ended = on_ended,

@@ -249,6 +249,10 @@ void pair_open(struct pair *pair, struct worker *worker, struct pair_options *op
         pair->up.tap = on_up_tap;
         pair->down.tap = on_down_tap;
     }
+    if (options->whole_batches) {
+        pair->up.piece_max = options->back.ssl != NULL ? PUMP_BATCH_MAX : PUMP_HELD_MAX;
+        pair->down.piece_max = options->front.ssl != NULL ? PUMP_BATCH_MAX : PUMP_HELD_MAX;
+    }
     bool front = open_stream(pair, &pair->front, &options->front, on_front);
     bool back = open_stream(pair, &pair->back, &options->back, on_back);
     if (!front || !back) {

@@ -35,6 +35,8 @@ struct pair_options {
     uint64_t half_idle_ns; // the same when one direction has ended
     // Nothing goes to the front before its first byte came, or so long; 0: no hold.
     uint64_t hold_ns;
+    // Pieces of PUMP_BATCH_MAX go to a side with TLS: bulk costs less, one that stalls keeps more.
+    bool whole_batches;
     pair_moved_fn *moved;
     pair_tapped_fn *tapped; // NULL: nobody looks
     pair_held_fn *held;     // NULL: nobody asks

@@ -11,12 +11,17 @@
 // 4. PUMP_FAILED and PUMP_ENDED are final.
 #include "stream/pump.h"
 
+#include "stream/tls_carrier.h"
+
+_Static_assert(PUMP_BATCH_MAX <= WORKER_READ_AREA_SIZE, "a piece has room");
+_Static_assert(PUMP_BATCH_MAX == TLS_BATCH_RECORDS_MAX * TLS_RECORD_MAX, "it is one batch");
+
 void pump_init(struct pump *pump, struct stream *from, struct stream *to, struct buf *first)
 {
-    *pump = (struct pump){.from = from, .to = to, .held = *first};
+    *pump = (struct pump){.from = from, .to = to, .piece_max = PUMP_HELD_MAX, .held = *first};
     *first = BUF_INIT(0);
-    if (pump->held.len_max < PUMP_HELD_MAX) {
-        pump->held.len_max = PUMP_HELD_MAX;
+    if (pump->held.len_max < PUMP_BATCH_MAX) {
+        pump->held.len_max = PUMP_BATCH_MAX;
     }
 }
 
@@ -79,7 +84,7 @@ static bool write_held(struct pump *pump)
 
 static bool move_piece(struct pump *pump)
 {
-    struct iovec part = {pump->from->worker->read_area, PUMP_HELD_MAX};
+    struct iovec part = {pump->from->worker->read_area, pump->piece_max};
     const char *bytes = part.iov_base;
     size_t len = 0;
     enum weir_result result = stream_read(pump->from, &part, 1, &len);

@@ -9,6 +9,9 @@
 // What a pump moves in one turn at most, and what it holds when the sink does not take it (spec
 // section 14, limits).
 #define PUMP_HELD_MAX (64u * 1024)
+// Into TLS it may move as much as leaves by one call, which such a stream keeps itself when the
+// socket does not take it (stream_kept).
+#define PUMP_BATCH_MAX (128u * 1024)
 
 enum pump_state {
     PUMP_FLOWS,
@@ -27,9 +30,10 @@ typedef void pump_tap_fn(struct pump *pump, const void *bytes, size_t len);
 struct pump {
     struct stream *from; // borrowed, as is to
     struct stream *to;
-    size_t owed;     // taken over by the sink, which has not sent them yet
-    struct buf held; // owned; go behind those
-    uint64_t bytes;  // written to the sink
+    size_t piece_max; // PUMP_HELD_MAX, unless the owner sets PUMP_BATCH_MAX
+    size_t owed;      // taken over by the sink, which has not sent them yet
+    struct buf held;  // owned; go behind those
+    uint64_t bytes;   // written to the sink
     enum pump_state state;
     pump_tap_fn *tap;         // NULL: nobody looks
     bool paused;              // nothing is read or written until it is cleared
@@ -40,7 +44,7 @@ struct pump {
 // first is taken over: bytes that were read from the source before.
 void pump_init(struct pump *pump, struct stream *from, struct stream *to, struct buf *first);
 void pump_fini(struct pump *pump);
-// Moves what can be moved now, at most PUMP_HELD_MAX bytes; returns whether anything was. Calls
+// Moves what can be moved now, at most piece_max bytes; returns whether anything was. Calls
 // nobody back. Afterwards wait for what pump_wants_* say.
 bool pump_turn(struct pump *pump);
 static inline bool pump_is_empty(const struct pump *pump)
