@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds what a run needs: weir and the bench programs in build/release, the Node relay's package."""
+"""Builds what a run needs: weir and the bench programs in build/release, the packages of the Node relays."""
 
 import dataclasses
 import os
@@ -24,6 +24,7 @@ class Programs:
     platform: pathlib.Path
     floor: pathlib.Path
     node_server: pathlib.Path
+    uws_server: pathlib.Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +109,9 @@ def prepare_health(checkers):
 def prepare(servers):
     """Returns the programs of the relay's bench."""
     weir = _build("weir" in servers, ["weir-bench-load", "weir-bench-platform", "weir-bench-floor"])
-    if "node" in servers and not (PEER / "node_modules/ws").is_dir():
+    packages = {"node": "ws", "uws": "uwebsockets"}
+    if any(kind in servers and not (PEER / "node_modules" / package).is_dir()
+           for kind, package in packages.items()):
         _run("npm", "ci", "--no-audit", "--no-fund", cwd=PEER)
     return Programs(weir, BUILD / "bin/weir-bench-load", BUILD / "bin/weir-bench-platform",
-                    BUILD / "bin/weir-bench-floor", PEER / "server.mjs")
+                    BUILD / "bin/weir-bench-floor", PEER / "server.mjs", PEER / "uws.mjs")

@@ -59,10 +59,12 @@ def describe(servers):
     for kind, command in VERSIONS.items():
         if kind in servers:
             facts[kind] = _said(*command)
-    if "node" in servers:
+    if "node" in servers or "uws" in servers:
         facts["node"] = _said("node", "--version")
-        package = json.loads((PEER / "node_modules/ws/package.json").read_text(encoding="utf-8"))
-        facts["ws"] = package["version"]
+    for kind, package in {"node": "ws", "uws": "uwebsockets"}.items():
+        if kind in servers:
+            said = (PEER / "node_modules" / package / "package.json").read_text(encoding="utf-8")
+            facts[package] = json.loads(said)["version"]
     return facts
 
 

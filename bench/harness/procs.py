@@ -82,7 +82,7 @@ class Platform:
 
 
 class Server:
-    """One server under test: kind is floor, weir or node."""
+    """One server under test: kind is floor, weir, uws or node."""
 
     def __init__(self, programs, platform, scratch, kind, workers=1, certificate=None,
                  settings=None):
@@ -92,6 +92,7 @@ class Server:
         self._log_path = scratch / f"{kind}-{self.port}.log"
         command = {"floor": [programs.floor, self.port],
                    "weir": [programs.weir, "relay", "--workers", workers],
+                   "uws": ["node", programs.uws_server],
                    "node": ["node", programs.node_server]}[kind]
         variables = environment({**self._settings(platform, certificate), **(settings or {})})
         started = time.monotonic()

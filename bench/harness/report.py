@@ -8,7 +8,7 @@ from . import machine
 from .figures import MISSING, Row, line, median, number, ratio, times
 from .relay import SCENARIOS
 
-NAMES = {"floor": "floor", "weir": "weir", "node": "Node"}
+NAMES = {"floor": "floor", "weir": "weir", "uws": "uWebSockets", "node": "Node"}
 
 
 def _medians(results, key, take):
@@ -23,6 +23,14 @@ def _cpu_row(results, key, title, target, bound, against_floor):
     if against_floor:
         return Row(title, "µs", values, target, against, bound, times(against))
     return Row(title, "µs", values, target, weir, bound, f"{number(weir)} µs")
+
+
+def _beside_uws_row(results, key, title):
+    values = _medians(results, key, lambda sample: sample["server_cpu_ns_per_frame"] / 1000)
+    weir = values.get("weir")
+    against = ratio(weir, values.get("uws"))
+    return Row(title, "µs", {kind: values.get(kind) for kind in ("weir", "uws")},
+               "≤ uWebSockets", against, 1, times(against))
 
 
 def _latency_row(results, quantile, title, bound):
@@ -87,6 +95,8 @@ def rows_of(results):
                  True),
         _cpu_row(results, "pairs50_16k", "CPU per frame, 50 pairs, 16 KiB", "≤ 1.2 x floor", 1.2,
                  True),
+        _beside_uws_row(results, "pairs50_512", "the same beside uWebSockets, 512 B"),
+        _beside_uws_row(results, "pairs50_16k", "the same beside uWebSockets, 16 KiB"),
         _latency_row(results, "p50", "latency p50 at 5,000 frames/s", 3),
         _latency_row(results, "p99", "latency p99 at 5,000 frames/s", 15),
         _idle_row(results, "plain", "idle connection, plain", 1),
@@ -167,7 +177,7 @@ def _method(results):
 def _machine_lines(facts):
     kind = "virtual machine" if facts["virtual"] else "machine"
     programs = ", ".join(f"{name} {facts[key]}" for name, key in
-                         (("weir", "weir"), ("Node", "node"), ("ws", "ws")) if key in facts)
+                         (("weir", "weir"), ("Node", "node"), ("ws", "ws"), ("uwebsockets", "uwebsockets")) if key in facts)
     return [f"{facts['date']}. {kind.capitalize()} with {facts['cores']} cores of {facts['processor']}, "
             f"{facts['memory']}; {facts['system']}, Linux {facts['kernel']}; {facts['compiler']}; "
             f"{facts['openssl']}; {programs}. Everything over loopback: only ratios travel."]
