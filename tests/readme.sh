@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Does what the README says, with the release build: ./run's weir up --demo and every command that it
-# prints, weir up alone, and the weir.yml. The engine's lines are run by tests/engine_guide.sh.
+# prints, weir up alone, and the weir.yml. The engine's lines are run by tests/guides.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 state=$(mktemp -d)

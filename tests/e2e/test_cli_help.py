@@ -103,7 +103,7 @@ def test_every_example_works(cli, engine):
 def test_every_line_of_the_guide_works(cli, engine):
     """Those of docs/agent.md that are ours, in their order."""
     text = (weir.ROOT / "docs/agent.md").read_text()
-    blocks = re.findall(r"^```\n(.*?)^```$", text, re.M | re.S)
+    blocks = re.findall(r"^```console\n(.*?)^```$", text, re.M | re.S)
     lines = [x for block in blocks for x in block.splitlines() if x.startswith(tuple(f"weir {w}" for w in OURS))]
     assert len(lines) > 15
     receiver = StubHttp(lambda _: (200, {}, b""))

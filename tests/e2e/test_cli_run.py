@@ -805,7 +805,7 @@ def test_endpoints_that_do_not_fit(engine):
 def guide():
     """The lines of docs/agent.md that run, dial or nc are."""
     text = (weir.ROOT / "docs/agent.md").read_text()
-    blocks = re.findall(r"^```\n(.*?)^```$", text, re.M | re.S)
+    blocks = re.findall(r"^```console\n(.*?)^```$", text, re.M | re.S)
     words = ("weir run ", "weir dial ", "weir nc ")
     return [line for block in blocks for line in block.splitlines() if line.startswith(words)]
 

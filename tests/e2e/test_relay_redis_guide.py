@@ -66,7 +66,7 @@ def test_its_commands(tmp_path):
         world, = fleet.cell()
         daemon = world.daemon()
         wait_presence(redis, world, "relay-a")
-        block = re.findall(r"```sh\n(curl.*?)```", GUIDE, re.DOTALL)[0]
+        block = re.findall(r"```console\n(curl.*?)```", GUIDE, re.DOTALL)[0]
         block = block.replace(":7781", f":{world.relay.port}")
         block = block.replace("redis-cli", f"redis-cli -p {server.port}")
         done = subprocess.run(
