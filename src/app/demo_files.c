@@ -175,6 +175,9 @@ static enum weir_result write_registry(
     struct buf out = BUF_INIT(FILE_BYTES_MAX);
     buf_append_str(&out,
         "# Made by weir up --demo, at every start. Keys of a check: weir config reference health.\n"
+        "notice: >-\n"
+        "  This is a demo, made by weir up --demo: agent and visitors, daemon and client are the\n"
+        "  program itself, and the check moody fails on purpose.\n"
         "defaults:\n  interval: 5\n  timeout: 3\n"
         "\nhosts:\n  demo:\n    ip: 127.0.0.1\n"
         "\nservices:");

@@ -60,7 +60,8 @@ static void answer_page(struct api_request *request)
         &(struct view_page){.status = status,
             .machine = machine,
             .text = text,
-            .registry_error = health->reload_ok ? NULL : error},
+            .registry_error = health->reload_ok ? NULL : error,
+            .notice = health->monitor.registry->notice},
         &out);
     view_fini(&view);
     if (out.failed) {

@@ -230,6 +230,16 @@ static void write_registry(const struct health *health, struct json_writer *writ
     jsonw_object_end(writer);
 }
 
+static void write_notice(const struct health *health, struct json_writer *writer)
+{
+    const char *notice = health->monitor.registry->notice;
+    if (notice == NULL) {
+        jsonw_null(writer, "notice");
+    } else {
+        jsonw_text(writer, "notice", notice);
+    }
+}
+
 static void set_summary(struct page *page, enum health_status overall, const struct rollup *all)
 {
     struct row row;
@@ -244,6 +254,7 @@ static void set_summary(struct page *page, enum health_status overall, const str
         all->counts[HEALTH_UNHEALTHY] + all->counts[HEALTH_UNKNOWN]);
     jsonw_u64(&row.json, "unknown_services", all->counts[HEALTH_UNKNOWN]);
     jsonw_text(&row.json, "generated_by", "weir " WEIR_VERSION);
+    write_notice(page->health, &row.json);
     jsonw_u64(&row.json, "left_out", page->tables.left_out);
     write_registry(page->health, &row.json);
     row_end(page, PAGE_SUMMARY, SLICE("now"), &row);

@@ -549,11 +549,22 @@ static bool make_room(struct reader *reader, const struct yml_node *root)
     return registry->services != NULL && registry->machines != NULL;
 }
 
+static void read_notice(struct reader *reader, const struct yml_node *node)
+{
+    const char *notice = value_plain(reader, node);
+    if (notice != NULL && strlen(notice) > REGISTRY_NOTICE_MAX) {
+        reader_warning(reader, node, "is not shown: it has more than %d bytes", REGISTRY_NOTICE_MAX);
+        notice = NULL;
+    }
+    reader->registry->notice = notice;
+}
+
 static void read_root(struct reader *reader, const struct yml_node *root)
 {
     struct registry *registry = reader->registry;
     const char *domain = value_plain(reader, yml_get(root, SLICE("domain")));
     registry->domain = domain == NULL ? "internal" : domain;
+    read_notice(reader, yml_get(root, SLICE("notice")));
     if (!yml_is(root, YML_MAPPING) || FIRST_OF(root, "services", "hosts", "machines") == NULL) {
         reader_error(reader, root, "must be a map with services and hosts (or machines)");
         registry->broken = true;

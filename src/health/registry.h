@@ -84,10 +84,13 @@ struct registry_note {
     enum note_level level;
 };
 
+#define REGISTRY_NOTICE_MAX 500
+
 struct registry {
     struct arena arena;
     const char *path;
     const char *domain;
+    const char *notice; // for whoever looks at the page; NULL: none
     struct machine *machines;
     size_t machine_count;
     size_t machines_declared;

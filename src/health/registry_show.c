@@ -336,6 +336,7 @@ static void put_service(struct buf *out, const struct service *service)
 void registry_show(const struct registry *registry, struct buf *out)
 {
     put_member(out, "", "domain", registry->domain);
+    put_member(out, "", "notice", registry->notice);
     (void)buf_append_str(out, registry->machines_declared == 0 ? "hosts: {}\n" : "hosts:\n");
     for (size_t i = 0; i < registry->machine_count; i++) {
         if (registry->machines[i].declared) {

@@ -127,6 +127,7 @@ struct view_page {
     const char *machine;
     const char *text; // in the name of a service or its machine
     const char *registry_error;
+    const char *notice; // NULL: none
 };
 
 // A whole document, which a browser without scripts asks for again by itself (spec section 7.2).

@@ -37,7 +37,7 @@ static void put_age(struct buf *out, uint64_t now_ms, uint64_t then_ms)
     }
 }
 
-static void put_head(const struct view *view, struct buf *out)
+static void put_head(const struct view *view, const char *notice, struct buf *out)
 {
     const char *status = health_status_name(view->overall);
     buf_printf(out,
@@ -57,7 +57,13 @@ static void put_head(const struct view *view, struct buf *out)
         view->counts[HEALTH_UNHEALTHY], view->counts[HEALTH_UNKNOWN], view->service_count,
         view->machine_count);
     put_time(out, view->wall_ms);
-    buf_append_str(out, "</small></p></header>\n");
+    buf_append_str(out, "</small></p>");
+    if (notice != NULL) {
+        buf_append_str(out, "<p class=\"notice\">");
+        markup_put(out, notice);
+        buf_append_str(out, "</p>");
+    }
+    buf_append_str(out, "</header>\n");
 }
 
 static void put_percent(struct buf *out, const char *name, double percent)
@@ -166,7 +172,7 @@ static void put_services(const struct view *view, const struct view_page *page, 
 
 void view_write_page(const struct view *view, const struct view_page *page, struct buf *out)
 {
-    put_head(view, out);
+    put_head(view, page->notice, out);
     if (page->registry_error != NULL) {
         buf_append_str(out, "<p class=\"error\">The registry could not be read again; what was "
                             "read before goes on. ");

@@ -44,9 +44,11 @@ class Demo(weir.Relay):
     def command(self, words):
         return next(line for line in self.commands() if words in line)
 
+    def base(self):
+        return re.search(r"Open (http://\S+)/health\n", self.page())[1]
+
     def monitor(self, path):
-        base = re.search(r"Open (http://\S+)/health\n", self.page())[1]
-        with urllib.request.urlopen(base + path, timeout=10) as answer:
+        with urllib.request.urlopen(self.base() + path, timeout=10) as answer:
             return json.load(answer)
 
     def services(self):
@@ -94,6 +96,12 @@ def test_a_browser_gets_a_page_with_nothing_of_its_own_request_in_markup(demo):
     page = shell(demo.command("curl ") + " -H 'Accept: text/html' -H 'X-Mark: <b>&' -i").stdout
     assert "text/html; charset=utf-8" in page and "<h1>hello from behind a tunnel</h1>" in page
     assert "x-mark: &lt;b&gt;&amp;" in page and "<b>" not in page
+
+
+def test_the_page_says_that_it_is_a_demo(demo):
+    page = shell(f"curl -sSf -H 'Accept: text/html' {demo.base()}/health").stdout
+    assert re.search(r'<header class="banner .*<p class="notice">This is a demo, made by weir up', page,
+                     re.DOTALL)
 
 
 def test_frames_of_the_session_move(demo):

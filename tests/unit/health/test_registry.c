@@ -309,6 +309,26 @@ static void warns_of_what_is_odd(void **state)
     }
 }
 
+static void keeps_a_notice_of_one_paragraph(void **state)
+{
+    char text[REGISTRY_NOTICE_MAX + 64];
+    char long_one[REGISTRY_NOTICE_MAX + 2];
+    (void)state;
+    for (size_t len = REGISTRY_NOTICE_MAX; len <= REGISTRY_NOTICE_MAX + 1; len++) {
+        memset(long_one, 'x', len);
+        long_one[len] = '\0';
+        snprintf(text, sizeof text, "notice: %s\nservices: {}\n", long_one);
+        struct registry *registry = parse(text, &plain);
+        char *seen = show(registry);
+        bool shown = len == REGISTRY_NOTICE_MAX;
+        assert_int_equal(registry->notice != NULL, shown);
+        assert_int_equal(strstr(seen, "notice: ") != NULL, shown);
+        assert_int_equal(registry->note_counts[NOTE_WARNING], !shown);
+        mem_free(seen);
+        registry_unref(registry);
+    }
+}
+
 // Whole files, and all that is said about them.
 static const struct {
     const char *text;
@@ -453,6 +473,7 @@ int main(void)
         cmocka_unit_test(knows_who_is_here),
         cmocka_unit_test(names_every_mistake),
         cmocka_unit_test(warns_of_what_is_odd),
+        cmocka_unit_test(keeps_a_notice_of_one_paragraph),
         cmocka_unit_test(reads_whole_files),
         cmocka_unit_test(blames_the_service_that_stands_twice),
         cmocka_unit_test(tells_what_changed),

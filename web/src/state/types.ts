@@ -52,6 +52,7 @@ export interface Summary {
   unhealthy_services: number;
   unknown_services: number;
   generated_by: string;
+  notice: string | null; // of the registry, for whoever looks
   left_out: number; // rows that found no room
   registry: { error: string | null };
 }

@@ -46,6 +46,7 @@ export function Banner({ dashboard, connection }: { dashboard: Dashboard; connec
         degraded, {dashboard.unhealthy_services} unhealthy, {dashboard.unknown_services} unknown;{' '}
         {dashboard.total_services} services on {dashboard.machines.length} machines.
       </p>
+      {dashboard.notice !== null && <p class="notice">{dashboard.notice}</p>}
       {problem !== undefined && (
         <p class="worst">
           Worst: <strong>{problem.service}</strong> on {problem.machine}: {problem.issues[0]}
