@@ -6,12 +6,13 @@
 
 #include "app/command.h"
 #include "app/init_plan.h"
+#include "app/quote.h"
 #include "base/mem.h"
 #include "cli/faults.h"
 #include "sys/file.h"
 #include "sys/host.h"
 
-#define SHELL_SIZE (4 * INIT_PATH_SIZE)
+#define SHELL_SIZE QUOTE_SHELL_SIZE(INIT_PATH_SIZE)
 
 enum {
     OPTION_DIR,
@@ -184,24 +185,6 @@ static bool find_directory(struct init *init)
 
 // ---- What to do next
 
-// A word as the shell takes it: in single quotes where it has to be.
-static const char *shell_word(const char *text, char word[SHELL_SIZE])
-{
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-                                "_-./:@+,";
-    size_t len = 0;
-    if (text[strspn(text, plain)] == '\0') {
-        return text;
-    }
-    word[len++] = '\'';
-    for (; *text != '\0' && len < SHELL_SIZE - 6; text++) {
-        len +=
-            (size_t)snprintf(word + len, SHELL_SIZE - len, *text == '\'' ? "'\\''" : "%c", *text);
-    }
-    snprintf(word + len, SHELL_SIZE - len, "'");
-    return word;
-}
-
 static void print_page(const struct init_plan *plan)
 {
     char name[SYS_HOSTNAME_SIZE];
@@ -226,11 +209,11 @@ static void print_next(const struct init_plan *plan)
     char word[SHELL_SIZE];
     char path[INIT_PATH_SIZE];
     printf("\nStart it%s%s:\n\n    weir up -c %s\n", plan->gives ? " as the user " : "",
-        plan->gives ? plan->user : "", shell_word(plan->file, word));
+        plan->gives ? plan->user : "", quote_shell(plan->file, word, sizeof word));
     snprintf(path, sizeof path, "%s/weir.service", plan->dir);
     printf("\nor for good, as root:\n\n    install -m 644 %s /etc/systemd/system/\n"
            "    systemctl enable --now weir.service\n",
-        shell_word(path, word));
+        quote_shell(path, word, sizeof word));
     if (strcmp(plan->user, "root") == 0) {
         puts("\nIt runs as root, as there is no user " INIT_USER
              ". Better: useradd --system " INIT_USER ", and weir init once more.");
@@ -239,7 +222,7 @@ static void print_next(const struct init_plan *plan)
         printf("\nA token for a daemon of the relay, once it runs:\n\n"
                "    weir token relay --state-dir %s --role workspace-daemon --workspace demo "
                "--target laptop\n",
-            shell_word(plan->state, word));
+            quote_shell(plan->state, word, sizeof word));
     }
     if (answers->engine) {
         printf("\nPublish port 8080 of another machine, to which agent-token%s went:\n\n"

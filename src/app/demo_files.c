@@ -4,8 +4,8 @@
 #include <stdio.h>
 
 #include "app/command.h"
+#include "app/quote.h"
 #include "app/state_dir.h"
-#include "app/yml_text.h"
 #include "base/base64.h"
 #include "base/time.h"
 #include "engine/token.h"
@@ -78,21 +78,21 @@ static enum weir_result write_weir_yml(const struct demo_files *files, const cha
         "# Made by weir up --demo, at every start: what it runs, but for options, variables and "
         "the\n"
         "# demo's own peers. A copy elsewhere is a beginning: weir config reference up.\n");
-    yml_text_put_row(&out, "state_dir: ", files->state_dir);
+    quote_yml_row(&out, "state_dir: ", files->state_dir);
     buf_append_str(&out, "\nplatform:\n\nrelay:\n  listen_host: 127.0.0.1\n  listen_port: 7781\n"
                          "\nengine:\n  engine:\n    host: " DEMO_HOST "\n"
                          "  tls:\n    enabled: true\n    listen_addr: '127.0.0.1:8443'\n"
                          "  certs:\n    static:\n      enabled: true\n");
-    yml_text_put_row(&out, "      cert_file: ", files->certificate.certificate);
-    yml_text_put_row(&out, "      key_file: ", files->certificate.key);
+    quote_yml_row(&out, "      cert_file: ", files->certificate.certificate);
+    quote_yml_row(&out, "      key_file: ", files->certificate.key);
     buf_append_str(&out, "  auth:\n    jwt:\n      enabled: true\n");
-    yml_text_put_row(&out, "      token_jwt_secret: ", secret);
+    quote_yml_row(&out, "      token_jwt_secret: ", secret);
     buf_append_str(&out, "  limits:\n    connections: 1000\n"
                          "  metrics:\n    tunnel_labels: 10\n    prometheus:\n      enabled: true\n"
                          "      listen_addr: '127.0.0.1:9464'\n"
                          "\nhealth:\n  listen: '127.0.0.1:8988'\n  socket: none\n");
-    yml_text_put_row(&out, "  registry: ", files->registry);
-    yml_text_put_row(&out, "  state_dir: ", files->dir);
+    quote_yml_row(&out, "  registry: ", files->registry);
+    quote_yml_row(&out, "  state_dir: ", files->dir);
     return write_file(files->weir_yml, &out);
 }
 
@@ -106,7 +106,7 @@ uint64_t demo_files_fail_s(uint64_t period_s)
 static void begin_check(struct buf *out, const char *name, const char *description)
 {
     buf_printf(out, "\n  %s:\n" SERVICE_INDENT, name);
-    yml_text_put_row(out, "    description: ", description);
+    quote_yml_row(out, "    description: ", description);
 }
 
 static void write_relay_checks(const struct demo_places *places, struct buf *out)
@@ -115,7 +115,7 @@ static void write_relay_checks(const struct demo_places *places, struct buf *out
     buf_printf(out, HTTP_CHECK "      url: '%s://localhost:%u/health'\n",
         places->relay_tls ? "https" : "http", places->relay_port);
     if (places->relay_tls) {
-        yml_text_put_row(out, "      ca_cert: ", places->relay_certificate);
+        quote_yml_row(out, "      ca_cert: ", places->relay_certificate);
     }
     buf_append_str(out, "      body_contains: '\"ok\":true'\n");
     begin_check(out, "relay-session",
@@ -146,7 +146,7 @@ static void write_engine_checks(
         ".t." DEMO_HOST ":%u/'\n"
         "      body_contains: 'hello from behind a tunnel'\n",
         places->engine_port);
-    yml_text_put_row(out, "      ca_cert: ", files->certificate.certificate);
+    quote_yml_row(out, "      ca_cert: ", files->certificate.certificate);
 }
 
 // A third of the period is fine before the first failure, for somebody who has just begun to look.
@@ -186,7 +186,7 @@ static enum weir_result write_registry(
     begin_check(&out, "state-directory", "Where the demo keeps its files can be written to");
     buf_append_str(
         &out, CHECK_INDENT "      type: exec\n      interval: 30\n      command: [test, -w, ");
-    yml_text_put(&out, files->dir);
+    quote_yml(&out, files->dir);
     buf_append_str(&out, "]\n");
     write_moody(places, &out);
     return write_file(files->registry, &out);
@@ -203,9 +203,9 @@ static enum weir_result write_agent_yml(
         "version: 1\ncontexts:\n  - name: demo\n    engine: " DEMO_HOST ":%u\n"
         "    auth:\n      token:\n        storage:\n          kind: inline\n",
         places->engine_port);
-    yml_text_put_row(&out, "          value: ", files->agent_token);
+    quote_yml_row(&out, "          value: ", files->agent_token);
     buf_append_str(&out, "    transport:\n      tls:\n");
-    yml_text_put_row(&out, "        caFile: ", files->certificate.certificate);
+    quote_yml_row(&out, "        caFile: ", files->certificate.certificate);
     buf_append_str(&out, "defaults:\n  context:\n    name: demo\n");
     return write_file(files->agent_yml, &out);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "app/init_plan.h"
+#include "app/quote.h"
 #include "base/base64.h"
 #include "engine/token.h"
 #include "platform/certificate.h"
@@ -44,29 +45,12 @@ bool init_wants_tokens(const struct init_plan *plan)
 
 // ---- weir.yml
 
-// In single quotes, as YAML has them.
-static void put_text(struct buf *out, const char *text)
-{
-    buf_append_str(out, "'");
-    for (; *text != '\0'; text++) {
-        buf_append(out, *text == '\'' ? "''" : text, *text == '\'' ? 2 : 1);
-    }
-    buf_append_str(out, "'");
-}
-
-static void put_row(struct buf *out, const char *key, const char *text)
-{
-    buf_append_str(out, key);
-    put_text(out, text);
-    buf_append_str(out, "\n");
-}
-
 static void put_path(
     struct buf *out, const char *key, const struct init_plan *plan, const char *name)
 {
     char path[INIT_PATH_SIZE];
     snprintf(path, sizeof path, "%s/%s", plan->dir, name);
-    put_row(out, key, path);
+    quote_yml_row(out, key, path);
 }
 
 static void put_address(struct buf *out, const char *key, const struct conf_listen *listen)
@@ -81,11 +65,11 @@ static void put_relay(const struct init_plan *plan, struct buf *out)
     const struct init_answers *answers = &plan->answers;
     buf_append_str(out, "\n# Who is admitted says the platform, which runs here as well.\n"
                         "platform:\n\nrelay:\n");
-    put_row(out, "  listen_host: ", plan->relay.host[0] == '\0' ? "0.0.0.0" : plan->relay.host);
+    quote_yml_row(out, "  listen_host: ", plan->relay.host[0] == '\0' ? "0.0.0.0" : plan->relay.host);
     buf_printf(out, "  listen_port: %u\n", (unsigned)plan->relay.port);
-    put_row(out, "  tls_host: ", answers->host);
-    put_row(out, "  tls_cert_path: ", answers->cert_file);
-    put_row(out, "  tls_key_path: ", answers->key_file);
+    quote_yml_row(out, "  tls_host: ", answers->host);
+    quote_yml_row(out, "  tls_cert_path: ", answers->cert_file);
+    quote_yml_row(out, "  tls_key_path: ", answers->key_file);
     buf_printf(
         out, "  public_ws_base_url: 'wss://%s:%u/ws'\n", answers->host, (unsigned)plan->relay.port);
 }
@@ -94,14 +78,14 @@ static void put_engine(const struct init_plan *plan, struct buf *out)
 {
     const struct init_answers *answers = &plan->answers;
     buf_append_str(out, "\nengine:\n  engine:\n");
-    put_row(out, "    host: ", answers->host);
+    quote_yml_row(out, "    host: ", answers->host);
     buf_append_str(out, "  tls:\n    enabled: true\n");
     put_address(out, "    listen_addr: ", &plan->engine);
     buf_append_str(out, "  certs:\n    static:\n      enabled: true\n");
-    put_row(out, "      cert_file: ", answers->cert_file);
-    put_row(out, "      key_file: ", answers->key_file);
+    quote_yml_row(out, "      cert_file: ", answers->cert_file);
+    quote_yml_row(out, "      key_file: ", answers->key_file);
     buf_append_str(out, "  auth:\n    jwt:\n      enabled: true\n");
-    put_row(out, "      token_jwt_secret: ", plan->jwt_secret);
+    quote_yml_row(out, "      token_jwt_secret: ", plan->jwt_secret);
     buf_printf(out,
         "  metrics:\n    prometheus:\n      enabled: true\n      listen_addr: '127.0.0.1:%u'\n",
         (unsigned)INIT_METRICS_PORT);
@@ -113,7 +97,7 @@ static void put_health(const struct init_plan *plan, struct buf *out)
     if (plan->answers.registry[0] == '\0') {
         put_path(out, "  registry: ", plan, INIT_REGISTRY);
     } else {
-        put_row(out, "  registry: ", plan->answers.registry);
+        quote_yml_row(out, "  registry: ", plan->answers.registry);
     }
     put_address(out, "  listen: ", &plan->health);
     if (init_wants_tokens(plan)) {
@@ -125,7 +109,7 @@ static bool fill_weir_yml(const struct init_plan *plan, struct buf *out)
 {
     buf_append_str(out, "# Made by weir init. All keys: weir config reference up, relay, engine.\n"
                         "# What is wrong with it: weir config check up -c weir.yml\n");
-    put_row(out, "state_dir: ", plan->state);
+    quote_yml_row(out, "state_dir: ", plan->state);
     if (plan->answers.relay) {
         put_relay(plan, out);
     }
@@ -143,7 +127,7 @@ static bool fill_weir_yml(const struct init_plan *plan, struct buf *out)
 static void put_check(struct buf *out, const char *name, const struct conf_listen *listen)
 {
     buf_printf(out, "  %s:\n    current_host: here\n    health_check:\n      type: tcp\n", name);
-    put_row(out, "      host: ", init_listens_everywhere(listen) ? "127.0.0.1" : listen->host);
+    quote_yml_row(out, "      host: ", init_listens_everywhere(listen) ? "127.0.0.1" : listen->host);
     buf_printf(out, "      port: %u\n", (unsigned)listen->port);
 }
 

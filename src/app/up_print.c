@@ -5,7 +5,9 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "app/quote.h"
 #include "sys/file.h"
 #include "sys/process.h"
 
@@ -13,6 +15,7 @@
 #define TARGET "laptop"
 #define URL_SIZE 96
 #define PATH_SIZE 4096
+#define WORD_SIZE QUOTE_SHELL_SIZE(PATH_SIZE)
 #define HOST_SIZE 300
 #define UP "\nweir is up. Ctrl-C drains and ends.\n\n"
 
@@ -39,7 +42,8 @@ static unsigned relay_port(const struct up_parts *parts)
 
 static void print_relay_commands(const struct up_parts *parts, const char *program)
 {
-    const char *dir = parts->setup->state_dir;
+    char word[WORD_SIZE];
+    const char *dir = quote_shell(parts->setup->state_dir, word, sizeof word);
     const char *plain = parts->relay->config.tls_enabled ? "" : " --plain";
     unsigned port = relay_port(parts);
     char base[URL_SIZE];
@@ -139,8 +143,10 @@ static void print_places(const struct up_parts *parts, const char *host)
 static void print_demo_commands(
     const struct up_parts *parts, const char *program, const char *host, const char *page)
 {
+    char words[2][WORD_SIZE];
     const struct demo_files *files = parts->demo->options.files;
-    const char *config = files->agent_yml;
+    const char *config = quote_shell(files->agent_yml, words[0], sizeof words[0]);
+    const char *ca = quote_shell(files->certificate.certificate, words[1], sizeof words[1]);
     fprintf(stderr,
         "  the published service, as any visitor:\n"
         "    curl --cacert %s https://%s:%u/\n"
@@ -151,19 +157,21 @@ static void print_demo_commands(
         "    %s events --config %s\n"
         "  another port of this machine, published as well:\n"
         "    %s forward %u --host again --config %s\n",
-        files->certificate.certificate, host, parts->engine->engine.address.port, program, page,
-        program, config, program, config, program, parts->demo->service_address.port, config);
+        ca, host, parts->engine->engine.address.port, program, page, program, config, program,
+        config, program, parts->demo->service_address.port, config);
 }
 
 void up_print_demo(const struct up_parts *parts)
 {
-    char program[PATH_SIZE];
+    char path[PATH_SIZE];
+    char word[WORD_SIZE];
     char host[HOST_SIZE];
     char page[URL_SIZE];
     char ip[IP_TEXT_SIZE];
     const struct sys_address *health = &parts->health->health.address;
     uint64_t period_s = parts->demo->options.period_s;
-    find_program(program, sizeof program);
+    find_program(path, sizeof path);
+    const char *program = quote_shell(path, word, sizeof word);
     demo_part_host(parts->demo, host, sizeof host);
     ip_to_text(&health->ip, ip);
     bool v6 = strchr(ip, ':') != NULL;
@@ -175,8 +183,9 @@ void up_print_demo(const struct up_parts *parts)
         "a\n"
         "client talk through the relay, and the monitor checks it all. The check \"moody\" fails "
         "on\n"
-        "purpose, for %llu s of every %llu s. Try it in other terminals:\n\n",
-        (unsigned long long)demo_files_fail_s(period_s), (unsigned long long)period_s);
+        "purpose, for %llu s of every %llu s. %sTry it in other terminals:\n\n",
+        (unsigned long long)demo_files_fail_s(period_s), (unsigned long long)period_s,
+        isatty(STDOUT_FILENO) ? "Warnings of the log appear here, the page\nhas all of it. " : "");
     print_demo_commands(parts, program, host, page);
     print_relay_commands(parts, program);
 }

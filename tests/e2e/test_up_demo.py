@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`weir up --demo`: everything at once on loopback, and something that moves in each part."""
 import json
+import os
 import pathlib
+import pty
 import re
 import shlex
 import signal
@@ -11,6 +13,7 @@ import urllib.request
 
 import pytest
 
+from lib import browser as chromium
 from lib import weir
 from lib.wait import eventually
 
@@ -104,6 +107,37 @@ def test_the_page_says_that_it_is_a_demo(demo):
                      re.DOTALL)
 
 
+def texts(browser, selector):
+    return browser.execute_script(
+        "return [...document.querySelectorAll(arguments[0])].map(e => e.innerText.trim())", selector)
+
+
+def show(browser, view):
+    def there():
+        return browser.execute_script(
+            "const e = [...document.querySelectorAll('.views button')]"
+            ".find(e => e.innerText === arguments[0]); e?.click(); return e !== undefined", view)
+    eventually(there, f"the view {view}", LONG_S)
+
+
+def test_a_browser_sees_all_three(demo, tmp_path):
+    """It knows names below localhost by itself; the certificate it would have to be told of."""
+    browser = chromium.start(tmp_path / "chromium", "--ignore-certificate-errors")
+    try:
+        browser.get(demo.base() + "/health")
+        eventually(lambda: any("This is a demo" in text for text in texts(browser, ".banner .notice")),
+                   "the notice", LONG_S)
+        show(browser, "relay")
+        eventually(lambda: "weir-demo:echo" in texts(browser, ".rows .name"), "the cell", LONG_S)
+        show(browser, "tunnels")
+        eventually(lambda: any("hello.t.localhost" in row for row in texts(browser, ".rows .row")),
+                   "the tunnel", LONG_S)
+        browser.get(re.search(r"https://hello\.t\.localhost:\d+/", demo.page())[0])
+        eventually(lambda: texts(browser, "h1") == ["hello from behind a tunnel"], "the service", LONG_S)
+    finally:
+        browser.quit()
+
+
 def test_frames_of_the_session_move(demo):
     def frames():
         return sum(value for name, value in demo.numbers().items()
@@ -173,6 +207,36 @@ def test_keys_and_secrets_are_for_the_owner_only(demo):
 def test_the_weir_yml_that_was_made_is_a_good_one(demo):
     checked = weir.run("config", "check", "up", "-c", str(demo.state_dir / "demo/weir.yml"))
     assert checked.returncode == 0 and "up: fine" in checked.stdout, checked.stderr
+
+
+def test_a_terminal_shows_what_to_do_and_no_log(tmp_path):
+    """The state directory needs quotes, too."""
+    master, slave = pty.openpty()
+    state = tmp_path / "it's here"
+    said = tmp_path / "said"
+    with open(said, "wb") as out:
+        process = subprocess.Popen(
+            [weir.binary(), "up", "--demo", "--state-dir", state, "--listen", "127.0.0.1:0",
+             "--engine-listen", "127.0.0.1:0", "--health-listen", "127.0.0.1:0"],
+            env=weir.base_environment(), stdin=subprocess.DEVNULL, stdout=slave, stderr=out)
+    os.close(slave)
+    try:
+        eventually(lambda: "weir token relay" in said.read_text(), "what to do", LONG_S)
+        line = re.search(r"^    (curl .*)$", said.read_text(), re.MULTILINE)[1]
+        assert "Warnings of the log appear here" in said.read_text()
+        eventually(lambda: "hello from behind" in shell(line).stdout, "the service", LONG_S)
+    finally:
+        process.terminate()
+        assert process.wait(weir.STOP_TIMEOUT_S) == 0, said.read_text()
+    shown = b""
+    while True:
+        try:
+            more = os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+        shown += more
+    os.close(master)
+    assert b'"level":"info"' not in shown
 
 
 def test_a_second_start_keeps_keys_and_certificates(tmp_path):
