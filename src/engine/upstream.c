@@ -30,6 +30,8 @@
 #include "base/mem.h"
 #include "base/time.h"
 #include "engine/upstream_internal.h"
+#include "engine/visitor.h"
+#include "obs/log.h"
 #include "stream/tls_stack.h"
 
 #define SCRATCH_MAX 16384
@@ -396,6 +398,35 @@ void upstream_count_received(struct upstream *upstream, size_t len)
 {
     engine_add(upstream->shard, ENGINE_STREAM_BYTES_FROM_AGENT_HTTP, (int64_t)len);
     atomic_fetch_add_explicit(&upstream->tunnel->bytes_out, len, memory_order_relaxed);
+}
+
+struct upstream *upstream_greediest(struct engine_shard *shard)
+{
+    struct upstream *most = NULL;
+    list_for_each (node, &shard->upstreams) {
+        struct upstream *upstream = container_of(node, struct upstream, node);
+        if (upstream->held > (most == NULL ? 0 : most->held)) {
+            most = upstream;
+        }
+    }
+    return most;
+}
+
+size_t upstream_held(const struct upstream *upstream)
+{
+    return upstream->held;
+}
+
+void upstream_cut_greedy(struct upstream *upstream)
+{
+    struct log_line line;
+    log_begin(&line, LOG_VISITOR_CUT);
+    log_text(&line, "tunnelId", upstream->tunnel->id);
+    log_text(&line, "hostname", upstream->tunnel->hostname);
+    log_u64(&line, "bytes", upstream->held);
+    log_text(&line, "reason", VISITOR_CUT_REASON);
+    log_end(&line);
+    fail_all(upstream, EDGE_BUSY);
 }
 
 size_t upstream_answer_head_max(const struct upstream *upstream)

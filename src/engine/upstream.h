@@ -8,6 +8,7 @@
 #include "engine/exchange.h"
 
 struct engine_shard;
+struct upstream;
 
 // Starts the back of an exchange that has none: on a stream that is at rest, otherwise on a new
 // one. Borrows head for the call; takes what references of the tunnel it needs. May end the
@@ -20,6 +21,11 @@ void upstream_shard_init(struct engine_shard *shard);
 void upstream_shard_fini(struct engine_shard *shard);
 // Streams at rest end now, others with their exchange. Each that goes calls engine_note_departure.
 void upstream_drain(struct engine_shard *shard);
+// What the one that holds most keeps for its service and for no visitor in particular, and its end.
+// NULL when no stream holds anything.
+struct upstream *upstream_greediest(struct engine_shard *shard);
+size_t upstream_held(const struct upstream *upstream);
+void upstream_cut_greedy(struct upstream *upstream);
 // Ends all of them at once; their exchanges fail. Memory is reclaimed by the loop.
 void upstream_close_all(struct engine_shard *shard);
 

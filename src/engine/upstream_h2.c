@@ -12,13 +12,15 @@
 // 1. nghttp2 is never freed while it is on the stack; upstream_close may be called from inside it,
 //    and whoever called nghttp2 frees it then.
 // 2. Every exchange has its own deadline; an upstream without exchanges has that of a stream at
-//    rest.
+//    rest, also while the service takes nothing of what is left to tell it.
 // 3. An exchange is sent again once, on another stream, when the service says that it has not
 // looked
 //    at it (REFUSED_STREAM, or a GOAWAY below it: RFC 9113 section 8.7), or when a stream that had
 //    carried others before ends without a byte of an answer and the request may be repeated. Only
 //    requests without a body: of the others we have passed the beginning on.
 // 4. h2_call lives until nghttp2 has closed its stream; its exchange may go earlier.
+// 5. What waits for the service's socket, or to become a frame, is counted: a body for its visitor,
+//    the rest for nobody (upstream->held).
 #include "engine/upstream_h2.h"
 
 #include <inttypes.h>
@@ -33,6 +35,7 @@
 #define OUT_KEPT_MAX 16384
 #define BODY_LOW (EXCHANGE_HELD_HIGH / 4)
 #define STREAMS_MAX_ASSUMED 100 // before the service has said it
+#define STREAMS_MAX 1000        // whatever it says: each of them costs us more than it
 
 static const struct back_ops back_ops;
 
@@ -127,7 +130,7 @@ bool upstream_h2_has_room(const struct upstream *upstream)
     }
     uint32_t most =
         nghttp2_session_get_remote_settings(h2->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
-    return !h2->refuses && h2->stream_count < most &&
+    return !h2->refuses && h2->stream_count < (most < STREAMS_MAX ? most : STREAMS_MAX) &&
            nghttp2_session_check_request_allowed(h2->session) != 0;
 }
 
@@ -137,11 +140,37 @@ bool upstream_h2_takes_now(const struct upstream *upstream)
     return may && upstream_h2_has_room(upstream);
 }
 
+// ---- The books
+
+static void account(struct upstream *upstream, size_t now)
+{
+    size_t before = upstream->held;
+    upstream->held = now;
+    if (now > before) {
+        shard_hold(upstream->shard, now - before);
+    } else if (now < before) {
+        shard_release(upstream->shard, before - now);
+    }
+}
+
+static void account_now(struct upstream *upstream)
+{
+    const struct upstream_h2 *h2 = upstream->h2;
+    account(upstream, h2->heads_len + h2->out.len + stream_backlog(&upstream->stream));
+}
+
+void upstream_h2_forget_head(struct h2_call *stream)
+{
+    stream->upstream->h2->heads_len -= stream->head_len;
+    stream->head_len = 0;
+}
+
 // ---- The end
 
 static void free_session(struct upstream *upstream)
 {
     struct upstream_h2 *h2 = upstream->h2;
+    account(upstream, 0);
     for (struct list *node; (node = h2->streams.next) != &h2->streams;) {
         upstream_h2_free_stream(container_of(node, struct h2_call, node));
     }
@@ -254,6 +283,7 @@ static void flush(struct upstream *upstream)
         return;
     }
     bool all = true;
+    account_now(upstream);
     while (all) {
         if (!collect(upstream)) {
             end_all(upstream, EDGE_INTERNAL);
@@ -264,6 +294,7 @@ static void flush(struct upstream *upstream)
         }
         all = write_out(upstream);
     }
+    account_now(upstream);
     stream_want(&upstream->stream, WATCH_READ | (all ? 0 : (unsigned)WATCH_WRITE));
     if (nghttp2_session_want_read(h2->session) == 0 && h2->out.len == 0) {
         // With exchanges left only after a GOAWAY of ours, to somebody who does not speak h2.
@@ -298,8 +329,14 @@ static void forget_copy(struct h2_call *stream)
 
 void upstream_h2_let_go(struct h2_call *stream)
 {
+    struct upstream *upstream = stream->upstream;
     if (stream->exchange != NULL) {
         visitor_release(stream->exchange->visitor, stream->body.len);
+        if (--upstream->h2->exchange_count == 0 && upstream->state == UPSTREAM_READY) {
+            bool others = !list_empty(&upstream->requests);
+            worker_arm_in(upstream->shard->worker, &upstream->timer,
+                others ? upstream_first_byte_ns(upstream) : upstream_rest_ns(upstream));
+        }
     }
     stream->exchange = NULL;
     timer_cancel(&stream->timer);
@@ -321,6 +358,7 @@ void upstream_h2_free_stream(struct h2_call *stream)
     struct upstream_h2 *h2 = upstream->h2;
     list_remove(&stream->node);
     upstream_h2_let_go(stream);
+    upstream_h2_forget_head(stream);
     mem_free(stream->trailers);
     mem_free(stream);
     if (--h2->stream_count > 0 || upstream->state != UPSTREAM_READY) {
@@ -330,8 +368,6 @@ void upstream_h2_free_stream(struct h2_call *stream)
         upstream_h2_flush_later(upstream);
     } else if (h2->refuses) {
         upstream_close(upstream, false);
-    } else {
-        worker_arm_in(upstream->shard->worker, &upstream->timer, upstream_rest_ns(upstream));
     }
 }
 
@@ -445,6 +481,10 @@ static bool submit(struct h2_call *stream, const struct request_head *head, char
     nghttp2_data_provider body = {.source.ptr = stream, .read_callback = read_body};
     stream->id = nghttp2_submit_request(
         stream->upstream->h2->session, NULL, pairs, count, head->has_body ? &body : NULL, stream);
+    for (size_t i = 0; stream->id > 0 && i < count; i++) {
+        stream->head_len += pairs[i].namelen + pairs[i].valuelen;
+    }
+    stream->upstream->h2->heads_len += stream->head_len;
     return stream->id > 0;
 }
 
@@ -460,6 +500,7 @@ static struct h2_call *new_stream(struct upstream *upstream, struct exchange *ex
     timer_init(&stream->timer, on_late);
     list_push_back(&upstream->h2->streams, &stream->node);
     upstream->h2->stream_count++;
+    upstream->h2->exchange_count++;
     return stream;
 }
 
@@ -640,6 +681,8 @@ static void on_ready(struct upstream *upstream, unsigned events)
     if ((events & WATCH_WRITE) != 0) {
         if (write_out(upstream)) {
             flush(upstream);
+        } else {
+            account_now(upstream);
         }
     }
     if (upstream->state == UPSTREAM_READY && (events & WATCH_READ) != 0) {
@@ -647,10 +690,14 @@ static void on_ready(struct upstream *upstream, unsigned events)
     }
 }
 
-// At rest for too long.
+// At rest for too long, or the service takes nothing any more.
 static void late(struct upstream *upstream)
 {
-    upstream_close(upstream, false);
+    if (list_empty(&upstream->requests)) {
+        upstream_close(upstream, false);
+    } else {
+        end_all(upstream, EDGE_UPSTREAM_TIMEOUT);
+    }
 }
 
 static void fail(struct upstream *upstream, enum edge_error error)

@@ -17,8 +17,10 @@ struct upstream_h2 {
     struct upstream *upstream;
     struct list streams; // struct h2_call
     size_t stream_count;
-    struct buf out;   // frames, as far as the stream has not taken them
-    struct buf block; // the header block that is being received
+    size_t exchange_count; // of streams that have one
+    size_t heads_len;      // of requests that wait to become frames
+    struct buf out;        // frames, as far as the stream has not taken them
+    struct buf block;      // the header block that is being received
     size_t block_list_size;
     size_t block_count;
     struct job flush; // deferred: there are frames to send
@@ -39,6 +41,7 @@ struct h2_call {
     size_t trailer_count;
     struct timer timer;
     size_t held_len; // of the answer, pushed since the front last wanted more
+    size_t head_len; // of the request, until it is in a frame
     int32_t id;
     unsigned interim_count;
     bool has_body;
@@ -60,6 +63,8 @@ void upstream_h2_reset(struct h2_call *stream, uint32_t code);
 void upstream_h2_arm(struct h2_call *stream);
 // The stream ended before its answer was complete. unprocessed: the service has not looked at it.
 void upstream_h2_broken(struct h2_call *stream, bool unprocessed, enum edge_error error);
+// Its head is in a frame, or never will be.
+void upstream_h2_forget_head(struct h2_call *stream);
 // nghttp2 has closed it.
 void upstream_h2_free_stream(struct h2_call *stream);
 

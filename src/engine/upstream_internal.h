@@ -99,6 +99,7 @@ struct upstream {
     bool h1_only;               // offers no h2 to a service that negotiates
     struct upstream_h1_state h1;
     struct upstream_h2 *h2; // owned
+    size_t held;            // counted: what waits for the service and is no exchange's; of h2
 };
 
 // ---- upstream.c

@@ -7,6 +7,7 @@
 #include "engine/edge.h"
 #include "engine/raw_stream.h"
 #include "engine/shard.h"
+#include "engine/upstream.h"
 #include "engine/upstream_pool.h"
 #include "obs/log.h"
 
@@ -68,10 +69,16 @@ static void cut_greediest(struct engine_shard *shard)
     struct visitor *h2 = edge_h2_greediest(shard);
     struct visitor *most = greedier(h1, h2);
     struct raw *raw = raw_stream_greediest(shard);
+    struct upstream *upstream = upstream_greediest(shard);
     size_t of_visitor = most == NULL ? 0 : most->held_bytes;
     size_t of_raw = raw == NULL ? 0 : raw_stream_held(raw);
-    weir_assert(of_visitor + of_raw > 0);
+    size_t of_upstream = upstream == NULL ? 0 : upstream_held(upstream);
+    weir_assert(of_visitor + of_raw + of_upstream > 0);
     engine_count(shard, ENGINE_VISITORS_CUT);
+    if (of_upstream > of_visitor && of_upstream > of_raw) {
+        upstream_cut_greedy(upstream);
+        return;
+    }
     if (of_raw > of_visitor) {
         raw_stream_cut_greedy(raw);
         return;

@@ -22,13 +22,14 @@ uint64_t visitor_silence_ns(const struct exchange *exchange, bool request_done);
 
 // ---- What is held for visitors: the windows of one are generous, those of a thousand are not.
 // What a front keeps it counts here; above limits.buffered_bytes those who hold most are cut at the
-// end of the turn. Raw streams count too, and are cut like visitors.
+// end of the turn. Raw streams count too, and are cut like visitors; so are connections of h2
+// services, for what waits there and is nobody's.
 
 #define VISITOR_CUT_REASON "limits.buffered_bytes is exceeded, and it held most"
 
 void visitor_hold(struct visitor *visitor, size_t len);
 void visitor_release(struct visitor *visitor, size_t len);
-// Of a raw stream.
+// Of a raw stream, or of an h2 service's connection.
 void shard_hold(struct engine_shard *shard, size_t len);
 void shard_release(struct engine_shard *shard, size_t len);
 

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 
+import h2.events
 import pytest
 
 from lib import h2_visitor, http1, http2
@@ -281,6 +282,68 @@ def test_bodies_that_the_service_does_not_take_are_in_the_books(site, version):
     over.set()
     eventually(lambda: buffered(demo.engine) == 0, "all is let go")
     sender.join(20)
+
+
+def stuff(visitor, stream_id):
+    """Sends of a body what it may, until the service's side has no room."""
+
+    def full():
+        while room := visitor.h2.local_flow_control_window(stream_id):
+            visitor.h2.send_data(stream_id, b"f" * min(room, 16384))
+            visitor.flush()
+        with contextlib.suppress(TimeoutError):
+            visitor.take(0.5)
+        return buffered(visitor.site.engine) > 64 << 10
+
+    eventually(full, "the service's side is full", timeout=60)
+
+
+def cancel(visitor, streams):
+    """Returns when the engine has seen it."""
+    for stream_id in streams:
+        visitor.h2.reset_stream(stream_id)
+    visitor.h2.ping(b"are you?")
+    visitor.flush()
+    while not any(isinstance(event, h2.events.PingAckReceived) for event in visitor.take(20)):
+        pass
+
+
+def test_what_waits_for_an_h2_service_is_in_the_books_and_bounded(site):
+    """Also when nobody waits for it any more: frames and heads on a connection that is not read."""
+    over = threading.Event()
+
+    def does_not_read(stream):
+        stream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer = http2.Peer(stream, client=False)
+        peer.h2.update_settings({3: 1 << 30, 4: 1 << 30})  # streams at once, and their windows
+        peer.h2.increment_flow_control_window(1 << 30)
+        peer.flush()
+        over.wait(120)
+
+    good = http2.service(lambda peer, id_, _: http2.answer(peer, id_, b"well"))
+    demo = site(lambda stream: (does_not_read if demo.streams == 1 else good)(stream),
+                http_version="h2c")
+    visitor = http2.Visitor(demo)
+    encode = visitor.h2.encoder.encode
+    visitor.h2.encoder.encode = functools.partial(encode, huffman=False)  # that would be slow
+    try:
+        post = visitor.ask("/", "POST", end=False)
+        stuff(visitor, post)
+        cancel(visitor, [post])
+        assert buffered(demo.engine) > 0
+        mark = demo.engine.log.mark()
+        for _ in range(9):  # of 20 heads of 31 KB, where a worker has 4 MiB
+            large = [("x-large", "l" * 31_000)]
+            cancel(visitor, [visitor.ask(fields=large) for _ in range(20)])
+            if demo.engine.log.find("visitor_cut", mark):
+                break
+        line = demo.engine.log.wait("visitor_cut", mark)["details"]
+        assert line["hostname"] == demo.host and line["bytes"] > 1 << 20
+        assert visitor.get().body == b"well"  # on another stream
+    finally:
+        over.set()
+    visitor.pipe.close()
+    eventually(lambda: buffered(demo.engine) == 0, "all is let go")
 
 
 def test_raw_bytes_that_the_visitor_does_not_take_are_in_the_books(engine):
