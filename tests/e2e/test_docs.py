@@ -2,6 +2,7 @@
 """The pages hang together: every link leads somewhere, every page is found from the table of contents and
 says for whom it is and where to go next, every block says whether it is run, and every name is one.
 What the blocks do is run by tests/guides.py."""
+import functools
 import re
 
 import pytest
@@ -113,3 +114,46 @@ def test_every_name_is_one(page, known):
             if re.search(r"[a-z0-9]_[a-z0-9]|[A-Z0-9]_[A-Z0-9]|[a-z][A-Z]", word) and not word.endswith("_"):
                 meant = {prefix + word for prefix in PREFIXES} | {word.removeprefix("WEIR_").lower()}
                 assert meant & known, f"{name(page)}: {word}"
+
+
+def commands(text):
+    """What of a page begins with weir: in blocks, in indented lines, in code within a line."""
+    plain = markdown.without_blocks(text)
+    lines = re.findall(r"`([^`\n]+)`", plain) + re.findall(r"^    (.*)$", plain, re.MULTILINE)
+    for block in markdown.blocks(text):
+        if block.language in ("sh", "console"):
+            lines += re.sub(r"\\\n\s*", " ", block.text).splitlines()
+    for line in lines:
+        line = re.sub(r"'[^']*'|\"[^\"]*\"", "TEXT", line)
+        yield from re.findall(r"(?:^|[ ;|(])weir ([a-z-][^;|&<>()]*)", line)
+
+
+@functools.lru_cache(maxsize=None)
+def told(*path):
+    return weir.run(*path, "--help").stdout
+
+
+def children(path):
+    found = re.search(r"^commands:\n((?: .*\n)+)", told(*path), re.MULTILINE)
+    return re.findall(r"^  ([a-z-]+)", found[1], re.MULTILINE) if found else []
+
+
+def options(path):
+    both = re.findall(r"--\[no-\]([a-z-]+)", told(*path))
+    one = re.findall(r"(?<![\w-])--?[a-zA-Z][a-z-]*", told(*path))
+    return {"--help", "--version", *one, *(f"--{x}" for x in both), *(f"--no-{x}" for x in both)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_command_is_one(page):
+    """Its words are commands, and its options stand in what it tells of itself."""
+    for command in commands(page.read_text()):
+        where = f"{name(page)}: weir {command}"
+        path = []
+        for word in command.split():
+            if word not in children(path):
+                break
+            path.append(word)
+        assert path or command.startswith("-"), where
+        used = re.findall(r"(?<=\s)--?[a-z][a-z-]*", f" {command}".partition(" -- ")[0])
+        assert set(used) <= options(path), f"{where}: {set(used) - options(path)}"
