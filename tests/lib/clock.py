@@ -32,7 +32,7 @@ class Clock:
     def forward(self, **seconds):
         """By how much: monotonic, boot (the machine slept), wall."""
         for name, much in seconds.items():
-            self.offsets[name] += much * NS_PER_S
+            self.offsets[name] += int(much * NS_PER_S)
         values = struct.pack("=3q", *(self.offsets[x] for x in ("monotonic", "boot", "wall")))
         with open(self.file, "r+b" if self.file.exists() else "wb", buffering=0) as file:
             file.write(values)

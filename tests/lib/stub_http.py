@@ -20,6 +20,10 @@ class Request:
     body: bytes
 
 
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128  # a connection too many would be tried again a second later
+
+
 class StubHttp:
     def __init__(self, answer, context=None):
         self.answer = answer
@@ -64,7 +68,7 @@ class StubHttp:
                 except OSError:
                     pass  # the client has gone
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.server.handle_error = lambda *_: None
         if context is not None:

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The cluster in one look; the tab's title and picture say the same.
 
-import { useEffect } from 'preact/hooks';
+import { useEffect, useMemo } from 'preact/hooks';
 import type { Connection } from '../state/store';
-import { STATUSES, type Dashboard, type Service } from '../state/types';
+import { keyOf, STATUSES, type Dashboard, type Service, type Status } from '../state/types';
 import { Age, State } from './parts';
 
 const CONNECTIONS: Record<Connection, string> = {
@@ -13,11 +13,14 @@ const CONNECTIONS: Record<Connection, string> = {
   offline: 'the monitor does not answer',
 };
 
-function worst(services: Service[]): Service | undefined {
-  const rank = (row: Service): number => STATUSES.indexOf(row.status) * 1000 - row.consecutive_failures;
+const PROBLEMS_SHOWN = 3;
+
+// What somebody has to look at, the worst first.
+function problemsOf(services: Service[]): Service[] {
+  const rank = (row: Service): number => STATUSES.indexOf(row.status) * 1000 - Math.min(row.consecutive_failures, 999);
   return services
-    .filter((row) => row.issues.length > 0 && row.status !== 'healthy' && !row.maintenance)
-    .sort((a, b) => rank(a) - rank(b))[0];
+    .filter((row) => (row.status === 'unhealthy' || row.status === 'degraded') && !row.maintenance)
+    .sort((a, b) => rank(a) - rank(b));
 }
 
 function useTab(status: string): void {
@@ -33,31 +36,74 @@ function useTab(status: string): void {
   }, [status]);
 }
 
-export function Banner({ dashboard, connection }: { dashboard: Dashboard; connection: Connection }) {
-  const problem = worst(dashboard.services);
+interface Props {
+  dashboard: Dashboard;
+  connection: Connection;
+  chosen: string; // the state of which services are shown only
+  choose: (status: string) => void;
+  open: (row: Service) => void;
+}
+
+// How many are in which state; each shows those and no others.
+function Counts({ dashboard, chosen, choose }: Pick<Props, 'dashboard' | 'chosen' | 'choose'>) {
+  const counts: Record<Status, number> = {
+    // The document counts what is unknown twice.
+    unhealthy: dashboard.unhealthy_services - dashboard.unknown_services,
+    degraded: dashboard.degraded_services,
+    unknown: dashboard.unknown_services,
+    healthy: dashboard.healthy_services,
+  };
+  return (
+    <p class="chips" role="group" aria-label="services by state">
+      {STATUSES.filter((status) => counts[status] > 0 || chosen === status).map((status) => (
+        <button
+          type="button"
+          key={status}
+          class="chip"
+          aria-pressed={chosen === status}
+          title={chosen === status ? 'show all services' : `show only what is ${status}`}
+          onClick={() => choose(chosen === status ? '' : status)}
+        >
+          <State status={status} word={`${counts[status]} ${status}`} />
+        </button>
+      ))}
+    </p>
+  );
+}
+
+export function Banner({ dashboard, connection, chosen, choose, open }: Props) {
+  const problems = useMemo(() => problemsOf(dashboard.services), [dashboard.services]);
   useTab(dashboard.overall_status);
   return (
     <header class={`banner ${dashboard.overall_status}`}>
-      <h1>
-        Cluster: <State status={dashboard.overall_status} />
-      </h1>
-      <p>
-        Score {dashboard.overall_health_score}. {dashboard.healthy_services} healthy, {dashboard.degraded_services}{' '}
-        degraded, {dashboard.unhealthy_services} unhealthy, {dashboard.unknown_services} unknown;{' '}
-        {dashboard.total_services} services on {dashboard.machines.length} machines.
-      </p>
-      {dashboard.notice !== null && <p class="notice">{dashboard.notice}</p>}
-      {problem !== undefined && (
-        <p class="worst">
-          Worst: <strong>{problem.service}</strong> on {problem.machine}: {problem.issues[0]}
+      <div class="verdict">
+        <h1>
+          Cluster: <State status={dashboard.overall_status} />
+        </h1>
+        <p class="soft">
+          {dashboard.total_services} services on {dashboard.machines.length} machines, score{' '}
+          {dashboard.overall_health_score}, as of <Age time={dashboard.last_updated} />,{' '}
+          <span role="status" class={`connection ${connection}`}>
+            {CONNECTIONS[connection]}
+          </span>
         </p>
+      </div>
+      {dashboard.notice !== null && <p class="notice">{dashboard.notice}</p>}
+      {problems.length > 0 && (
+        <ul class="worst" aria-label="problems">
+          {problems.slice(0, PROBLEMS_SHOWN).map((row) => (
+            <li key={keyOf(row)}>
+              <State status={row.status} word="" />
+              <button type="button" class="link" onClick={() => open(row)}>
+                {row.service}
+              </button>{' '}
+              on {row.machine}: {row.issues[0] ?? row.state_reason}
+            </li>
+          ))}
+          {problems.length > PROBLEMS_SHOWN && <li class="soft">and {problems.length - PROBLEMS_SHOWN} more</li>}
+        </ul>
       )}
-      <p class="soft">
-        As of <Age time={dashboard.last_updated} />.{' '}
-        <span role="status" class={`connection ${connection}`}>
-          {CONNECTIONS[connection]}
-        </span>
-      </p>
+      <Counts dashboard={dashboard} chosen={chosen} choose={choose} />
     </header>
   );
 }

@@ -62,7 +62,7 @@ function ServiceFacts({ row }: { row: Service }) {
       'check',
       check === null
         ? 'none'
-        : `${check.type}, every ${check.interval} s, at most ${check.timeout} s, ${check.failure_threshold} failures`,
+        : `${check.type}, every ${check.interval} s, at most ${check.timeout} s; ${check.failure_threshold} failures are too many`,
     ],
     ['score', String(row.health_score)],
     ['last 24 hours', row.uptime_24h === null ? 'no result' : `${row.uptime_24h.toFixed(2)} % passed`],
@@ -157,14 +157,14 @@ export function Detail({ row, close }: { row: Service; close: () => void }) {
         );
   return (
     <dialog ref={dialog} class="detail" aria-labelledby="detail-title" onClose={close}>
-      <form method="dialog">
+      <form method="dialog" class="head">
+        <h2 id="detail-title">
+          {row.service} <small class="soft">on {row.machine}</small>
+        </h2>
         <button class="close" aria-label="close">
           ✕
         </button>
       </form>
-      <h2 id="detail-title">
-        {row.service} <small class="soft">on {row.machine}</small>
-      </h2>
       <p>
         <State status={row.status} /> {row.maintenance && <span class="badge">maintenance</span>} checked{' '}
         <Age time={row.last_checked} />

@@ -28,18 +28,21 @@ export function Machines({ machines, chosen, choose }: Props) {
       <ul class="machines">
         {machines.map((machine) => (
           <li key={machine.machine} class={machine.status}>
-            <button
-              type="button"
-              aria-pressed={chosen === machine.machine}
-              title={chosen === machine.machine ? 'show all machines' : 'show only this machine'}
-              onClick={() => choose(chosen === machine.machine ? '' : machine.machine)}
-            >
-              {machine.machine}
-            </button>{' '}
-            <State status={machine.status} />
-            <div>
+            <p class="head">
+              <button
+                type="button"
+                class="link"
+                aria-pressed={chosen === machine.machine}
+                title={chosen === machine.machine ? 'show all machines' : 'show only this machine'}
+                onClick={() => choose(chosen === machine.machine ? '' : machine.machine)}
+              >
+                {machine.machine}
+              </button>{' '}
+              <State status={machine.status} />
+            </p>
+            <p>
               {machine.healthy_services} of {machine.services_count} healthy
-            </div>
+            </p>
             <Bar name="cpu" percent={machine.cpu_usage} />
             <Bar name="memory" percent={machine.memory_usage} />
             <Bar name="disk" percent={machine.disk_usage} />

@@ -16,7 +16,7 @@ export function Neighbour<T>({ looks: { now, before, problem }, name, head, body
   return (
     <>
       {now !== null && head(now, before)}
-      <main>
+      <main id="main" tabIndex={-1}>
         {problem !== null && (
           <p class="error" role="alert">
             {problem}

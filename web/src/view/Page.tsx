@@ -40,8 +40,14 @@ function Health() {
   const events = known.events.filter((event) => filters.machine === '' || event.machine === filters.machine);
   return (
     <>
-      <Banner dashboard={dashboard} connection={known.connection} />
-      <main>
+      <Banner
+        dashboard={dashboard}
+        connection={known.connection}
+        chosen={filters.status}
+        choose={(status) => change({ status })}
+        open={(row) => choose(keyOf(row))}
+      />
+      <main id="main" tabIndex={-1}>
         {dashboard.registry.error !== null && (
           <p class="error" role="alert">
             The registry could not be read again; what was read before goes on. {dashboard.registry.error}
@@ -94,6 +100,19 @@ function useView(): [View, (view: View) => void] {
   return [view, choose];
 }
 
+// Not a plain link: what is behind # in the address names the view.
+function Skip() {
+  function skip(event: Event): void {
+    event.preventDefault();
+    document.getElementById('main')?.focus();
+  }
+  return (
+    <a class="skip" href="#main" onClick={skip}>
+      To what is below the banner
+    </a>
+  );
+}
+
 export function Page() {
   const known = useStore();
   const neighbours = useNeighbours();
@@ -106,6 +125,7 @@ export function Page() {
   );
   return (
     <>
+      <Skip />
       {there.length > 1 && (
         <nav class="views" aria-label="views">
           {there.map((name) => (

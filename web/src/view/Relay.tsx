@@ -18,7 +18,7 @@ import { Neighbour, TextFilter } from './Neighbour';
 import { Age, Section, State } from './parts';
 import { Rows } from './Rows';
 
-const ROW_HEIGHT = 44;
+const ROW_HEIGHT = 36;
 const LINES_SHOWN = 200;
 
 const nameOf = (cell: Cell): string =>
@@ -67,10 +67,12 @@ function CellRow({ cell, perSecond }: { cell: Cell; perSecond: number | null }) 
   return (
     <div class="row cells">
       <span class="cell status">
-        <State status={cell.daemonConnected ? 'healthy' : 'unknown'} />
+        <State status={cell.daemonConnected ? 'healthy' : 'unknown'} word={cell.daemonConnected ? 'connected' : 'waiting'} />
       </span>
-      <span class="cell name">{nameOf(cell)}</span>
-      <span class="cell">
+      <span class="cell name" title={nameOf(cell)}>
+        {nameOf(cell)}
+      </span>
+      <span class="cell" title={daemon?.installId ?? undefined}>
         {daemon === undefined ? (
           'no daemon'
         ) : (

@@ -5,6 +5,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 
+const LEAST = 8; // rows that are seen in a window that is low
 const SPARE = 4; // rows above and below what is in sight
 
 interface Props<T> {
@@ -95,7 +96,7 @@ export function Rows<T>({ items, keyOf, height, label, row, seen, still = false 
       class="rows"
       aria-label={label}
       tabIndex={still ? 0 : -1}
-      style={{ maxHeight: `${Math.min(items.length, 16) * height + 2}px` }}
+      style={{ maxHeight: `min(${items.length * height + 2}px, max(${LEAST * height}px, 75vh))` }}
       onScroll={(event) => setTop(event.currentTarget.scrollTop)}
       onKeyDown={onKey}
     >

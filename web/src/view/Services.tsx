@@ -7,8 +7,8 @@ import { keyOf, STATUSES, type Service, type Strip } from '../state/types';
 import { Age, Day, Section, Spark, State } from './parts';
 import { Rows } from './Rows';
 
-const WIDE_HEIGHT = 44;
-const NARROW_HEIGHT = 112;
+const WIDE_HEIGHT = 36;
+const NARROW_HEIGHT = 68;
 const NARROW = '(max-width: 800px)';
 
 function useNarrow(): boolean {
@@ -54,14 +54,28 @@ function FilterBar({ known, filters, change }: { known: Known; filters: Filters;
   );
 }
 
+function Heads() {
+  return (
+    <div class="row heads" aria-hidden="true">
+      <span class="cell status">State</span>
+      <span class="cell name">Service</span>
+      <span class="cell picture">Newest results</span>
+      <span class="cell number">Took</span>
+      <span class="cell picture">Last 24 hours</span>
+      <span class="cell age">Checked</span>
+      <span class="cell issue">Issue</span>
+    </div>
+  );
+}
+
 function Row({ row, strip, open }: { row: Service; strip: Strip | undefined; open: () => void }) {
   return (
-    <button type="button" class="row" onClick={open}>
+    <button type="button" class={row.issues.length > 0 ? 'row ill' : 'row'} onClick={open}>
       <span class="cell status">
         <State status={row.status} />
         {row.maintenance && <span class="badge">maintenance</span>}
       </span>
-      <span class="cell name">
+      <span class="cell name" title={`${row.service} on ${row.machine}`}>
         {row.service} <small class="soft">{row.machine}</small>
       </span>
       <span class="cell picture">{strip !== undefined && <Spark values={strip.latency_ms} />}</span>
@@ -70,7 +84,7 @@ function Row({ row, strip, open }: { row: Service; strip: Strip | undefined; ope
       <span class="cell age soft">
         <Age time={row.last_checked} />
       </span>
-      <span class="cell issue">
+      <span class="cell issue" title={row.issues[0]}>
         {row.consecutive_failures > 1 && <span class="badge">{row.consecutive_failures} in a row</span>} {row.issues[0] ?? ''}
       </span>
     </button>
@@ -94,6 +108,7 @@ export function Services({ known, filters, change, open }: Props) {
   return (
     <Section title="Services">
       <FilterBar known={known} filters={filters} change={change} />
+      <Heads />
       <Rows
         items={rows}
         keyOf={keyOf}

@@ -18,7 +18,7 @@ import { Neighbour, TextFilter } from './Neighbour';
 import { Age, Section, State } from './parts';
 import { Rows } from './Rows';
 
-const ROW_HEIGHT = 44;
+const ROW_HEIGHT = 36;
 const DAY_S = 86_400;
 const WARN_DAYS = 14;
 
@@ -83,7 +83,7 @@ function TunnelRow({ tunnel, agent, streams }: { tunnel: Tunnel; agent: Client |
   return (
     <div class="row cells">
       <span class="cell status">{tunnel.publish === false ? 'private' : (tunnel.protocol ?? tunnel.type ?? '')}</span>
-      <span class="cell name">
+      <span class="cell name" title={`${addressOf(tunnel)} ${tunnel.name ?? ''}`}>
         {addressOf(tunnel)} {tunnel.name !== undefined && <small class="soft">{tunnel.name}</small>}
       </span>
       <span class="cell">

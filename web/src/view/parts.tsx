@@ -7,13 +7,20 @@ import type { Status } from '../state/types';
 
 const SIGNS: Record<Status, string> = { healthy: '✓', degraded: '!', unhealthy: '✕', unknown: '?' };
 
-export function State({ status }: { status: Status }) {
+// word: instead of the state's name; "": the sign alone, which is read as the state's name.
+export function State({ status, word = status }: { status: Status; word?: string }) {
   return (
     <span class={`state ${status}`}>
-      <span class="sign" aria-hidden="true">
-        {SIGNS[status]}
-      </span>
-      {status}
+      {word === '' ? (
+        <span class="sign" role="img" aria-label={status}>
+          {SIGNS[status]}
+        </span>
+      ) : (
+        <span class="sign" aria-hidden="true">
+          {SIGNS[status]}
+        </span>
+      )}
+      {word}
     </span>
   );
 }
