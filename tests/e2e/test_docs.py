@@ -18,7 +18,10 @@ WITHOUT_FRAME = {"adr", "reference", "spec"}
 LANGUAGES = {"sh", "output", "console", "", "yaml", "json", "text"}
 
 # Names of other programs.
-FOREIGN = {"GatewayPorts", "MemoryMax", "RESPONSE_TIME", "known_hosts", "remotePort", "subDomainHost"}
+FOREIGN = {
+    "GatewayPorts", "MemoryMax", "RESPONSE_TIME", "known_hosts", "proxy_pass", "proxy_read_timeout", "remotePort",
+    "subDomainHost",
+}
 # What a name may be short for; the variables of a hook are made from members.
 PREFIXES = ("", "weir_engine_", "weir_platform_", "portoser_", "relay_")
 
