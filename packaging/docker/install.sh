@@ -6,7 +6,7 @@ set -eu
 apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
   ca-certificates curl libcurl4 libjansson4 libnghttp2-14 libprotobuf-c1 libsqlite3-0 libssl3 \
-  libyaml-0-2 libhiredis0.14 libpq5 zlib1g >/dev/null
+  libyaml-0-2 libhiredis0.14 libpq5 libseccomp2 zlib1g >/dev/null
 rm -rf /var/lib/apt/lists/*
 useradd --system --uid 10001 --home-dir /var/lib/weir --create-home weir
 chmod 750 /var/lib/weir

@@ -5,11 +5,12 @@
 #include "app/command.h"
 #include "app/engine_command.h"
 #include "app/engine_part.h"
+#include "app/sandbox.h"
 #include "base/mem.h"
 
 #define LOG_LINES_KEPT 1000
 
-enum { OPTION_FILE, OPTION_WORKERS, OPTION_LISTEN, OPTION_VERSION, OPTION_COUNT };
+enum { OPTION_FILE, OPTION_WORKERS, OPTION_LISTEN, OPTION_VERSION, OPTION_USER, OPTION_NO_SANDBOX, OPTION_COUNT };
 
 static const struct option_row options[] = {
     [OPTION_FILE] = {"--config", "FILE", "the configuration (RSTREAM_ENGINE_CONFIG)",
@@ -17,6 +18,8 @@ static const struct option_row options[] = {
     [OPTION_WORKERS] = {"--workers", "N", "threads that carry connections (workers, WEIR_WORKERS)"},
     [OPTION_LISTEN] = {"--listen", "ADDR:PORT", "where to listen (tls.listen_addr); port 0: any"},
     [OPTION_VERSION] = {"--version", NULL, "print the version", .alias = "-v"},
+    [OPTION_USER] = SANDBOX_ROW_USER,
+    [OPTION_NO_SANDBOX] = SANDBOX_ROW_OFF,
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
 
@@ -91,7 +94,8 @@ static int run(const struct command *command, int argc, char **argv)
         fprintf(stderr, "weir engine: \"%s\" is not understood; see weir engine --help\n", argv[0]);
         return EXIT_USAGE;
     }
-    return run_engine(values);
+    exit_code = sandbox_begin(values[OPTION_USER], values[OPTION_NO_SANDBOX]);
+    return exit_code == EXIT_FINE ? run_engine(values) : exit_code;
 }
 
 const struct command command_engine = {

@@ -6,6 +6,7 @@
 
 #include "app/command.h"
 #include "app/platform_server.h"
+#include "app/sandbox.h"
 #include "auth/auth_key.h"
 #include "base/mem.h"
 #include "base/number.h"
@@ -195,7 +196,14 @@ static const struct command command_platform_keys = {
 
 // ---- weir platform
 
-enum { OPTION_FILE, OPTION_STATE_DIR, OPTION_LISTEN, OPTION_COUNT };
+enum {
+    OPTION_FILE,
+    OPTION_STATE_DIR,
+    OPTION_LISTEN,
+    OPTION_USER,
+    OPTION_NO_SANDBOX,
+    OPTION_COUNT
+};
 
 static const struct option_row options[] = {
     [OPTION_FILE] = {"--config", "FILE", "with a section platform: (WEIR_PLATFORM_CONFIG)",
@@ -204,6 +212,8 @@ static const struct option_row options[] = {
         "secrets, keys and the embedded store "
         "(WEIR_STATE_DIR)"},
     [OPTION_LISTEN] = {"--listen", "ADDR:PORT", "where to listen (WEIR_PLATFORM_LISTEN)"},
+    [OPTION_USER] = SANDBOX_ROW_USER,
+    [OPTION_NO_SANDBOX] = SANDBOX_ROW_OFF,
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
 
@@ -235,6 +245,10 @@ static int run(const struct command *command, int argc, char **argv)
         fprintf(
             stderr, "weir platform: \"%s\" is not understood; see weir platform --help\n", argv[0]);
         return EXIT_USAGE;
+    }
+    exit_code = sandbox_begin(values[OPTION_USER], values[OPTION_NO_SANDBOX]);
+    if (exit_code != EXIT_FINE) {
+        return exit_code;
     }
     exit_code = platform_setup_open(&setup, &(struct platform_setup_options){
                                                 .who = "weir platform",

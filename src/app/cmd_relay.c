@@ -4,14 +4,17 @@
 
 #include "app/command.h"
 #include "app/relay_part.h"
+#include "app/sandbox.h"
 #include "base/mem.h"
 
-enum { OPTION_WORKERS, OPTION_LISTEN, OPTION_VERSION, OPTION_COUNT };
+enum { OPTION_WORKERS, OPTION_LISTEN, OPTION_VERSION, OPTION_USER, OPTION_NO_SANDBOX, OPTION_COUNT };
 
 static const struct option_row options[] = {
     [OPTION_WORKERS] = {"--workers", "N", "threads that carry connections (WEIR_WORKERS)"},
     [OPTION_LISTEN] = {"--listen", "ADDR:PORT", "where to listen (RELAY_LISTEN_HOST, _PORT)"},
     [OPTION_VERSION] = {"--version", NULL, "print the version", .alias = "-v"},
+    [OPTION_USER] = SANDBOX_ROW_USER,
+    [OPTION_NO_SANDBOX] = SANDBOX_ROW_OFF,
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
 
@@ -62,7 +65,8 @@ static int run(const struct command *command, int argc, char **argv)
         fprintf(stderr, "weir relay: \"%s\" is not understood; see weir relay --help\n", argv[0]);
         return EXIT_USAGE;
     }
-    return run_relay(values);
+    exit_code = sandbox_begin(values[OPTION_USER], values[OPTION_NO_SANDBOX]);
+    return exit_code == EXIT_FINE ? run_relay(values) : exit_code;
 }
 
 static const struct command *const children[] = {&command_demo, &command_relay_health, NULL};

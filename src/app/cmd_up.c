@@ -18,6 +18,7 @@
 #include "app/health_part.h"
 #include "app/platform_server.h"
 #include "app/relay_part.h"
+#include "app/sandbox.h"
 #include "app/up_file.h"
 #include "app/up_print.h"
 #include "base/number.h"
@@ -36,6 +37,8 @@ enum {
     OPTION_HEALTH_LISTEN,
     OPTION_PERIOD,
     OPTION_WORKERS,
+    OPTION_USER,
+    OPTION_NO_SANDBOX,
     OPTION_COUNT
 };
 
@@ -53,6 +56,8 @@ static const struct option_row options[] = {
     [OPTION_PERIOD] = {"--demo-period", "SECONDS",
         "the demo's check that fails on purpose does so for a sixth of it; 120"},
     [OPTION_WORKERS] = {"--workers", "N", "threads that carry connections (WEIR_WORKERS)"},
+    [OPTION_USER] = SANDBOX_ROW_USER,
+    [OPTION_NO_SANDBOX] = SANDBOX_ROW_OFF,
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
 
@@ -559,6 +564,10 @@ static int run(const struct command *command, int argc, char **argv)
     }
     if (!is_sensible(values)) {
         return EXIT_USAGE;
+    }
+    exit_code = sandbox_begin(values[OPTION_USER], values[OPTION_NO_SANDBOX]);
+    if (exit_code != EXIT_FINE) {
+        return exit_code;
     }
     up.values = values;
     if (values[OPTION_DEMO] != NULL) {

@@ -7,8 +7,10 @@
 #include <stdio.h>
 
 #include "app/command.h"
+#include "app/sandbox.h"
 #include "base/mem.h"
 #include "base/number.h"
+#include "sys/seccomp.h"
 
 #define NAMES_BYTES_MAX 4096
 #define WORKERS_MAX 256
@@ -98,6 +100,15 @@ static enum weir_result open_engine(
     struct engine_part *self = engine_part_of(part);
     enum weir_result result = engine_init(&self->engine, crew, engine_part_config(self));
     return result != WEIR_OK ? result : engine_listen(&self->engine, problem, size);
+}
+
+static void reach(const struct part *part, struct sys_landlock *landlock)
+{
+    const struct engine_part *self = container_of(part, struct engine_part, part);
+    size_t count;
+    const struct conf_row *rows = engine_config_rows(&count);
+    sandbox_reach_paths(rows, count, engine_part_config(self), landlock);
+    sys_landlock_read(landlock, self->options.source.path);
 }
 
 static enum weir_result start_worker(
@@ -220,9 +231,11 @@ static void close_engine(struct part *part)
 
 static const struct part_ops ops = {
     .name = "engine",
+    .sys_part = SYS_PART_ENGINE,
     .stopping = LOG_ENGINE_STOPPING,
     .stopped = LOG_ENGINE_STOPPED,
     .open = open_engine,
+    .reach = reach,
     .start_worker = start_worker,
     .started = log_started,
     .reload = reload,

@@ -3,7 +3,9 @@
 
 #include <stdio.h>
 
+#include "app/sandbox.h"
 #include "base/time.h"
+#include "sys/seccomp.h"
 #include "sys/supervisor.h"
 
 #define DRAIN_MAX_NS (5 * NS_PER_S)
@@ -30,6 +32,15 @@ static enum weir_result open_platform(
     (void)crew;
     enum weir_result result = platform_store_load(server->setup->config.database, problem, size);
     return result == WEIR_OK && server->alone ? listen_now(server, problem, size) : result;
+}
+
+static void reach(const struct part *part, struct sys_landlock *landlock)
+{
+    const struct platform_setup *setup = container_of(part, struct platform_server, part)->setup;
+    size_t count;
+    const struct conf_row *rows = platform_config_rows(&count);
+    sandbox_reach_paths(rows, count, &setup->config, landlock);
+    sys_landlock_write(landlock, setup->state_dir);
 }
 
 static enum weir_result start_worker(
@@ -111,9 +122,11 @@ static void close_platform(struct part *part)
 
 static const struct part_ops ops = {
     .name = "platform",
+    .sys_part = SYS_PART_PLATFORM,
     .stopping = LOG_PLATFORM_STOPPING,
     .stopped = LOG_PLATFORM_STOPPED,
     .open = open_platform,
+    .reach = reach,
     .start_worker = start_worker,
     .started = log_started,
     .reload = reload,

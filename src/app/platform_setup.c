@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "app/command.h"
+#include "app/sandbox.h"
 #include "app/state_dir.h"
 #include "base/mem.h"
 #include "base/time.h"
@@ -92,6 +93,9 @@ int platform_setup_open(struct platform_setup *setup, const struct platform_setu
     const char *chosen = options->state_dir == NULL ? setup->config.state_dir : options->state_dir;
     if (!state_dir_find(chosen, setup->state_dir, sizeof setup->state_dir)) {
         return EXIT_USAGE;
+    }
+    if (!sandbox_own_directory(setup->state_dir)) {
+        return EXIT_FAILED;
     }
     snprintf(setup->store_path, sizeof setup->store_path, "%s/platform.db", setup->state_dir);
     setup->platform = platform_open(setup->state_dir,

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "app/command.h"
+#include "app/sandbox.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "cli/faults.h"
@@ -240,6 +241,13 @@ static int run_crew(struct process *process)
         result = open_parts(process);
     }
     if (result == WEIR_OK) {
+        result = sandbox_enter(process->options->parts, process->options->part_count);
+    }
+    if (result == WEIR_OK) {
+        // Threads have what they start with: none is there before the sandbox is closed.
+        result = log_begin_writing();
+    }
+    if (result == WEIR_OK) {
         warn_of_sockets();
         result = crew_run(&process->crew, &hooks);
         if (result != WEIR_OK) {
@@ -311,7 +319,7 @@ static int run_with_log(struct process *process)
 {
     const struct process_options *options = process->options;
     if (http_client_global_init() != WEIR_OK ||
-        log_start(options->max_logs, STDOUT_FILENO) != WEIR_OK) {
+        log_hold(options->max_logs, STDOUT_FILENO) != WEIR_OK) {
         fputs("weir: out of memory\n", stderr);
         close_parts(options);
         return EXIT_FAILED;

@@ -6,6 +6,7 @@
 // The life of a process, and on which thread a part is called:
 //
 //   open           main thread, no worker runs yet; parts in their order
+//   reach          main thread; parts in their order
 //   start_worker   each worker's own thread, before its first turn; parts in their order
 //   started        worker 0, when all parts have started there
 //   reload         worker 0, at every SIGHUP
@@ -21,16 +22,21 @@
 #include "conf/conf.h"
 #include "loop/worker.h"
 #include "obs/log.h"
+#include "sys/landlock.h"
 
 struct part;
 
 // A NULL pointer is a part that has nothing to do then. Problems are English, at most size bytes.
 struct part_ops {
     const char *name;        // in the log
+    unsigned sys_part;       // enum sys_part: which system calls it needs
     enum log_event stopping; // logged before drain and after close; LOG_EVENT_COUNT: none
     enum log_event stopped;
     // Memory and listening sockets for all workers of the crew, which outlives the part.
     enum weir_result (*open)(struct part *part, struct crew *crew, char *problem, size_t size);
+    // Allows what it reads and writes later; the sandbox (app/sandbox.h) closes between open and
+    // the first start_worker.
+    void (*reach)(const struct part *part, struct sys_landlock *landlock);
     enum weir_result (*start_worker)(
         struct part *part, struct worker *worker, char *problem, size_t size);
     void (*started)(struct part *part);

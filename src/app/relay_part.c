@@ -5,8 +5,10 @@
 
 #include "admin/routes.h"
 #include "app/command.h"
+#include "app/sandbox.h"
 #include "base/time.h"
 #include "sys/entropy.h"
+#include "sys/seccomp.h"
 
 #define DRAIN_MAX_NS (5 * NS_PER_S) // spec section 14, 9; RELAY_DRAIN_TIME_MS comes before it
 
@@ -29,6 +31,14 @@ static enum weir_result open_relay(struct part *part, struct crew *crew, char *p
         result = relay_config_use_port(&self->config, self->relay.address.port);
     }
     return result;
+}
+
+static void reach(const struct part *part, struct sys_landlock *landlock)
+{
+    const struct relay_part *self = container_of(part, struct relay_part, part);
+    size_t count;
+    const struct conf_row *rows = relay_config_rows(&count);
+    sandbox_reach_paths(rows, count, &self->config, landlock);
 }
 
 static enum weir_result start_worker(
@@ -96,9 +106,11 @@ static void close_relay(struct part *part)
 
 static const struct part_ops ops = {
     .name = "relay",
+    .sys_part = SYS_PART_RELAY,
     .stopping = LOG_RELAY_STOPPING,
     .stopped = LOG_RELAY_STOPPED,
     .open = open_relay,
+    .reach = reach,
     .start_worker = start_worker,
     .started = log_started,
     .reload = reload,

@@ -6,6 +6,6 @@ set(SOURCES
   demo_files.c demo_part.c demo_peer.c demo_service.c demo_talk.c demo_visits.c
   engine_command.c engine_part.c health_answer.c health_diagnose.c health_direct.c health_feed.c health_fetch.c health_look.c
   health_neighbours.c health_part.c
-  health_screen.c health_setup.c health_watch.c main.c platform_server.c platform_setup.c process.c quote.c relay_part.c
+  health_screen.c health_setup.c health_watch.c main.c platform_server.c platform_setup.c process.c quote.c relay_part.c sandbox.c
   cmd_token_credential.c
   state_dir.c up_file.c up_print.c)

@@ -27,6 +27,17 @@ static bool same_words(const struct conf_words *a, const struct conf_words *b)
     return same;
 }
 
+void conf_each_path(const struct conf_row *rows, size_t count, const void *target,
+    void (*found)(void *arg, const char *path), void *arg)
+{
+    for (size_t i = 0; i < count; i++) {
+        const void *field = (const char *)target + rows[i].offset;
+        if (rows[i].type == CONF_PATH && *(char *const *)field != NULL) {
+            found(arg, *(char *const *)field);
+        }
+    }
+}
+
 bool conf_same(const struct conf_row *row, const void *a, const void *b)
 {
     const void *left = (const char *)a + row->offset;

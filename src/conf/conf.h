@@ -156,6 +156,9 @@ void conf_refuse_unknown(const struct conf_row *rows, size_t count, const char *
 #define CONF_VARIABLE_SIZE 128
 void conf_variable(const char *prefix, const char *path, char text[CONF_VARIABLE_SIZE]);
 
+// Tells what rows of CONF_PATH hold, where they are set.
+void conf_each_path(const struct conf_row *rows, size_t count, const void *target,
+    void (*found)(void *arg, const char *path), void *arg);
 // Whether a field holds the same in both.
 bool conf_same(const struct conf_row *row, const void *a, const void *b);
 // Makes the fields of rows without CONF_LIVE in target what they are in old: what a reload may not

@@ -59,6 +59,7 @@ static struct {
     pthread_cond_t ended;
     pthread_t writer;
     enum state state;
+    bool writer_begun;
     bool writer_ended;
     bool unwritable; // and somebody was told; the writer's own
     int fd;
@@ -413,7 +414,7 @@ static void init_conditions(void)
 }
 
 // With the lock held.
-static enum weir_result start(size_t ring_size, int fd)
+static enum weir_result open_queue(size_t ring_size, int fd)
 {
     if (logger.state != STOPPED) {
         return WEIR_IN_USE;
@@ -428,31 +429,52 @@ static enum weir_result start(size_t ring_size, int fd)
     logger.ring_size = ring_size;
     logger.ring_first = logger.ring_end = 0;
     logger.fd = fd;
-    logger.writer_ended = false;
+    logger.writer_begun = logger.writer_ended = false;
     logger.report_ns = TIME_NEVER;
     list_init(&logger.queue);
     memset(logger.rates, 0, sizeof logger.rates);
     init_conditions();
     logger.state = RUNNING;
-    if (pthread_create(&logger.writer, NULL, run_writer, NULL) != 0) {
+    return WEIR_OK;
+}
+
+// With the lock held, and a state of RUNNING.
+static enum weir_result begin_writing(void)
+{
+    if (!logger.writer_begun && pthread_create(&logger.writer, NULL, run_writer, NULL) != 0) {
         release();
         return WEIR_MEMORY;
     }
+    logger.writer_begun = true;
     return WEIR_OK;
+}
+
+enum weir_result log_hold(size_t ring_size, int fd)
+{
+    pthread_mutex_lock(&logger.lock);
+    enum weir_result result = open_queue(ring_size, fd);
+    pthread_mutex_unlock(&logger.lock);
+    return result;
+}
+
+enum weir_result log_begin_writing(void)
+{
+    pthread_mutex_lock(&logger.lock);
+    enum weir_result result = logger.state == RUNNING ? begin_writing() : WEIR_INVALID;
+    pthread_mutex_unlock(&logger.lock);
+    return result;
 }
 
 enum weir_result log_start(size_t ring_size, int fd)
 {
-    pthread_mutex_lock(&logger.lock);
-    enum weir_result result = start(ring_size, fd);
-    pthread_mutex_unlock(&logger.lock);
-    return result;
+    enum weir_result result = log_hold(ring_size, fd);
+    return result == WEIR_OK ? log_begin_writing() : result;
 }
 
 void log_stop(void)
 {
     pthread_mutex_lock(&logger.lock);
-    if (logger.state != RUNNING) {
+    if (logger.state != RUNNING || begin_writing() != WEIR_OK) {
         pthread_mutex_unlock(&logger.lock);
         return;
     }

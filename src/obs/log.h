@@ -9,7 +9,7 @@
 // when none comes within two seconds, a line log_lines_suppressed says so instead. Every event is
 // counted by level whether written or not.
 //
-// Before log_start and after log_stop events are counted, and nothing is written.
+// Before log_start or log_hold and after log_stop events are counted, and nothing is written.
 #ifndef WEIR_OBS_LOG_H
 #define WEIR_OBS_LOG_H
 
@@ -32,6 +32,10 @@ enum log_event {
 // SIGPIPE must be ignored. WEIR_IN_USE when it runs already, or still hangs in a write that the
 // last log_stop gave up on.
 enum weir_result log_start(size_t ring_size, int fd) WEIR_MUST_CHECK;
+// The same in two steps: lines are kept, and written from log_begin_writing on. Without it log_stop writes
+// them. WEIR_MEMORY of the second: no thread can be had.
+enum weir_result log_hold(size_t ring_size, int fd) WEIR_MUST_CHECK;
+enum weir_result log_begin_writing(void) WEIR_MUST_CHECK;
 // Writes what is queued, ends the thread, frees the ring. Waits a little over 2 s at most, even
 // when nobody reads; what is not written then counts as lost.
 void log_stop(void);

@@ -16,7 +16,9 @@
 static void explain(char *problem, size_t size, const char *act, const char *path)
 {
     unsigned long code = ERR_get_error();
-    const char *reason = code == 0 ? NULL : ERR_reason_error_string(code);
+    const char *reason = code == 0 ? NULL
+                         : ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
+                                                  : ERR_reason_error_string(code);
     snprintf(problem, size, "%s %s: %s", act, path, reason == NULL ? "unknown error" : reason);
     ERR_clear_error();
 }

@@ -253,6 +253,11 @@ void sys_dir_walk(const char *path, void (*found)(void *arg, const char *path), 
     }
 }
 
+bool sys_dir_is_writable(const char *path)
+{
+    return faccessat(AT_FDCWD, path, W_OK | X_OK, AT_EACCESS) == 0;
+}
+
 bool sys_is_directory(const char *path)
 {
     struct stat status;

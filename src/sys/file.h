@@ -42,6 +42,8 @@ enum weir_result sys_file_give(const char *path, uid_t uid, gid_t gid) WEIR_MUST
 enum weir_result sys_file_permit(const char *path, unsigned mode) WEIR_MUST_CHECK;
 bool sys_file_exists(const char *path);
 bool sys_is_directory(const char *path);
+// Whether files can be made in it.
+bool sys_dir_is_writable(const char *path);
 // Tells the paths of what is in a directory, hidden ones left out; nothing when it is not there.
 void sys_dir_walk(const char *path, void (*found)(void *arg, const char *path), void *arg);
 // path as seen from the root; links in it stay. WEIR_TOO_LARGE: it does not fit.

@@ -35,6 +35,9 @@ static enum weir_result ask(const char *name, struct sys_identity *ret_identity)
     }
     *ret_identity = (struct sys_identity){
         .uid = user->pw_uid, .gid = user->pw_gid, .group_count = SYS_USER_GROUPS_MAX};
+    if (strlen(user->pw_dir) < sizeof ret_identity->home) {
+        strcpy(ret_identity->home, user->pw_dir);
+    }
     int count = getgrouplist(name, user->pw_gid, ret_identity->groups, &ret_identity->group_count);
     return count < 0 ? WEIR_TOO_LARGE : WEIR_OK;
 }

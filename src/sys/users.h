@@ -16,6 +16,7 @@ struct sys_identity {
     gid_t gid;
     gid_t groups[SYS_USER_GROUPS_MAX];
     int group_count;
+    char home[256]; // "": none, or longer
 };
 
 // Asks the system and remembers the answer for the process; any thread but one that must not wait.

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// Changing who touches files makes the kernel forget that the process may be looked at: its own
+// /proc/self would be root's. It is allowed again each time; a server that was started as its user
+// from the beginning is no different.
+#include "sys/privileges.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <stdint.h>
+#include <sys/fsuid.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "sys/errors.h"
+#include "sys/fault.h"
+
+#define CAPABILITIES_MAX 64
+
+bool sys_is_root(void)
+{
+    return geteuid() == 0;
+}
+
+unsigned sys_user_id(void)
+{
+    return geteuid();
+}
+
+// The calls return what was before and no error: only a second look tells.
+static bool use_files_of(uid_t uid, gid_t gid)
+{
+    setfsgid(gid);
+    setfsuid(uid);
+    return setfsgid((gid_t)-1) == (int)gid && setfsuid((uid_t)-1) == (int)uid;
+}
+
+enum weir_result sys_files_as(const struct sys_identity *identity)
+{
+    if (sys_fault_now()) {
+        return WEIR_PERMISSION;
+    }
+    if (setgroups((size_t)identity->group_count, identity->groups) != 0) {
+        return sys_result_of_errno(errno);
+    }
+    bool done = use_files_of(identity->uid, identity->gid) && prctl(PR_SET_DUMPABLE, 1) == 0;
+    return done ? WEIR_OK : WEIR_PERMISSION;
+}
+
+enum weir_result sys_dir_make_for(const char *path, const struct sys_identity *identity)
+{
+    if (sys_fault_now()) {
+        return WEIR_IO;
+    }
+    if (!use_files_of(0, 0)) {
+        return WEIR_PERMISSION;
+    }
+    enum weir_result result = WEIR_OK;
+    if (mkdir(path, 0700) != 0) {
+        result = sys_result_of_errno(errno);
+    } else if (lchown(path, identity->uid, identity->gid) != 0) {
+        result = sys_result_of_errno(errno);
+    }
+    return use_files_of(identity->uid, identity->gid) ? result : WEIR_PERMISSION;
+}
+
+enum weir_result sys_become(const struct sys_identity *identity)
+{
+    if (sys_fault_now()) {
+        return WEIR_PERMISSION;
+    }
+    if (setgroups((size_t)identity->group_count, identity->groups) != 0 ||
+        setresgid(identity->gid, identity->gid, identity->gid) != 0 ||
+        setresuid(identity->uid, identity->uid, identity->uid) != 0 ||
+        prctl(PR_SET_DUMPABLE, 1) != 0) {
+        return sys_result_of_errno(errno);
+    }
+    bool back = identity->uid != 0 && setuid(0) == 0;
+    return back ? WEIR_PERMISSION : WEIR_OK;
+}
+
+enum weir_result sys_forbid_new_privileges(void)
+{
+    if (sys_fault_now()) {
+        return WEIR_PERMISSION;
+    }
+    // Who has no right to shorten the bounding set can gain nothing that is in it.
+    for (unsigned long i = 0; i < CAPABILITIES_MAX; i++) {
+        (void)prctl(PR_CAPBSET_DROP, i, 0, 0, 0);
+    }
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        return sys_result_of_errno(errno);
+    }
+    return WEIR_OK;
+}
+
+// In any of the sets that a thread has of its own; the ambient one is part of them.
+static bool has_capabilities(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct now[_LINUX_CAPABILITY_U32S_3] = {0};
+    if (syscall(SYS_capget, &head, now) != 0) {
+        return true;
+    }
+    uint32_t any = 0;
+    for (unsigned i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+        any |= now[i].effective | now[i].permitted | now[i].inheritable;
+    }
+    return any != 0;
+}
+
+enum weir_result sys_drop_capabilities(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+    if (sys_fault_now()) {
+        return WEIR_PERMISSION;
+    }
+    if (!has_capabilities()) {
+        return WEIR_OK; // a service manager may forbid even to ask for less
+    }
+    return syscall(SYS_capset, &head, none) == 0 ? WEIR_OK : sys_result_of_errno(errno);
+}
