@@ -132,8 +132,8 @@ static void read_path(void *arg, const char *path)
     sys_landlock_read(arg, path);
 }
 
-void sandbox_reach_paths(const struct conf_row *rows, size_t count, const void *config,
-    struct sys_landlock *landlock)
+void sandbox_reach_paths(
+    const struct conf_row *rows, size_t count, const void *config, struct sys_landlock *landlock)
 {
     conf_each_path(rows, count, config, read_path, landlock);
 }
@@ -174,16 +174,18 @@ static bool note_gaps(const struct sys_sandbox_state *state)
                                 "; make one, or name another with --user");
     }
     if (state->landlock != WEIR_OK || state->landlock_version == 0) {
-        good = note_gap("landlock", "the kernel has no Landlock (Linux 5.13, and \"landlock\" in its "
-                                    "list of lsm=): files are only kept by their permissions") &&
-               good;
+        good =
+            note_gap("landlock", "the kernel has no Landlock (Linux 5.13, and \"landlock\" in its "
+                                 "list of lsm=): files are only kept by their permissions") &&
+            good;
     }
     if (state->seccomp != WEIR_OK) {
-        good = note_gap("seccomp", state->seccomp == WEIR_NOT_FOUND
-                                       ? "libseccomp.so.2 is not there (Debian: libseccomp2): system "
-                                         "calls are not filtered"
-                                       : "the kernel takes no filter of system calls") &&
-               good;
+        good =
+            note_gap("seccomp", state->seccomp == WEIR_NOT_FOUND
+                                    ? "libseccomp.so.2 is not there (Debian: libseccomp2): system "
+                                      "calls are not filtered"
+                                    : "the kernel takes no filter of system calls") &&
+            good;
     }
     return good;
 }

@@ -26,8 +26,8 @@ int sandbox_begin(const char *user, const char *off);
 // not make it, and sees that the user may write there. False after saying what to do.
 bool sandbox_own_directory(const char *path);
 // Allows what a part reads again later: the files that rows of its configuration name.
-void sandbox_reach_paths(const struct conf_row *rows, size_t count, const void *config,
-    struct sys_landlock *landlock);
+void sandbox_reach_paths(
+    const struct conf_row *rows, size_t count, const void *config, struct sys_landlock *landlock);
 // When the parts listen, and before anything is served: closes the sandbox, and logs what holds.
 // WEIR_PERMISSION after saying on standard error what was required and cannot be had.
 enum weir_result sandbox_enter(struct part *const *parts, size_t count) WEIR_MUST_CHECK;

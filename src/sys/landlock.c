@@ -24,9 +24,9 @@
 #define FS_WRITE_FILE (UINT64_C(1) << 1)
 #define FS_READ_FILE (UINT64_C(1) << 2)
 #define FS_READ_DIR (UINT64_C(1) << 3)
-#define FS_REMOVE (UINT64_C(3) << 4)       // directories, files
+#define FS_REMOVE (UINT64_C(3) << 4) // directories, files
 #define FS_MAKE_CHAR (UINT64_C(1) << 6)
-#define FS_MAKE_PLAIN (UINT64_C(7) << 7)   // directories, files, sockets
+#define FS_MAKE_PLAIN (UINT64_C(7) << 7) // directories, files, sockets
 #define FS_MAKE_FIFO (UINT64_C(1) << 10)
 #define FS_MAKE_BLOCK (UINT64_C(1) << 11)
 #define FS_MAKE_SYM (UINT64_C(1) << 12)
@@ -77,8 +77,7 @@ void sys_landlock_open(struct sys_landlock *landlock)
     }
     const struct ruleset rules = {
         .fs = known_rights((unsigned)version), .net = NET_BIND_TCP, .scoped = SCOPE_SIGNAL};
-    long fd = syscall(
-        SYS_landlock_create_ruleset, &rules, ruleset_size((unsigned)version), 0);
+    long fd = syscall(SYS_landlock_create_ruleset, &rules, ruleset_size((unsigned)version), 0);
     if (fd >= 0) {
         *landlock = (struct sys_landlock){.fd = (int)fd, .version = (unsigned)version};
     }

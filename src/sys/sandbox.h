@@ -12,8 +12,8 @@
 #include "sys/seccomp.h"
 
 struct sys_sandbox {
-    unsigned parts;                     // enum sys_part
-    const struct sys_identity *become;  // NULL: stay who we are
+    unsigned parts;                    // enum sys_part
+    const struct sys_identity *become; // NULL: stay who we are
     // Allows what the parts read and write besides what every process of ours does.
     void (*reach)(void *arg, struct sys_landlock *landlock);
     void *arg;

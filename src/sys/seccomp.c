@@ -27,7 +27,7 @@
 #include "sys/fault.h"
 
 #define LIBRARY "libseccomp.so.2"
-#define KIND_MASK 0xf // of a socket's type, without its flags
+#define KIND_MASK 0xf  // of a socket's type, without its flags
 #define LOW 0xffffffff // arguments that the kernel takes as 32 bits
 
 #if defined __SANITIZE_ADDRESS__ || defined __SANITIZE_THREAD__
@@ -89,9 +89,21 @@ static const struct call calls[] = {
 // Under AddressSanitizer the search for leaks at the end starts a process that looks at ours;
 // ThreadSanitizer sets its shadow memory up as threads come.
 static const int sanitizer_calls[] = {
-    SCMP_SYS(clone), SCMP_SYS(ptrace), SCMP_SYS(wait4), SCMP_SYS(prctl), SCMP_SYS(mprotect),
-    SCMP_SYS(mmap), SCMP_SYS(kill), SCMP_SYS(ioctl), SCMP_SYS(prlimit64), SCMP_SYS(setrlimit),
-    SCMP_SYS(getdents), SCMP_SYS(personality), SCMP_SYS(process_vm_readv), SCMP_SYS(mincore), SCMP_SYS(sched_setaffinity),
+    SCMP_SYS(clone),
+    SCMP_SYS(ptrace),
+    SCMP_SYS(wait4),
+    SCMP_SYS(prctl),
+    SCMP_SYS(mprotect),
+    SCMP_SYS(mmap),
+    SCMP_SYS(kill),
+    SCMP_SYS(ioctl),
+    SCMP_SYS(prlimit64),
+    SCMP_SYS(setrlimit),
+    SCMP_SYS(getdents),
+    SCMP_SYS(personality),
+    SCMP_SYS(process_vm_readv),
+    SCMP_SYS(mincore),
+    SCMP_SYS(sched_setaffinity),
 };
 
 // A call whose argument is one of these.
@@ -149,13 +161,11 @@ static void add_calls(scmp_filter_ctx context, unsigned parts, int *error)
 {
     for (unsigned i = 0; i < sizeof calls / sizeof calls[0]; i++) {
         if ((calls[i].parts & parts) != 0 || WEIR_COVERAGE) {
-            note(error,
-                library.rule_add_array(context, SCMP_ACT_ALLOW, calls[i].number, 0, NULL));
+            note(error, library.rule_add_array(context, SCMP_ACT_ALLOW, calls[i].number, 0, NULL));
         }
     }
     for (unsigned i = 0; SANITIZED && i < sizeof sanitizer_calls / sizeof sanitizer_calls[0]; i++) {
-        note(error,
-            library.rule_add_array(context, SCMP_ACT_ALLOW, sanitizer_calls[i], 0, NULL));
+        note(error, library.rule_add_array(context, SCMP_ACT_ALLOW, sanitizer_calls[i], 0, NULL));
     }
 }
 
@@ -175,8 +185,7 @@ static void add_conditions(scmp_filter_ctx context, int *error)
         struct scmp_arg_cmp argument =
             SCMP_CMP64(row->argument, SCMP_CMP_MASKED_EQ, row->mask, row->value);
         if (!is_free(row->number)) {
-            note(error, library.rule_add_array(
-                            context, SCMP_ACT_ALLOW, row->number, 1, &argument));
+            note(error, library.rule_add_array(context, SCMP_ACT_ALLOW, row->number, 1, &argument));
         }
     }
 }
@@ -217,8 +226,8 @@ static int make_filter(scmp_filter_ctx context, unsigned parts)
     add_calls(context, parts, &error);
     add_conditions(context, &error);
     add_sockets(context, &error);
-    note(&error, library.rule_add_array(
-                     context, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0, NULL));
+    note(
+        &error, library.rule_add_array(context, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0, NULL));
     return error;
 }
 

@@ -279,8 +279,8 @@ static int read_another_ones_memory(void)
 
 static int have_writable_code(void)
 {
-    void *at = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
-        -1, 0);
+    void *at =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return at == MAP_FAILED ? errno : 0;
 }
 
@@ -317,16 +317,25 @@ static int have_a_thread(void)
 
 // ---- The rows
 
-enum { ALWAYS = 0, FILES = 1, NET = 4, SIGNALS = 6, BARE = 64 }; // version of Landlock; or no sanitizer
+enum {
+    ALWAYS = 0,
+    FILES = 1,
+    NET = 4,
+    SIGNALS = 6,
+    BARE = 64
+}; // version of Landlock; or no sanitizer
 
 static const struct attempt {
     int (*attempt)(void);
     const char *name;
     unsigned wants;
-    int relay; // what it gives: for who keeps nothing
+    int relay;    // what it gives: for who keeps nothing
     int platform; // for who has a state directory
 } attempts[] = {
-#define ROW(function, wants, relay, platform) {function, #function, wants, relay, platform}
+#define ROW(function, wants, relay, platform)                                                      \
+    {                                                                                              \
+        function, #function, wants, relay, platform                                                \
+    }
     ROW(read_what_is_named, ALWAYS, 0, 0),
     ROW(read_through_a_link, ALWAYS, 0, 0),
     ROW(read_beside_where_a_link_leads, ALWAYS, 0, 0),
@@ -407,7 +416,8 @@ static int try_all(unsigned part)
         int expected = part == SYS_PART_PLATFORM ? row->platform : row->relay;
         int error = can_be_asked(row, state.landlock_version) ? row->attempt() : expected;
         if (error != expected) {
-            fprintf(stderr, "%s: %s instead of %s\n", row->name, strerror(error), strerror(expected));
+            fprintf(
+                stderr, "%s: %s instead of %s\n", row->name, strerror(error), strerror(expected));
             wrong++;
         }
     }
@@ -521,7 +531,8 @@ static void another_architecture_is_the_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_relay_can_do_no_more_than_relay, make_files, remove_files),
+        cmocka_unit_test_setup_teardown(
+            a_relay_can_do_no_more_than_relay, make_files, remove_files),
         cmocka_unit_test_setup_teardown(an_engine_can_do_no_more, make_files, remove_files),
         cmocka_unit_test_setup_teardown(
             a_platform_keeps_its_files_and_no_others, make_files, remove_files),
