@@ -75,7 +75,10 @@ static void put_limits(const struct init_plan *plan, const char *program, struct
         "RemoveIPC=yes\nKeyringMode=private\nUMask=0077\nSystemCallArchitectures=native\n"
         "SystemCallErrorNumber=EPERM\nSystemCallFilter=@system-service\n"
         "SystemCallFilter=~@privileged @resources\n"
-        "# What reads limits also sets them.\nSystemCallFilter=prlimit64\n");
+        "# What reads limits also sets them; the others are what weir confines itself with.\n"
+        "SystemCallFilter=prlimit64 seccomp landlock_create_ruleset landlock_add_rule "
+        "landlock_restrict_self");
+    buf_append_str(out, ports[0] == '\0' ? "\n" : " capset\n"); // to give them up again
     buf_append_str(
         out, plan->answers.health
                  ? "# Checks look at other processes, and run what the registry says.\n"

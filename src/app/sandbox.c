@@ -167,25 +167,28 @@ static bool note_gap(const char *layer, const char *text)
 
 static bool note_gaps(const struct sys_sandbox_state *state)
 {
+    const struct {
+        bool there;
+        const char *layer;
+        const char *text;
+    } rows[] = {
+        {chosen.stays_root, "user",
+            "weir was started by root and stays root, without what root may do beyond its files: "
+            "there is no user " DEFAULT_USER "; make one, or name another with --user"},
+        {state->capabilities != WEIR_OK, "capabilities",
+            "who started weir gave it capabilities and forbids it to give them up (capset, in a "
+            "filter of system calls)"},
+        {state->landlock != WEIR_OK || state->landlock_version == 0, "landlock",
+            "the kernel has no Landlock (Linux 5.13, and \"landlock\" in its list of lsm=): files "
+            "are only kept by their permissions"},
+        {state->seccomp == WEIR_NOT_FOUND, "seccomp",
+            "libseccomp.so.2 is not there (Debian: libseccomp2): system calls are not filtered"},
+        {state->seccomp != WEIR_OK && state->seccomp != WEIR_NOT_FOUND, "seccomp",
+            "the kernel takes no filter of system calls"},
+    };
     bool good = true;
-    if (chosen.stays_root) {
-        good = note_gap("user", "weir was started by root and stays root, without what root may do "
-                                "beyond its files: there is no user " DEFAULT_USER
-                                "; make one, or name another with --user");
-    }
-    if (state->landlock != WEIR_OK || state->landlock_version == 0) {
-        good =
-            note_gap("landlock", "the kernel has no Landlock (Linux 5.13, and \"landlock\" in its "
-                                 "list of lsm=): files are only kept by their permissions") &&
-            good;
-    }
-    if (state->seccomp != WEIR_OK) {
-        good =
-            note_gap("seccomp", state->seccomp == WEIR_NOT_FOUND
-                                    ? "libseccomp.so.2 is not there (Debian: libseccomp2): system "
-                                      "calls are not filtered"
-                                    : "the kernel takes no filter of system calls") &&
-            good;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        good = (!rows[i].there || note_gap(rows[i].layer, rows[i].text)) && good;
     }
     return good;
 }
@@ -198,7 +201,7 @@ static void log_state(const struct sys_sandbox_state *state)
     log_text(&line, "mode", mode_names[chosen.mode]);
     log_u64(&line, "uid", sys_user_id());
     log_bool(&line, "noNewPrivs", on);
-    log_bool(&line, "capabilitiesDropped", on);
+    log_bool(&line, "capabilitiesDropped", on && state->capabilities == WEIR_OK);
     log_u64(&line, "landlock", on && state->landlock == WEIR_OK ? state->landlock_version : 0);
     log_bool(&line, "seccomp", on && state->seccomp == WEIR_OK);
     log_end(&line);

@@ -64,9 +64,7 @@ enum weir_result sys_sandbox_enter(
         result = sys_become(sandbox->become);
     }
     if (result == WEIR_OK) {
-        result = sys_drop_capabilities();
-    }
-    if (result == WEIR_OK) {
+        ret_state->capabilities = sys_drop_capabilities();
         enter_landlock(sandbox, ret_state);
     }
     if (result == WEIR_OK && ret_state->seccomp == WEIR_OK) {

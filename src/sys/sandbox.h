@@ -22,12 +22,13 @@ struct sys_sandbox {
 // What holds now. A layer that the machine does not have is none that fails.
 struct sys_sandbox_state {
     unsigned landlock_version; // 0: the kernel has none
+    enum weir_result capabilities;
     enum weir_result landlock; // why not: WEIR_OK with a version means that it holds
     enum weir_result seccomp;
 };
 
-// Before the process has other threads than those of its runtime. Everything but Landlock and
-// seccomp must succeed; about these the state tells.
+// Before the process has other threads than those of its runtime. What fails in its result: it is
+// not the user, or may still gain privileges. About all else the state tells.
 enum weir_result sys_sandbox_enter(
     const struct sys_sandbox *sandbox, struct sys_sandbox_state *ret_state) WEIR_MUST_CHECK;
 
