@@ -3,7 +3,8 @@
 // is of no use to a server afterwards, and a process that is not confined needs none of it.
 //
 // 1. clone may make threads and nothing else. clone3 keeps its flags where no filter can see them,
-//    so it is answered as by a kernel that has none (ENOSYS), and the C library takes clone.
+//    so it is answered as by a kernel that has none (ENOSYS), and the C library takes clone. That
+//    happens at every new thread, and is no news for the audit log: a filter of its own does it.
 // 2. No memory is ever writable and executable, and none becomes executable that was not when it
 //    was mapped. The C library still maps what it loads late (name services).
 // 3. The rules are a binary tree: a relay makes few kinds of calls, and makes them often. The
@@ -25,6 +26,7 @@
 
 #include "sys/errors.h"
 #include "sys/fault.h"
+#include "sys/process.h"
 
 #define LIBRARY "libseccomp.so.2"
 #define KIND_MASK 0xf  // of a socket's type, without its flags
@@ -208,27 +210,32 @@ static void add_sockets(scmp_filter_ctx context, int *error)
 // ---- The filter
 
 // Attributes that an older library or kernel does not know change nothing about what is forbidden.
-static void set_attributes(scmp_filter_ctx context)
+static void set_attributes(scmp_filter_ctx context, uint32_t log)
 {
     (void)library.attr_set(context, SCMP_FLTATR_CTL_NNP, 0); // done before
-    (void)library.attr_set(context, SCMP_FLTATR_CTL_LOG, 1);
+    (void)library.attr_set(context, SCMP_FLTATR_CTL_LOG, log);
     (void)library.attr_set(context, SCMP_FLTATR_CTL_SSB, 1); // no code of others runs here
     (void)library.attr_set(context, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     (void)library.attr_set(context, SCMP_FLTATR_API_SYSRAWRC, 1);
+    (void)library.attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+    (void)library.attr_set(context, SCMP_FLTATR_CTL_TSYNC, 1);
 }
 
 static int make_filter(scmp_filter_ctx context, unsigned parts)
 {
     int error = 0;
-    set_attributes(context);
-    note(&error, library.attr_set(context, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS));
-    note(&error, library.attr_set(context, SCMP_FLTATR_CTL_TSYNC, 1));
+    set_attributes(context, 1);
     add_calls(context, parts, &error);
     add_conditions(context, &error);
     add_sockets(context, &error);
-    note(
-        &error, library.rule_add_array(context, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0, NULL));
+    note(&error, library.rule_add_array(context, SCMP_ACT_ALLOW, SCMP_SYS(clone3), 0, NULL));
     return error;
+}
+
+static int make_thread_filter(scmp_filter_ctx context)
+{
+    set_attributes(context, 0);
+    return library.rule_add_array(context, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0, NULL);
 }
 
 enum weir_result sys_seccomp_open(struct sys_seccomp *filter, unsigned parts)
@@ -238,16 +245,21 @@ enum weir_result sys_seccomp_open(struct sys_seccomp *filter, unsigned parts)
         return WEIR_NOT_FOUND;
     }
     filter->context = library.init(SCMP_ACT_ERRNO(EPERM));
-    if (filter->context == NULL) {
+    filter->thread_context = library.init(SCMP_ACT_ALLOW);
+    if (filter->context == NULL || filter->thread_context == NULL) {
         return WEIR_MEMORY;
     }
     int error = make_filter(filter->context, parts);
+    note(&error, make_thread_filter(filter->thread_context));
     return error == 0 ? WEIR_OK : sys_result_of_errno(-error);
 }
 
 enum weir_result sys_seccomp_enter(struct sys_seccomp *filter)
 {
-    int error = library.load(filter->context);
+    int error = library.load(filter->thread_context);
+    if (error == 0) {
+        error = library.load(filter->context); // takes no other behind it
+    }
     return error == 0 ? WEIR_OK : sys_result_of_errno(-error);
 }
 
@@ -256,8 +268,12 @@ void sys_seccomp_close(struct sys_seccomp *filter)
     if (filter->context != NULL) {
         library.release(filter->context);
     }
+    if (filter->thread_context != NULL) {
+        library.release(filter->thread_context);
+    }
     if (filter->library != NULL) {
         dlclose(filter->library);
+        sys_trim_heap();
     }
     *filter = (struct sys_seccomp){0};
 }

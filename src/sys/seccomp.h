@@ -15,7 +15,8 @@ enum sys_part {
 
 struct sys_seccomp {
     void *library;
-    void *context;
+    void *thread_context; // answers clone3
+    void *context;        // all others
 };
 
 // Makes a filter for what one of the parts may do (sandbox_calls.def), while the library that does
