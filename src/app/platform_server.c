@@ -34,6 +34,15 @@ static enum weir_result open_platform(
     return result == WEIR_OK && server->alone ? listen_now(server, problem, size) : result;
 }
 
+static void read_file(void *arg, const char *path, bool alone)
+{
+    if (alone) {
+        sys_landlock_read_here(arg, path);
+    } else {
+        sys_landlock_read(arg, path);
+    }
+}
+
 static void reach(const struct part *part, struct sys_landlock *landlock)
 {
     const struct platform_setup *setup = container_of(part, struct platform_server, part)->setup;
@@ -41,6 +50,7 @@ static void reach(const struct part *part, struct sys_landlock *landlock)
     const struct conf_row *rows = platform_config_rows(&count);
     sandbox_reach_paths(rows, count, &setup->config, landlock);
     sys_landlock_write(landlock, setup->state_dir);
+    platform_store_files(setup->config.database, read_file, landlock);
 }
 
 static enum weir_result start_worker(

@@ -159,6 +159,14 @@ enum weir_result platform_store_load(const char *url, char *problem, size_t size
     return url != NULL ? postgres_load(problem, size) : sqlite_load(problem, size);
 }
 
+void platform_store_files(
+    const char *url, void (*found)(void *arg, const char *path, bool alone), void *arg)
+{
+    if (url != NULL) {
+        store_postgres_files(url, found, arg);
+    }
+}
+
 struct platform_store *platform_store_open(const struct platform_store_options *options)
 {
     return options->url != NULL ? store_postgres_open(options) : store_sqlite_open(options);

@@ -128,6 +128,10 @@ struct platform_store_options {
 
 // Loads the library of the store at this URL (NULL: SQLite); see sys_library_load.
 enum weir_result platform_store_load(const char *url, char *problem, size_t size) WEIR_MUST_CHECK;
+// After platform_store_load: tells the files that a connection may read (certificates, passwords),
+// whether they are there or not. alone: nothing beside the file is meant. None for SQLite.
+void platform_store_files(
+    const char *url, void (*found)(void *arg, const char *path, bool alone), void *arg);
 // After platform_store_load. NULL without memory or threads. What is not there yet is no error: it
 // is tried again.
 struct platform_store *platform_store_open(

@@ -16,6 +16,8 @@ struct platform_store *store_sqlite_open(
     const struct platform_store_options *options) WEIR_MUST_CHECK;
 struct platform_store *store_postgres_open(
     const struct platform_store_options *options) WEIR_MUST_CHECK;
+void store_postgres_files(
+    const char *url, void (*found)(void *arg, const char *path, bool alone), void *arg);
 
 // Appends a cell of the answer; NULL bytes is NULL.
 void store_call_add_cell(struct store_call *call, const char *bytes, size_t len);

@@ -19,6 +19,9 @@
 // has connected after it.
 //
 // Migrations run in the greeting of the connection that writes, under an advisory lock.
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/ip.h"
@@ -210,6 +213,55 @@ static char *name_in(const char *url)
     char *name = is_name ? mem_copy(host, strlen(host)) : NULL;
     postgres.conninfoFree(options);
     return name;
+}
+
+// What libpq reads, by the URL, by its variables, or where it looks by itself (section 34.1 of its
+// manual).
+static const struct {
+    const char *keyword;
+    const char *variable;
+} files[] = {
+    {"sslrootcert", "PGSSLROOTCERT"},
+    {"sslcert", "PGSSLCERT"},
+    {"sslkey", "PGSSLKEY"},
+    {"sslcrl", "PGSSLCRL"},
+    {"sslcrldir", "PGSSLCRLDIR"},
+    {"passfile", "PGPASSFILE"},
+    {"servicefile", "PGSERVICEFILE"},
+};
+
+static const char *const files_at_home[] = {".postgresql", ".pgpass", ".pg_service.conf"};
+
+static const char *value_of(const PQconninfoOption *options, const char *keyword)
+{
+    for (const PQconninfoOption *at = options; at != NULL && at->keyword != NULL; at++) {
+        if (strcmp(at->keyword, keyword) == 0) {
+            return at->val;
+        }
+    }
+    return NULL;
+}
+
+void store_postgres_files(
+    const char *url, void (*found)(void *arg, const char *path, bool alone), void *arg)
+{
+    PQconninfoOption *options = postgres.conninfoParse(url, NULL);
+    const char *home = getenv("HOME");
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        const char *named = value_of(options, files[i].keyword);
+        const char *path = named != NULL ? named : getenv(files[i].variable);
+        if (path != NULL && path[0] != '\0') {
+            found(arg, path, false);
+        }
+    }
+    postgres.conninfoFree(options);
+    for (size_t i = 0; home != NULL && i < sizeof files_at_home / sizeof files_at_home[0]; i++) {
+        char path[PATH_MAX];
+        int len = snprintf(path, sizeof path, "%s/%s", home, files_at_home[i]);
+        if (len > 0 && (size_t)len < sizeof path) {
+            found(arg, path, true);
+        }
+    }
 }
 
 struct platform_store *store_postgres_open(const struct platform_store_options *options)
