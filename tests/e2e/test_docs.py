@@ -127,6 +127,7 @@ def commands(text):
         if block.language in ("sh", "console"):
             lines += re.sub(r"\\\n\s*", " ", block.text).splitlines()
     for line in lines:
+        line = re.sub(r"(?<=\S)\s+# .*", "", line)
         line = re.sub(r"'[^']*'|\"[^\"]*\"", "TEXT", line)
         yield from re.findall(r"(?:^|[ ;|(])weir ([a-z-][^;|&<>()]*)", line)
 
