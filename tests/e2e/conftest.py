@@ -10,9 +10,12 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 # pylint: disable=wrong-import-position
-from lib import certs, health, tls, weir, ws  # noqa: E402
+from lib import browser as chromium  # noqa: E402
+from lib import certs, health, pictures, tls, weir, ws  # noqa: E402
+from lib.clock import NS_PER_S  # noqa: E402
 from lib.engine import Engine  # noqa: E402
 from lib.platform import StubPlatform  # noqa: E402
+from lib.stage import Stage  # noqa: E402
 from lib.world import World  # noqa: E402
 
 
@@ -114,3 +117,21 @@ def serve(lab):
     yield start
     for monitor in running:
         monitor.stop()
+
+
+# ---- A site whose page stands still
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    running = Stage(tmp_path_factory.mktemp("stage"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def camera(stage, tmp_path_factory):  # pylint: disable=redefined-outer-name
+    """A browser whose clock is the stage's."""
+    driver = chromium.start(tmp_path_factory.mktemp("chromium"))
+    yield pictures.Camera(driver, stage.clock.offsets["wall"] * 1000 // NS_PER_S)
+    driver.quit()

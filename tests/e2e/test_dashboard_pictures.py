@@ -2,10 +2,7 @@
 """How the page looks, at three widths: nothing is cut off or lies on something else."""
 import pytest
 
-from lib import browser as chromium
 from lib import fits, pictures
-from lib.clock import NS_PER_S
-from lib.stage import Stage
 from lib.wait import eventually
 
 SIZES = [(320, 1500), (1280, 1000), (1920, 1080)]
@@ -16,20 +13,6 @@ VIEWS = {
     "relay": ("#relay", "document.body.innerText.includes('frames/s')"),
     "tunnels": ("#tunnels", "/requests\\s+[0-9]/.test(document.body.innerText)"),
 }
-
-
-@pytest.fixture(scope="module", name="stage")
-def stage_fixture(tmp_path_factory):
-    stage = Stage(tmp_path_factory.mktemp("stage"))
-    yield stage
-    stage.stop()
-
-
-@pytest.fixture(scope="module", name="camera")
-def camera_fixture(stage, tmp_path_factory):
-    driver = chromium.start(tmp_path_factory.mktemp("chromium"))
-    yield pictures.Camera(driver, stage.clock.offsets["wall"] * 1000 // NS_PER_S)
-    driver.quit()
 
 
 def show(stage, camera, view):

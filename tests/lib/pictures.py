@@ -51,7 +51,7 @@ document.head.append(style);
 LEVEL = r"""
 const SAME = [
   [/\b\d+(\.\d+)? ms\b/g, '12 ms'],
-  [/\b\d+ s\b/g, '7 s'],
+  [/\b\d+ (s|min|h|d)\b/g, '7 min'],
   [/(\d+:\d\d):\d\d/g, '$1:07'],
   [/\d+(\.\d+)?( (?:frames)?\/s)/g, '42.0$2'],
   [/(\d+(\.\d+)?|…) (B|KiB|MiB)\/s/g, '42.0 B/s'],

@@ -160,7 +160,8 @@ class Stage:
         self.move_to(self.wall)
         self.monitor = health.Monitor(
             directory / "registry.yml", *self.neighbours.options(),
-            env={**self.lab.env, **self.clock.environment()})
+            env={**self.lab.env, **self.clock.environment(),
+                 "DEVICE_HEARTBEAT_TIMEOUT_SECONDS": str(DAY_S)})
         self.move_to(self.wall + SPREAD_S)
         self.wait_checked()
         self.live()
