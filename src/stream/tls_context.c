@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/time.h"
+#include "stream/tls_patience.h"
 #include "sys/file.h"
 #include "sys/socket.h"
 
@@ -35,6 +36,7 @@ static bool harden(SSL_CTX *context)
         SSL_CTX_set_options(context, SSL_OP_ENABLE_KTLS);
     }
     SSL_CTX_set_read_ahead(context, 1);
+    tls_patience_limit(context);
     return SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) == 1;
 }
 

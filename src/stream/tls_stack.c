@@ -13,6 +13,8 @@
 
 #include <openssl/err.h>
 
+#include "stream/tls_patience.h"
+
 // 16,384 bytes of the outer record less header, tag, explicit nonce and content type of the inner.
 #define INNER_FRAGMENT_MAX (16384 - 64)
 
@@ -27,6 +29,7 @@ SSL_CTX *tls_stack_context_new(OSSL_LIB_CTX *library)
                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_read_ahead(context, 1);
+    tls_patience_limit(context);
     SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 ||

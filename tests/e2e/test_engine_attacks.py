@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 import struct
+import subprocess
 import threading
 
 import h2.events
@@ -467,3 +468,54 @@ def demo_answers(demo):
         return demo.get().body == b"ok"
     except (OSError, EOFError):
         return False
+
+
+# ---- TLS that says nothing
+
+
+class Fidgety:
+    """openssl s_client, told to change its keys."""
+
+    def __init__(self, site):
+        self.site = site
+        self.process = subprocess.Popen(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{site.engine.port}", "-servername",
+             site.host, "-CAfile", site.engine.ca, "-alpn", "http/1.1", "-tls1_3"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def wait_for(self, word):
+        """False when it has ended before."""
+        while line := self.process.stdout.readline():
+            if word in line:
+                return True
+        return False
+
+    def change_keys(self):
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(b"K\n")  # with a request to do the same
+            self.process.stdin.flush()
+            return self.wait_for(b"KEYUPDATE")
+        return False
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+def test_key_updates_without_end_are_the_end(site):
+    demo = site(http1.service(lambda message, stream: stream.send(http1.answer(b"well\n"))))
+    client = Fidgety(demo)
+    try:
+        assert client.wait_for(b"Verify return code: 0")
+        assert all([client.change_keys() for _ in range(10)])
+        client.process.stdin.write(http1.request(demo.host))
+        client.process.stdin.flush()
+        assert client.wait_for(b"well")
+        # 32 within ten seconds; on a slow machine some of them are in the next ten.
+        assert not all([client.change_keys() for _ in range(200)])
+        assert client.process.wait(20) is not None
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            client.close()
