@@ -161,3 +161,17 @@ def test_every_command_is_one(page):
         assert path or command.startswith("-"), where
         used = re.findall(r"(?<=\s)--?[a-z][a-z-]*", f" {command}".partition(" -- ")[0])
         assert set(used) <= options(path), f"{where}: {set(used) - options(path)}"
+
+
+def test_what_visitors_get_is_what_the_edge_says():
+    """The table of docs/night.md has every answer of a tunnel that is not well, with its status."""
+    table = (weir.ROOT / "src/engine/edge_errors.def").read_text()
+    known = {label: status for status, label in re.findall(r'^EDGE_ERROR\(\w+, (\d+), "(\w+)"', table, re.MULTILINE)}
+    told = {}
+    for statuses, labels in re.findall(r"^\| ([\d, ]+) \| (`[^|]*`) \|", (DOCS / "night.md").read_text(), re.MULTILINE):
+        for label in re.findall(r"`(\w+)`", labels):
+            told[label] = statuses
+    assert len(told) > 8
+    for label, statuses in told.items():
+        assert known[label] in statuses.split(", "), label
+    assert {label for label, status in known.items() if status > "500"} <= set(told)
