@@ -29,6 +29,11 @@ done
 "$root/usr/bin/portoser" --help | grep '^portoser' >/dev/null
 [ "$("$root/usr/bin/rstream-engine-ce" version)" = "$("$root/usr/bin/weir" --version)" ]
 
+# The pages are there to be read, by the names that they have for each other.
+for page in README.md CHANGELOG.md $(find docs -name '*.md'); do
+  cmp "$page" "$root/usr/share/doc/weir/$page"
+done
+
 # The settings that are shipped: nothing is set, and what is commented out would be taken.
 [ "$(grep -vcE '^(#|$)' "$root/etc/weir/relay.env")" = 0 ]
 # shellcheck disable=SC2046
