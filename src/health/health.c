@@ -421,7 +421,7 @@ enum weir_result health_start(struct health *health, struct worker *worker)
     timer_init(&health->drain_look, on_drain_look);
     timer_init(&health->maintenance_look, NULL); // until health_begin_maintenance
     diagnoses_init(&health->diagnoses);
-    health->neighbours = neighbours_new(worker, health->options.neighbours);
+    health->neighbours = neighbours_new(worker, health->options.neighbours, &health->page);
     if (health->neighbours == NULL) {
         return WEIR_MEMORY;
     }

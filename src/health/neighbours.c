@@ -1,65 +1,71 @@
 // SPDX-License-Identifier: Apache-2.0
-// A page is asked for when somebody wants it and the last answer is older than a second; whoever
-// comes meanwhile waits for the same answer.
+//              neighbours_wake                           neighbours_rest
+//   RESTING ──────────────────► every ASK_NS: what has no call under way gets one ─────► RESTING
+//                               an engine: its events, dialled again ASK_NS after they end
 //
-// 1. A reader is in exactly one page's list, from neighbours_ask until its answer, or until its
-//    connection goes.
-// 2. A page has a call under way exactly while readers wait for it, or did when it began.
+// 1. While resting there is no call and no timer.
+// 2. A problem is the first of a neighbour's pages and of its feed that has one; `since` is when it
+//    began, whatever its words became.
 #include "health/neighbours.h"
 
 #include <stdio.h>
 
-#include "base/list.h"
 #include "base/mem.h"
 #include "base/time.h"
-#include "health/api_internal.h"
-#include "proto/json_write.h"
+#include "health/page.h"
+#include "sys/clock.h"
 
-#define FRESH_NS (1 * NS_PER_S)
+#define ASK_NS (2 * NS_PER_S)
 #define TIMEOUT_NS (5 * NS_PER_S)
-#define GRACE_NS (5 * NS_PER_S)
+#define SILENCE_NS (45 * NS_PER_S) // an engine says something every 15 s
 #define BODY_MAX (16u * 1024 * 1024)
+#define REFUSAL_MAX 4096
 #define PROBLEM_SIZE (NEIGHBOUR_URL_SIZE + 512)
-#define READERS_MAX 256
+#define FEED_PATH "/api/sse"
+
+typedef bool read_fn(struct page *page, struct slice body);
 
 static const struct {
     enum neighbour neighbour;
-    const char *name;
     const char *path;
+    read_fn *read;
+    bool needed;
 } rows[] = {
-#define NEIGHBOUR_PAGE(neighbour, name, path) {NEIGHBOUR_##neighbour, name, path},
+#define NEIGHBOUR_PAGE(neighbour, path, read, needed) {NEIGHBOUR_##neighbour, path, read, needed},
 #include "health/neighbour_pages.def"
 #undef NEIGHBOUR_PAGE
 };
 #define PAGE_COUNT (sizeof rows / sizeof rows[0])
 
-struct reader {
-    struct list node;
-    struct neighbours *of;
-    struct http_conn *conn;
-    struct api_ticket ticket;
-};
-
 struct neighbour_page {
     struct neighbours *of;
-    struct http_call *call; // NULL: none under way
-    struct list readers;
-    struct buf body; // of the last good answer
-    uint64_t fetched_ns;
-    bool fetched;
+    struct http_call *call;     // NULL: none under way
+    char problem[PROBLEM_SIZE]; // "": the last answer was good, or there was none
+    bool heard;                 // answered well
+};
+
+struct feed {
+    struct http_call *call;
+    struct buf line; // that has not ended
+    struct timer silence;
+    char problem[PROBLEM_SIZE];
+    bool heard;
 };
 
 struct neighbours {
     struct worker *worker;
     const struct neighbour_place *places;
+    struct page *page;
     struct neighbour_page pages[PAGE_COUNT];
-    size_t reader_count;
+    struct feed feed;
+    struct timer ask;
+    uint64_t since_wall_ms[NEIGHBOUR_COUNT]; // of the problem; 0: there is none
+    bool awake;
 };
 
-const char *neighbour_name(enum neighbour neighbour)
+static const char *neighbour_name(enum neighbour neighbour)
 {
-    static const char *const names[] = {
-        [NEIGHBOUR_RELAY] = "relay", [NEIGHBOUR_ENGINE] = "engine"};
+    static const char *const names[] = {[NEIGHBOUR_RELAY] = "relay", [NEIGHBOUR_ENGINE] = "engine"};
     return names[neighbour];
 }
 
@@ -68,73 +74,20 @@ static size_t index_of(const struct neighbour_page *page)
     return (size_t)(page - page->of->pages);
 }
 
-static const struct neighbour_place *place_of(const struct neighbour_page *page)
+// ---- How a neighbour fares
+
+// The words of an answer that is of no use.
+static void describe(const struct neighbours *neighbours, enum neighbour neighbour,
+    const struct http_call_result *result, char problem[PROBLEM_SIZE])
 {
-    return &page->of->places[rows[index_of(page)].neighbour];
-}
-
-// ---- Readers
-
-static void reader_free(struct reader *reader)
-{
-    reader->of->reader_count--;
-    list_remove(&reader->node);
-    mem_free(reader);
-}
-
-static void on_conn_gone(void *arg)
-{
-    reader_free(arg);
-}
-
-static void reply(struct http_conn *conn, const struct api_ticket *ticket, struct slice body)
-{
-    bool json = body.len > 0 && (body.at[0] == '{' || body.at[0] == '[');
-    api_reply(conn, ticket,
-        &(struct http_answer){
-            .status = 200,
-            .content_type = json ? "application/json" : "text/plain; charset=utf-8",
-            .headers = "Cache-Control: no-store\r\n",
-            .body = body,
-        });
-}
-
-static void answer_all(struct neighbour_page *page)
-{
-    while (!list_empty(&page->readers)) {
-        struct reader *reader = container_of(page->readers.next, struct reader, node);
-        struct http_conn *conn = reader->conn;
-        struct api_ticket ticket = reader->ticket;
-        reader_free(reader);
-        reply(conn, &ticket, buf_slice(&page->body));
-    }
-}
-
-static void refuse_all(struct neighbour_page *page, const char *problem)
-{
-    while (!list_empty(&page->readers)) {
-        struct reader *reader = container_of(page->readers.next, struct reader, node);
-        struct http_conn *conn = reader->conn;
-        struct api_ticket ticket = reader->ticket;
-        reader_free(reader);
-        api_answer_error_later(conn, &ticket, 502, problem);
-    }
-}
-
-// ---- Asking
-
-static void describe(const struct neighbour_page *page, const struct http_call_result *result,
-    char problem[PROBLEM_SIZE])
-{
-    const char *name = neighbour_name(rows[index_of(page)].neighbour);
-    const char *url = place_of(page)->url;
+    const char *name = neighbour_name(neighbour);
+    const char *url = neighbours->places[neighbour].url;
     if (result->outcome == HTTP_CALL_ANSWERED && result->status == 401) {
         snprintf(problem, PROBLEM_SIZE, "the %s at %s does not take the token", name, url);
     } else if (result->outcome == HTTP_CALL_ANSWERED && result->status == 404) {
         snprintf(problem, PROBLEM_SIZE, "the %s at %s does not show it%s", name, url,
-            rows[index_of(page)].neighbour == NEIGHBOUR_RELAY
-                ? "; RELAY_ENABLE_ADMIN_HTTP and RELAY_ADMIN_TOKEN let it"
-                : "");
+            neighbour == NEIGHBOUR_RELAY ? "; RELAY_ENABLE_ADMIN_HTTP and RELAY_ADMIN_TOKEN let it"
+                                         : "");
     } else if (result->outcome == HTTP_CALL_ANSWERED) {
         snprintf(problem, PROBLEM_SIZE, "the %s at %s answered %u", name, url, result->status);
     } else if (result->outcome == HTTP_CALL_TOO_LARGE) {
@@ -145,99 +98,243 @@ static void describe(const struct neighbour_page *page, const struct http_call_r
     }
 }
 
-static void on_answer(void *arg, const struct http_call_result *result)
+static const char *problem_of(const struct neighbours *neighbours, enum neighbour neighbour)
 {
-    struct neighbour_page *page = arg;
-    char problem[PROBLEM_SIZE];
-    page->call = NULL;
-    // A relay that drains says so with 503, and that is an answer.
-    bool good = result->outcome == HTTP_CALL_ANSWERED &&
-                (result->status == 200 ||
-                    (result->status == 503 && strcmp(rows[index_of(page)].name, "health") == 0));
-    if (good) {
-        buf_reset(&page->body);
-        buf_append_slice(&page->body, result->body);
-        good = !page->body.failed;
+    if (neighbour == NEIGHBOUR_ENGINE && neighbours->feed.problem[0] != '\0') {
+        return neighbours->feed.problem;
     }
-    page->fetched = good;
-    page->fetched_ns = worker_now(page->of->worker);
-    if (good) {
-        answer_all(page);
-    } else {
-        describe(page, result, problem);
-        refuse_all(page, problem);
-    }
-}
-
-static bool start_call(struct neighbour_page *page)
-{
-    const struct neighbour_place *place = place_of(page);
-    const char *path = rows[index_of(page)].path;
-    char url[NEIGHBOUR_URL_SIZE + 64];
-    char authorization[NEIGHBOUR_TOKEN_SIZE + 32];
-    snprintf(url, sizeof url, "%s%s", path[0] == '\0' ? place->metrics_url : place->url, path);
-    snprintf(authorization, sizeof authorization, "Authorization: Bearer %s", place->token);
-    page->call = http_call_start(page->of->worker,
-        &(struct http_call_options){
-            .method = "GET",
-            .url = url,
-            .headers = (const char *const[]){place->token[0] == '\0' ? NULL : authorization, NULL},
-            .tls = &place->tls,
-            .connect_to =
-                place->connect_to[0] == '\0' || path[0] == '\0' ? NULL : place->connect_to,
-            .timeout_ns = TIMEOUT_NS,
-            .response_max = BODY_MAX,
-        },
-        on_answer, page);
-    return page->call != NULL;
-}
-
-static struct neighbour_page *find(
-    struct neighbours *neighbours, enum neighbour neighbour, struct slice what)
-{
-    const struct neighbour_place *place = &neighbours->places[neighbour];
     for (size_t i = 0; i < PAGE_COUNT; i++) {
-        bool there = rows[i].path[0] == '\0' ? place->metrics_url[0] != '\0' : true;
-        if (rows[i].neighbour == neighbour && slice_eq(what, slice_str(rows[i].name)) && there) {
-            return &neighbours->pages[i];
+        if (rows[i].neighbour == neighbour && rows[i].needed &&
+            neighbours->pages[i].problem[0] != '\0') {
+            return neighbours->pages[i].problem;
         }
     }
     return NULL;
 }
 
-bool neighbours_has(const struct neighbours *neighbours, enum neighbour neighbour)
+static bool was_heard(const struct neighbours *neighbours, enum neighbour neighbour)
 {
-    return neighbours->places[neighbour].url[0] != '\0';
+    bool heard = neighbour != NEIGHBOUR_ENGINE || neighbours->feed.heard;
+    for (size_t i = 0; i < PAGE_COUNT; i++) {
+        heard = heard &&
+                (rows[i].neighbour != neighbour || !rows[i].needed || neighbours->pages[i].heard);
+    }
+    return heard;
 }
 
-enum neighbour_answer neighbours_ask(struct neighbours *neighbours, enum neighbour neighbour,
-    struct slice what, struct http_conn *conn, const struct api_ticket *ticket)
+static void judge(struct neighbours *neighbours, enum neighbour neighbour)
 {
-    struct neighbour_page *page =
-        neighbours_has(neighbours, neighbour) ? find(neighbours, neighbour, what) : NULL;
-    if (page == NULL) {
-        return NEIGHBOUR_NOTHING;
+    uint64_t *since = &neighbours->since_wall_ms[neighbour];
+    const char *problem = problem_of(neighbours, neighbour);
+    *since = problem == NULL ? 0 : *since == 0 ? sys_wall_ms() : *since;
+    page_tell_part(neighbours->page, neighbour_name(neighbour), was_heard(neighbours, neighbour),
+        problem, *since);
+}
+
+// ---- Pages
+
+static void on_answer(void *arg, const struct http_call_result *result)
+{
+    struct neighbour_page *page = arg;
+    struct neighbours *neighbours = page->of;
+    size_t row = index_of(page);
+    page->call = NULL;
+    page->problem[0] = '\0';
+    // A relay that drains says so with 503, and that is an answer.
+    bool good = result->outcome == HTTP_CALL_ANSWERED &&
+                (result->status == 200 ||
+                    (result->status == 503 && strcmp(rows[row].path, "/health") == 0));
+    if (!good) {
+        describe(neighbours, rows[row].neighbour, result, page->problem);
+    } else if (!rows[row].read(neighbours->page, result->body)) {
+        snprintf(page->problem, PROBLEM_SIZE, "what the %s at %s says is not understood",
+            neighbour_name(rows[row].neighbour), neighbours->places[rows[row].neighbour].url);
+    } else {
+        page->heard = true;
     }
-    if (page->fetched && worker_now(neighbours->worker) - page->fetched_ns < FRESH_NS) {
-        reply(conn, ticket, buf_slice(&page->body));
-        return NEIGHBOUR_WAITS;
+    if (page->problem[0] != '\0' && !rows[row].needed) {
+        rows[row].read(neighbours->page, SLICE_EMPTY);
     }
-    struct reader *reader =
-        neighbours->reader_count < READERS_MAX ? mem_zalloc(sizeof *reader) : NULL;
-    if (reader == NULL || (page->call == NULL && !start_call(page))) {
-        mem_free(reader);
-        return NEIGHBOUR_MEMORY;
+    judge(neighbours, rows[row].neighbour);
+}
+
+struct question {
+    enum neighbour neighbour;
+    const char *path;
+    http_call_fn *done;
+    void (*chunk)(void *arg, struct slice bytes);
+    void *arg;
+};
+
+static struct http_call *start_call(
+    const struct neighbours *neighbours, const struct question *question)
+{
+    const struct neighbour_place *place = &neighbours->places[question->neighbour];
+    bool metrics = question->path[0] == '\0';
+    char url[NEIGHBOUR_URL_SIZE + 64];
+    char authorization[NEIGHBOUR_TOKEN_SIZE + 32];
+    snprintf(url, sizeof url, "%s%s", metrics ? place->metrics_url : place->url, question->path);
+    snprintf(authorization, sizeof authorization, "Authorization: Bearer %s", place->token);
+    return http_call_start(neighbours->worker,
+        &(struct http_call_options){
+            .method = "GET",
+            .url = url,
+            .headers = (const char *const[]){place->token[0] == '\0' ? NULL : authorization, NULL},
+            .tls = &place->tls,
+            .connect_to = place->connect_to[0] == '\0' || metrics ? NULL : place->connect_to,
+            .chunk = question->chunk,
+            .timeout_ns = question->chunk == NULL ? TIMEOUT_NS : 0,
+            .response_max = question->chunk == NULL ? BODY_MAX : REFUSAL_MAX,
+            .once = question->chunk != NULL,
+        },
+        question->done, question->arg);
+}
+
+static bool is_asked(const struct neighbours *neighbours, size_t row)
+{
+    const struct neighbour_place *place = &neighbours->places[rows[row].neighbour];
+    return rows[row].path[0] == '\0' ? place->metrics_url[0] != '\0' : place->url[0] != '\0';
+}
+
+static void ask_page(struct neighbours *neighbours, size_t row)
+{
+    struct neighbour_page *page = &neighbours->pages[row];
+    if (page->call == NULL && is_asked(neighbours, row)) {
+        page->call = start_call(neighbours, &(struct question){.neighbour = rows[row].neighbour,
+                                                .path = rows[row].path,
+                                                .done = on_answer,
+                                                .arg = page});
     }
-    *reader = (struct reader){.of = neighbours, .conn = conn, .ticket = *ticket};
-    list_push_back(&page->readers, &reader->node);
-    neighbours->reader_count++;
-    http_wait_for(conn, TIMEOUT_NS + GRACE_NS, on_conn_gone, reader);
-    return NEIGHBOUR_WAITS;
+}
+
+// ---- Events of an engine (spec engine, section 8.7)
+
+static void take_line(struct neighbours *neighbours, struct slice line)
+{
+    static const struct slice prefix = {"data:", 5};
+    if (!slice_starts_with(line, prefix)) {
+        return; // a sign of life
+    }
+    if (page_engine_event(neighbours->page, slice_trim(slice_skip(line, prefix.len)))) {
+        neighbours->feed.heard = true;
+        judge(neighbours, NEIGHBOUR_ENGINE);
+    }
+}
+
+static void on_chunk(void *arg, struct slice bytes)
+{
+    struct neighbours *neighbours = arg;
+    struct feed *feed = &neighbours->feed;
+    worker_arm_in(neighbours->worker, &feed->silence, SILENCE_NS);
+    feed->problem[0] = '\0';
+    ptrdiff_t end;
+    while ((end = slice_find(bytes, '\n')) >= 0) {
+        buf_append(&feed->line, bytes.at, (size_t)end); // one that is too long is passed over
+        if (!feed->line.failed) {
+            take_line(neighbours, buf_slice(&feed->line));
+        }
+        buf_clear(&feed->line);
+        bytes = slice_skip(bytes, (size_t)end + 1);
+    }
+    buf_append_slice(&feed->line, bytes);
+    if (feed->line.len == 0) {
+        buf_reset(&feed->line);
+    }
+}
+
+static void feed_ended(struct neighbours *neighbours)
+{
+    timer_cancel(&neighbours->feed.silence);
+    buf_reset(&neighbours->feed.line);
+    judge(neighbours, NEIGHBOUR_ENGINE);
+}
+
+static void on_feed_end(void *arg, const struct http_call_result *result)
+{
+    struct neighbours *neighbours = arg;
+    const struct neighbour_place *place = &neighbours->places[NEIGHBOUR_ENGINE];
+    neighbours->feed.call = NULL;
+    if (result->outcome == HTTP_CALL_ANSWERED && result->status == 200) {
+        snprintf(neighbours->feed.problem, PROBLEM_SIZE, "the engine at %s has ended its events",
+            place->url);
+    } else {
+        describe(neighbours, NEIGHBOUR_ENGINE, result, neighbours->feed.problem);
+    }
+    feed_ended(neighbours);
+}
+
+static void on_silence(struct timer *timer)
+{
+    struct feed *feed = container_of(timer, struct feed, silence);
+    struct neighbours *neighbours = container_of(feed, struct neighbours, feed);
+    http_call_cancel(feed->call);
+    feed->call = NULL;
+    snprintf(feed->problem, PROBLEM_SIZE, "the engine at %s cannot be asked: it says nothing",
+        neighbours->places[NEIGHBOUR_ENGINE].url);
+    feed_ended(neighbours);
+}
+
+static void dial_feed(struct neighbours *neighbours)
+{
+    struct feed *feed = &neighbours->feed;
+    if (feed->call != NULL || neighbours->places[NEIGHBOUR_ENGINE].url[0] == '\0') {
+        return;
+    }
+    feed->call = start_call(neighbours, &(struct question){.neighbour = NEIGHBOUR_ENGINE,
+                                            .path = FEED_PATH,
+                                            .done = on_feed_end,
+                                            .chunk = on_chunk,
+                                            .arg = neighbours});
+    if (feed->call != NULL) {
+        worker_arm_in(neighbours->worker, &feed->silence, TIMEOUT_NS);
+    }
 }
 
 // ---- Life
 
-struct neighbours *neighbours_new(struct worker *worker, const struct neighbour_place *places)
+static void on_ask(struct timer *timer)
+{
+    struct neighbours *neighbours = container_of(timer, struct neighbours, ask);
+    worker_arm_in(neighbours->worker, timer, ASK_NS);
+    for (size_t i = 0; i < PAGE_COUNT; i++) {
+        ask_page(neighbours, i); // without memory in two seconds
+    }
+    dial_feed(neighbours);
+}
+
+void neighbours_wake(struct neighbours *neighbours)
+{
+    if (neighbours->awake) {
+        return;
+    }
+    neighbours->awake = true;
+    for (unsigned i = 0; i < NEIGHBOUR_COUNT; i++) {
+        if (neighbours->places[i].url[0] != '\0') {
+            judge(neighbours, i);
+        }
+    }
+    on_ask(&neighbours->ask);
+}
+
+void neighbours_rest(struct neighbours *neighbours)
+{
+    neighbours->awake = false;
+    timer_cancel(&neighbours->ask);
+    timer_cancel(&neighbours->feed.silence);
+    http_call_cancel(neighbours->feed.call);
+    neighbours->feed.call = NULL;
+    neighbours->feed.problem[0] = '\0';
+    neighbours->feed.heard = false;
+    buf_reset(&neighbours->feed.line);
+    for (size_t i = 0; i < PAGE_COUNT; i++) {
+        http_call_cancel(neighbours->pages[i].call);
+        neighbours->pages[i] = (struct neighbour_page){.of = neighbours};
+    }
+    memset(neighbours->since_wall_ms, 0, sizeof neighbours->since_wall_ms);
+}
+
+struct neighbours *neighbours_new(
+    struct worker *worker, const struct neighbour_place *places, struct page *page)
 {
     struct neighbours *neighbours = mem_zalloc(sizeof *neighbours);
     if (neighbours == NULL) {
@@ -245,26 +342,20 @@ struct neighbours *neighbours_new(struct worker *worker, const struct neighbour_
     }
     neighbours->worker = worker;
     neighbours->places = places;
+    neighbours->page = page;
+    timer_init(&neighbours->ask, on_ask);
+    timer_init(&neighbours->feed.silence, on_silence);
+    buf_init(&neighbours->feed.line, BODY_MAX);
     for (size_t i = 0; i < PAGE_COUNT; i++) {
         neighbours->pages[i].of = neighbours;
-        list_init(&neighbours->pages[i].readers);
-        buf_init(&neighbours->pages[i].body, BODY_MAX);
     }
     return neighbours;
 }
 
 void neighbours_free(struct neighbours *neighbours)
 {
-    if (neighbours == NULL) {
-        return;
+    if (neighbours != NULL) {
+        neighbours_rest(neighbours);
+        mem_free(neighbours);
     }
-    for (size_t i = 0; i < PAGE_COUNT; i++) {
-        struct neighbour_page *page = &neighbours->pages[i];
-        http_call_cancel(page->call);
-        buf_reset(&page->body);
-        while (!list_empty(&page->readers)) {
-            reader_free(container_of(page->readers.next, struct reader, node));
-        }
-    }
-    mem_free(neighbours);
 }

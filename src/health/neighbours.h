@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // A relay and an engine that the monitor's page shows beside its services. The monitor asks them in
-// the reader's stead, so that their tokens stay here, and asks each thing once a second at most,
-// however many read it.
+// its readers' stead, so that their tokens stay here: every other second while somebody looks, once
+// for all who do. An engine is listened to as well: its events come when they happen.
 #ifndef WEIR_HEALTH_NEIGHBOURS_H
 #define WEIR_HEALTH_NEIGHBOURS_H
 
 #include "http/client.h"
-#include "http/server.h"
+#include "loop/worker.h"
 
 enum neighbour { NEIGHBOUR_RELAY, NEIGHBOUR_ENGINE, NEIGHBOUR_COUNT };
 #define NEIGHBOUR_URL_SIZE 512
@@ -22,27 +22,16 @@ struct neighbour_place {
 };
 
 struct neighbours;
-struct health;
-struct api_ticket;
+struct page;
 
-// places: NEIGHBOUR_COUNT of them, borrowed. NULL without memory.
+// places: NEIGHBOUR_COUNT of them, borrowed, as is the page. NULL without memory.
 struct neighbours *neighbours_new(
-    struct worker *worker, const struct neighbour_place *places) WEIR_MUST_CHECK;
-// Ends what is under way; those who wait get no answer. NULL is fine.
+    struct worker *worker, const struct neighbour_place *places, struct page *page) WEIR_MUST_CHECK;
+// NULL is fine.
 void neighbours_free(struct neighbours *neighbours);
 
-const char *neighbour_name(enum neighbour neighbour);
-// Whether there is one.
-bool neighbours_has(const struct neighbours *neighbours, enum neighbour neighbour);
-
-enum neighbour_answer {
-    NEIGHBOUR_WAITS,   // the answer is given later
-    NEIGHBOUR_NOTHING, // there is no such neighbour, or it has no such thing
-    NEIGHBOUR_MEMORY,
-};
-// Answers the request with what the neighbour says about `what` ("state", "tunnels"), or with 502
-// and why it says nothing. ticket is copied.
-enum neighbour_answer neighbours_ask(struct neighbours *neighbours, enum neighbour neighbour,
-    struct slice what, struct http_conn *conn, const struct api_ticket *ticket) WEIR_MUST_CHECK;
+// Somebody looks from now on: the page is told what they say. And nobody any more.
+void neighbours_wake(struct neighbours *neighbours);
+void neighbours_rest(struct neighbours *neighbours);
 
 #endif

@@ -5,12 +5,14 @@
 // 1. The tables are empty while the page is asleep.
 // 2. The tick is armed exactly while it is awake: at once after a change, unless something was told
 //    a moment ago, and every BEAT_NS in any case, so that a watcher knows that it is not cut off.
+// 3. Neighbours are asked while it is awake.
 #include "health/page.h"
 
 #include "base/mem.h"
 #include "base/time.h"
 #include "health/api_internal.h"
 #include "health/health.h"
+#include "health/page_row.h"
 #include "sys/clock.h"
 
 #define TOLD_EVERY_NS (NS_PER_S / 4)
@@ -38,6 +40,9 @@ static void fall_asleep(struct page *page)
 {
     page->awake = false;
     timer_cancel(&page->tick);
+    neighbours_rest(page->health->neighbours);
+    page_relay_rest(page);
+    page_engine_rest(page);
     for (size_t i = 0; i < PAGE_TABLE_COUNT; i++) {
         page_clear(&page->tables, i);
     }
@@ -121,6 +126,18 @@ void page_tell_event(struct page *page, const struct health_event *event)
     page_touch(page);
 }
 
+void page_tell_part(
+    struct page *page, const char *name, bool heard, const char *problem, uint64_t since_wall_ms)
+{
+    struct page_print row;
+    page_row_begin(&row);
+    jsonw_bool(&row.json, "heard", heard);
+    page_row_text(&row, "problem", problem);
+    view_write_time(&row.json, "since", since_wall_ms);
+    page_row_end(page, PAGE_PARTS, slice_str(name), &row);
+    page_touch(page);
+}
+
 // ---- Reading
 
 void page_wake(struct page *page)
@@ -136,6 +153,7 @@ void page_wake(struct page *page)
     for (size_t i = page->health->events.count; i > 0; i--) {
         page_health_event(page, event_ring_newest(&page->health->events, i - 1));
     }
+    neighbours_wake(page->health->neighbours);
     page_settle(&page->tables);
     page->told_ns = now_ns;
     worker_arm(page->health->worker, &page->tick, now_ns + BEAT_NS);
@@ -172,6 +190,7 @@ void page_start(struct page *page, struct health *health)
 {
     page->health = health;
     page_tables_init(&page->tables, &health->worker->seed);
+    page_relay_start(page);
     timer_init(&page->tick, on_tick);
 }
 
@@ -182,5 +201,6 @@ void page_stop(struct page *page)
     }
     fall_asleep(page);
     page_tables_fini(&page->tables);
+    map_fini(&page->relay.cells);
     page->health = NULL;
 }

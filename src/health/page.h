@@ -7,6 +7,7 @@
 #define WEIR_HEALTH_PAGE_H
 
 #include "health/event_ring.h"
+#include "health/page_parts.h"
 #include "health/page_tables.h"
 #include "loop/worker.h"
 
@@ -31,6 +32,8 @@ struct page {
     uint64_t asked_ns; // when somebody asked for a document last; 0: never
     uint64_t version;  // of the monitor, when sums and machines were printed last
     struct page_document documents[PAGE_READ + 1];
+    struct page_relay relay;
+    struct page_engine engine;
 };
 
 // page is zeroed before.
@@ -50,6 +53,11 @@ void page_tell_target(struct page *page, const struct target *target);
 void page_tell_event(struct page *page, const struct health_event *event);
 // Anything else that a row shows has changed.
 void page_touch(struct page *page);
+
+// How a neighbour fares. heard: it has said everything at least once; problem: why it says nothing
+// now, since when; NULL: it does.
+void page_tell_part(
+    struct page *page, const char *name, bool heard, const char *problem, uint64_t since_wall_ms);
 
 // ---- The monitor's own tables (page_health.c)
 

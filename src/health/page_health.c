@@ -6,55 +6,10 @@
 #include "base/mem.h"
 #include "health/api_internal.h"
 #include "health/health.h"
-#include "health/page.h"
+#include "health/page_row.h"
 #include "sys/clock.h"
 
 #define EVENTS_SHOWN 200
-#define ISSUE_SHOWN 1000
-#define SUMMARY_MAX PAGE_ROW_MAX
-#define PROBLEMS_SHOWN 4000
-
-struct row {
-    struct buf out;
-    struct json_writer json;
-};
-
-static void row_begin(struct row *row)
-{
-    row->out = BUF_INIT(PAGE_ROW_MAX);
-    json_writer_init(&row->json, &row->out);
-    jsonw_object_begin(&row->json, NULL);
-}
-
-static void row_end(struct page *page, enum page_table table, struct slice key, struct row *row)
-{
-    jsonw_object_end(&row->json);
-    if (!row->out.failed) {
-        page_set(&page->tables, table, key, buf_slice(&row->out));
-    } else {
-        page->tables.left_out++;
-    }
-    buf_reset(&row->out);
-}
-
-static void write_text(struct json_writer *writer, const char *key, const char *text)
-{
-    if (text == NULL) {
-        jsonw_null(writer, key);
-    } else {
-        jsonw_text(writer, key, text);
-    }
-}
-
-// Digits that a reader sees, and no more: a row that looks the same is the same.
-static void write_number(struct json_writer *writer, const char *key, double number, double unit)
-{
-    if (number < 0) {
-        jsonw_null(writer, key);
-    } else {
-        jsonw_double(writer, key, (double)(uint64_t)(number * unit + 0.5) / unit);
-    }
-}
 
 // ---- Services
 
@@ -74,41 +29,39 @@ static void write_check(struct json_writer *writer, const struct view_service *r
 
 static void set_service(struct page *page, struct slice key, const struct view_service *service)
 {
-    struct row row;
-    row_begin(&row);
+    struct page_print row;
+    page_row_begin(&row);
     jsonw_text(&row.json, "service", service->service);
     jsonw_text(&row.json, "machine", service->machine);
     jsonw_text(&row.json, "status", health_status_name(service->status));
     jsonw_u64(&row.json, "health_score", service->score);
     jsonw_array_begin(&row.json, "issues");
     for (unsigned i = 0; i < service->issue_count; i++) {
-        struct slice issue = slice_str(service->issues[i].message);
-        issue.len = issue.len < ISSUE_SHOWN ? issue.len : ISSUE_SHOWN;
-        jsonw_string(&row.json, NULL, issue);
+        page_row_text(&row, NULL, service->issues[i].message);
     }
     jsonw_array_end(&row.json);
     jsonw_u64(&row.json, "consecutive_failures", service->consecutive_failures);
     jsonw_text(&row.json, "check_type", service->check_type);
     jsonw_text(&row.json, "state_reason", service->reason);
     jsonw_bool(&row.json, "maintenance", service->maintenance);
-    write_text(
-        &row.json, "maintenance_reason", service->maintenance ? service->maintenance_reason : NULL);
-    write_text(&row.json, "checked_by", service->checked_by);
+    page_row_text(
+        &row, "maintenance_reason", service->maintenance ? service->maintenance_reason : NULL);
+    page_row_text(&row, "checked_by", service->checked_by);
     jsonw_bool(&row.json, "stale", service->stale);
     jsonw_bool(&row.json, "disabled", service->disabled);
     write_check(&row.json, service);
-    row_end(page, PAGE_SERVICES, key, &row);
+    page_row_end(page, PAGE_SERVICES, key, &row);
 }
 
 static void set_result(struct page *page, struct slice key, const struct view_service *service)
 {
-    struct row row;
-    row_begin(&row);
+    struct page_print row;
+    page_row_begin(&row);
     view_write_time(&row.json, "last_checked", service->last_checked_ms);
-    write_number(&row.json, "latency_ms", service->latency_ms, 10);
-    write_number(&row.json, "response_time_ms", service->response_ms, 10);
-    write_number(&row.json, "uptime_24h", service->uptime_24h, 100);
-    row_end(page, PAGE_RESULTS, key, &row);
+    page_row_number(&row, "latency_ms", service->latency_ms, 10);
+    page_row_number(&row, "response_time_ms", service->response_ms, 10);
+    page_row_number(&row, "uptime_24h", service->uptime_24h, 100);
+    page_row_end(page, PAGE_RESULTS, key, &row);
 }
 
 static void set_both(struct page *page, const struct view_service *service)
@@ -157,23 +110,23 @@ void page_health_all(struct page *page)
 static void set_machine(struct page *page, const struct view_machine *machine,
     const struct rollup *rollup, size_t place)
 {
-    struct row row;
-    row_begin(&row);
+    struct page_print row;
+    page_row_begin(&row);
     jsonw_text(&row.json, "machine", machine->machine);
     jsonw_u64(&row.json, "place", place);
     jsonw_text(&row.json, "status",
         health_status_name(monitor_rollup_status(&page->health->monitor, rollup)));
     jsonw_u64(&row.json, "services_count", machine->services_count);
     jsonw_u64(&row.json, "healthy_services", rollup->counts[HEALTH_HEALTHY]);
-    write_number(&row.json, "cpu_usage", machine->cpu_percent, 1);
-    write_number(&row.json, "memory_usage", machine->memory_percent, 1);
-    write_number(&row.json, "disk_usage", machine->disk_percent, 1);
+    page_row_number(&row, "cpu_usage", machine->cpu_percent, 1);
+    page_row_number(&row, "memory_usage", machine->memory_percent, 1);
+    page_row_number(&row, "disk_usage", machine->disk_percent, 1);
     if (machine->reachable == VIEW_NOT_ASKED) {
         jsonw_null(&row.json, "reachable");
     } else {
         jsonw_bool(&row.json, "reachable", machine->reachable == VIEW_REACHABLE);
     }
-    row_end(page, PAGE_MACHINES, slice_str(machine->machine), &row);
+    page_row_end(page, PAGE_MACHINES, slice_str(machine->machine), &row);
 }
 
 static void set_roles(struct page *page, const struct machine *machine)
@@ -217,33 +170,21 @@ static void set_machines(struct page *page, struct view *view, const struct roll
     page_renew_end(&page->tables, PAGE_ROLES);
 }
 
-static void write_registry(const struct health *health, struct json_writer *writer)
+static void write_registry(const struct health *health, struct page_print *row)
 {
-    struct slice problems = slice_trim(buf_slice(&health->problems));
-    problems.len = problems.len < PROBLEMS_SHOWN ? problems.len : PROBLEMS_SHOWN;
-    jsonw_object_begin(writer, "registry");
+    jsonw_object_begin(&row->json, "registry");
     if (health->reload_ok) {
-        jsonw_null(writer, "error");
+        jsonw_null(&row->json, "error");
     } else {
-        jsonw_string(writer, "error", problems);
+        page_row_slice(row, "error", slice_trim(buf_slice(&health->problems)));
     }
-    jsonw_object_end(writer);
-}
-
-static void write_notice(const struct health *health, struct json_writer *writer)
-{
-    const char *notice = health->monitor.registry->notice;
-    if (notice == NULL) {
-        jsonw_null(writer, "notice");
-    } else {
-        jsonw_text(writer, "notice", notice);
-    }
+    jsonw_object_end(&row->json);
 }
 
 static void set_summary(struct page *page, enum health_status overall, const struct rollup *all)
 {
-    struct row row;
-    row_begin(&row);
+    struct page_print row;
+    page_row_begin(&row);
     jsonw_text(&row.json, "overall_status", health_status_name(overall));
     jsonw_u64(&row.json, "overall_health_score", rollup_score(all));
     jsonw_u64(&row.json, "total_services", rollup_total(all));
@@ -254,10 +195,10 @@ static void set_summary(struct page *page, enum health_status overall, const str
         all->counts[HEALTH_UNHEALTHY] + all->counts[HEALTH_UNKNOWN]);
     jsonw_u64(&row.json, "unknown_services", all->counts[HEALTH_UNKNOWN]);
     jsonw_text(&row.json, "generated_by", "weir " WEIR_VERSION);
-    write_notice(page->health, &row.json);
+    page_row_text(&row, "notice", page->health->monitor.registry->notice);
     jsonw_u64(&row.json, "left_out", page->tables.left_out);
-    write_registry(page->health, &row.json);
-    row_end(page, PAGE_SUMMARY, SLICE("now"), &row);
+    write_registry(page->health, &row);
+    page_row_end(page, PAGE_SUMMARY, SLICE("now"), &row);
 }
 
 void page_health_sums(struct page *page)
@@ -286,27 +227,25 @@ static const char *level_of(const struct health_event *event)
     return event->status == HEALTH_DEGRADED ? "warn" : "info";
 }
 
-static void write_status(struct json_writer *writer, const char *key, unsigned status)
+static void write_status(struct page_print *row, const char *key, unsigned status)
 {
-    write_text(writer, key, status == EVENT_NO_STATUS ? NULL : health_status_name(status));
+    page_row_text(row, key, status == EVENT_NO_STATUS ? NULL : health_status_name(status));
 }
 
 void page_health_event(struct page *page, const struct health_event *event)
 {
     char text[24];
-    struct row row;
-    struct slice message = event->message;
-    message.len = message.len < ISSUE_SHOWN ? message.len : ISSUE_SHOWN;
+    struct page_print row;
     snprintf(text, sizeof text, "%llu", (unsigned long long)event->id);
-    row_begin(&row);
+    page_row_begin(&row);
     view_write_time(&row.json, "time", event->wall_ms);
     jsonw_text(&row.json, "kind", event_type_name(event->type));
     jsonw_text(&row.json, "level", level_of(event));
     jsonw_string(&row.json, "service", event->service);
     jsonw_string(&row.json, "machine", event->machine);
-    write_status(&row.json, "previous_status", event->previous);
-    write_status(&row.json, "new_status", event->status);
-    jsonw_string(&row.json, "words", message);
-    row_end(page, PAGE_EVENTS, slice_str(text), &row);
+    write_status(&row, "previous_status", event->previous);
+    write_status(&row, "new_status", event->status);
+    page_row_slice(&row, "words", event->message);
+    page_row_end(page, PAGE_EVENTS, slice_str(text), &row);
     page_trim(&page->tables, PAGE_EVENTS, EVENTS_SHOWN);
 }

@@ -24,8 +24,8 @@ enum page_table {
 
 enum page_reader { PAGE_OPEN, PAGE_READ };
 
-#define PAGE_KEY_MAX 1024 // bytes
-#define PAGE_ROW_MAX 8192 // of key and value
+#define PAGE_KEY_MAX 1024        // bytes
+#define PAGE_ROW_MAX (32 * 1024) // of key and value
 #define PAGE_BYTES_MAX ((size_t)64 * 1024 * 1024)
 
 struct page_row;

@@ -9,6 +9,7 @@ set(SOURCES
   json_write.c
   noise.c
   prometheus.c
+  prometheus_read.c
   proxy_header.c
   rstrm.c
   rstrm_check.c

@@ -14,6 +14,7 @@ from lib import browser as chromium
 from lib import frames as f
 from lib import weir, ws
 from lib.engine import HOST, SECRET, free_port, jwt
+from lib.page import Page
 from lib.wait import eventually
 from lib.world import World
 
@@ -351,6 +352,17 @@ def test_one_page_shows_all(up, browser, authority, service):
         assert judged(browser) == []
         browser.refresh()
         eventually(lambda: "Engine:" in " ".join(texts(browser, "h1")), "by its address", 20)
+        show(browser, "timeline")
+        eventually(lambda: set(texts(browser, ".events .badge")) == {"health", "relay", "engine"},
+                   f"all three: {set(texts(browser, '.events .badge'))}", 20)
+        assert judged(browser) == []
+        browser.execute_script(
+            "const e = document.querySelector('.filters select'); e.value = 'engine';"
+            "e.dispatchEvent(new Event('change', {bubbles: true}))")
+        eventually(lambda: set(texts(browser, ".events .badge")) == {"engine"}, "of one part")
+        assert browser.current_url.endswith("?part=engine#timeline")
+        browser.refresh()
+        eventually(lambda: texts(browser, "h1") == ["Timeline"], "by its address", 20)
         show(browser, "health")
         eventually(lambda: texts(browser, ".connection") == ["live"], "health goes on", 20)
     finally:
@@ -365,58 +377,16 @@ def test_neighbours_elsewhere(lab, serve, relay, tmp_path):
     token.write_text(weir.ADMIN_TOKEN + "\n")
     url = f"http://127.0.0.1:{relay.port}"
     monitor = serve("--relay", url + "/", "--relay-token-file", str(token))
-    assert monitor.get("/api/neighbours") == {"relay": True, "engine": False}
-    assert monitor.get("/api/relay/state")["relayId"] == relay.state()["relayId"]
-    assert monitor.get("/api/relay/health")["ok"] is True
-    assert b"relay_connections_total" in monitor.ask("GET", "/api/relay/metrics").body
-    assert monitor.ask("GET", "/api/relay/secrets").status == 404
-    assert monitor.ask("GET", "/api/engine/tunnels").status == 404
+    page = Page(monitor)
+    page.wait(lambda tables: tables.table("parts").get("relay", {}).get("heard"), "it is heard")
+    assert set(page.tables.table("parts")) == {"relay"}
+    assert page.tables.table("relay")["now"]["relayId"] == relay.state()["relayId"]
+    page.close()
     token.write_text("another-token")
-    wrong = serve("--relay", url, "--relay-token-file", str(token))
-    answer = wrong.ask("GET", "/api/relay/state")
-    assert answer.status == 502 and b"does not take the token" in answer.body
-    nobody = serve("--relay", f"http://127.0.0.1:{free_port()}")
-    answer = nobody.ask("GET", "/api/relay/state")
-    assert answer.status == 502 and b"cannot be asked" in answer.body
-
-
-def test_many_readers_are_one_question(lab, serve):
-    """A hundred pages that look at the same do not ask a hundred times."""
-    asked = []
-
-    class Slow(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):  # pylint: disable=invalid-name
-            asked.append(self.path)
-            eventually(lambda: len(asked) > 1 or waiting() >= 20, "the others wait")
-            body = b'{"ok":true}'
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *args):  # pylint: disable=arguments-differ
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    lab.write({"it": {"type": "exec", "command": "true"}})
-    monitor = serve("--relay", f"http://127.0.0.1:{server.server_port}")
-    answers = []
-    readers = [threading.Thread(
-        target=lambda: answers.append(monitor.ask("GET", "/api/relay/state").json()))
-        for _ in range(20)]
-
-    def waiting():
-        return sum(reader.is_alive() for reader in readers)
-
-    for reader in readers:
-        reader.start()
-    for reader in readers:
-        reader.join(30)
-    assert answers == [{"ok": True}] * 20
-    assert len(asked) <= 2, asked
-    server.shutdown()
-    server.server_close()
+    page = Page(serve("--relay", url, "--relay-token-file", str(token)))
+    page.wait(lambda tables: "does not take the token" in
+              (tables.table("parts").get("relay", {}).get("problem") or ""), "refused")
+    page.close()
 
 
 @pytest.mark.parametrize("args, words", [

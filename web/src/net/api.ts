@@ -47,20 +47,12 @@ async function refusal(answer: Response): Promise<Refused> {
   }
 }
 
-async function ask(path: string): Promise<Response> {
+export async function get<T>(path: string): Promise<T> {
   const answer = await fetch(path, { headers: headers(), cache: 'no-cache' });
   if (!answer.ok) {
     throw await refusal(answer);
   }
-  return answer;
-}
-
-export async function get<T>(path: string): Promise<T> {
-  return (await (await ask(path)).json()) as T;
-}
-
-export async function getText(path: string): Promise<string> {
-  return (await ask(path)).text();
+  return (await answer.json()) as T;
 }
 
 export async function send(method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<void> {

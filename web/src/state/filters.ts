@@ -9,14 +9,15 @@ export interface Filters {
   status: string;
   machine: string;
   role: string;
+  part: string; // of the timeline
   text: string;
 }
 
-const NAMES: readonly (keyof Filters)[] = ['status', 'machine', 'role', 'text'];
+const NAMES: readonly (keyof Filters)[] = ['status', 'machine', 'role', 'part', 'text'];
 
 export function read(search: string): Filters {
   const query = new URLSearchParams(search);
-  const filters = { status: '', machine: '', role: '', text: '' };
+  const filters = { status: '', machine: '', role: '', part: '', text: '' };
   NAMES.forEach((name) => (filters[name] = query.get(name) ?? ''));
   return filters;
 }
@@ -47,7 +48,7 @@ export function useFilters(): [Filters, (changes: Partial<Filters>) => void] {
   }, []);
   function change(changes: Partial<Filters>): void {
     const next = { ...filters, ...changes };
-    history.replaceState(null, '', location.pathname + write(next));
+    history.replaceState(null, '', location.pathname + write(next) + location.hash);
     setFilters(next);
   }
   return [filters, change];

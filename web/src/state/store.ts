@@ -32,6 +32,7 @@ export type Connection = 'connecting' | 'live' | 'polling' | 'offline';
 
 export interface State {
   tables: Tables;
+  at: string | null; // of the last word
   dashboard: Dashboard | null;
   events: Event[];
   heatmap: Heatmap | null;
@@ -44,6 +45,7 @@ export interface State {
 
 const empty = (): State => ({
   tables: new Tables(),
+  at: null,
   dashboard: null,
   events: [],
   heatmap: null,
@@ -125,6 +127,7 @@ export class Store {
   private readonly listeners = new Set<() => void>();
   private joined = new Joined();
   private socket: Live | null = null;
+  private made = -1; // the revision of what was made of the tables
   private told = false; // by the socket that is open
   private asking = false;
   private timers: number[] = [];
@@ -175,16 +178,28 @@ export class Store {
     return true;
   }
 
-  private show(connection: Connection): void {
+  // What is made of rows is made again only when they have changed, so that a view can tell by it.
+  private remade(): Partial<State> {
     const { tables } = this.state;
+    const revision = tables.revision('summary', 'services', 'results', 'machines', 'events', 'roles');
     const summary = tables.table<Summary>('summary').get('now');
+    if (revision === this.made || summary === undefined) {
+      return {};
+    }
+    this.made = revision;
     const machines = machinesOf(tables);
     const services = this.joined.join(tables, machines);
-    this.set({
-      dashboard:
-        summary === undefined || tables.at === null ? null : { ...summary, services, machines, last_updated: tables.at },
+    return {
+      dashboard: { ...summary, services, machines },
       events: eventsOf(tables),
       roles: new Map(tables.table<string[]>('roles')),
+    };
+  }
+
+  private show(connection: Connection): void {
+    this.set({
+      ...this.remade(),
+      at: this.state.tables.at,
       connection,
       problem: null,
       wantsToken: false,

@@ -24,6 +24,9 @@ export class Tables {
   private coming: Rows | null = null; // a snapshot of which parts are missing
   private number = 0;
   private part = 0;
+  private turn = 0;
+  private readonly turns = new Map<string, number>();
+  private allTurn = 0;
 
   // False: a message is missing.
   take(message: Message): boolean {
@@ -42,6 +45,11 @@ export class Tables {
     return (this.shown.get(name) as Table<Row> | undefined) ?? EMPTY;
   }
 
+  // Another number for as long as something in the tables changes: for what is made of their rows.
+  revision(...names: string[]): number {
+    return Math.max(this.allTurn, ...names.map((name) => this.turns.get(name) ?? 0));
+  }
+
   private takePart(message: Message): boolean {
     if (message.part === 1) {
       this.coming = new Map();
@@ -54,11 +62,14 @@ export class Tables {
     if (message.more !== true) {
       this.shown = this.coming;
       this.coming = null;
+      this.allTurn = ++this.turn;
     }
     return true;
   }
 
   private apply(tables: Rows, message: Message): void {
+    this.turn++;
+    Object.keys({ ...message.gone, ...message.set }).forEach((name) => this.turns.set(name, this.turn));
     for (const [name, keys] of Object.entries(message.gone ?? {})) {
       keys.forEach((key) => rowsOf(tables, name).delete(key));
     }

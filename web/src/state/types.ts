@@ -57,15 +57,84 @@ export interface Summary {
   registry: { error: string | null };
 }
 
+export type Level = 'info' | 'warn' | 'error';
+
 export interface EventRow {
   time: string;
   kind: string;
-  level: 'info' | 'warn' | 'error';
+  level: Level;
   service: string | null;
   machine: string | null;
   previous_status: Status | null;
   new_status: Status | null;
   words: string | null;
+}
+
+// How a neighbour fares: whether it has said everything once, and why it says nothing now.
+export interface PartRow {
+  heard: boolean;
+  problem: string | null;
+  since: string | null;
+}
+
+export interface RelayRow {
+  relayId: string;
+  backplaneMode: string;
+  ok: boolean;
+  downSince: string | null; // the way to other relays
+  problem: string | null;
+  startedAt: string | null;
+  connections: number;
+  cells: number;
+  daemons: number;
+  queuedBytes: number;
+  toDaemons: number | null; // frames a second
+  toClients: number | null;
+}
+
+export interface CellRow {
+  daemonConnected: boolean;
+  clientCount: number;
+  connectedAt: string | null;
+  installId: string | null;
+  framesPerSecond: number | null;
+}
+
+export interface LogRow {
+  time: string;
+  kind: string;
+  level: Level;
+  what?: string;
+  words: string;
+}
+
+// Of an engine that tells its metrics; rates are a second's.
+export interface EngineRow {
+  streams: number;
+  requests: number | null;
+  p95Ms: number | null;
+  slow: boolean; // p95Ms is longer than what is told apart
+  fromVisitors: number | null;
+  toVisitors: number | null;
+  certificateEnds: number | null; // seconds since 1970
+}
+
+export interface TunnelRow {
+  client_id?: string;
+  name?: string;
+  type?: string;
+  protocol?: string;
+  publish: boolean;
+  hostname?: string;
+  host?: string;
+  creation_date?: string;
+}
+
+export interface ClientRow {
+  agent?: string;
+  version?: string;
+  os?: string;
+  arch?: string;
 }
 
 // ---- What the views make of them
@@ -79,7 +148,6 @@ export interface Machine extends MachineRow {
 export interface Dashboard extends Summary {
   services: Service[];
   machines: Machine[];
-  last_updated: string;
 }
 
 export interface Result {

@@ -2,7 +2,7 @@
 // The cluster in one look; the tab's title and picture say the same.
 
 import { useEffect, useMemo } from 'preact/hooks';
-import type { Connection } from '../state/store';
+import type { Connection, State as Known } from '../state/store';
 import { keyOf, STATUSES, type Dashboard, type Service, type Status } from '../state/types';
 import { Age, State } from './parts';
 
@@ -38,7 +38,7 @@ function useTab(status: string): void {
 
 interface Props {
   dashboard: Dashboard;
-  connection: Connection;
+  known: Known;
   chosen: string; // the state of which services are shown only
   choose: (status: string) => void;
   open: (row: Service) => void;
@@ -71,7 +71,19 @@ function Counts({ dashboard, chosen, choose }: Pick<Props, 'dashboard' | 'chosen
   );
 }
 
-export function Banner({ dashboard, connection, chosen, choose, open }: Props) {
+// How old what is shown is, and whether it is told as it changes.
+export function Standing({ known: { at, connection } }: { known: Known }) {
+  return (
+    <>
+      as of <Age time={at} />,{' '}
+      <span role="status" class={`connection ${connection}`}>
+        {CONNECTIONS[connection]}
+      </span>
+    </>
+  );
+}
+
+export function Banner({ dashboard, known, chosen, choose, open }: Props) {
   const problems = useMemo(() => problemsOf(dashboard.services), [dashboard.services]);
   useTab(dashboard.overall_status);
   return (
@@ -82,10 +94,7 @@ export function Banner({ dashboard, connection, chosen, choose, open }: Props) {
         </h1>
         <p class="soft">
           {dashboard.total_services} services on {dashboard.machines.length} machines, score{' '}
-          {dashboard.overall_health_score}, as of <Age time={dashboard.last_updated} />,{' '}
-          <span role="status" class={`connection ${connection}`}>
-            {CONNECTIONS[connection]}
-          </span>
+          {dashboard.overall_health_score}, <Standing known={known} />
         </p>
       </div>
       {dashboard.notice !== null && <p class="notice">{dashboard.notice}</p>}

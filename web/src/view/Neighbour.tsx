@@ -1,29 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the views of a relay and of an engine have in common: a head, what is below it, and what is
-// said until there is something to show.
+// said until there is something to show, or when it is old.
 
 import type { ComponentChildren } from 'preact';
-import type { Looks } from '../state/neighbour';
+import { useStore, type State as Known } from '../state/store';
+import type { PartRow } from '../state/types';
+import { Age } from './parts';
 
-interface Props<T> {
-  looks: Looks<T>;
-  name: string;
-  head: (now: T, before: T | null) => ComponentChildren;
-  body: (now: T, before: T | null) => ComponentChildren;
+interface Props {
+  name: 'relay' | 'engine';
+  head: (known: Known) => ComponentChildren;
+  body: (known: Known) => ComponentChildren;
 }
 
-export function Neighbour<T>({ looks: { now, before, problem }, name, head, body }: Props<T>) {
+export function Neighbour({ name, head, body }: Props) {
+  const known = useStore();
+  const part = known.tables.table<PartRow>('parts').get(name);
+  const heard = part?.heard ?? false;
+  const problem = part?.problem ?? null;
   return (
     <>
-      {now !== null && head(now, before)}
+      {heard && head(known)}
       <main id="main" tabIndex={-1}>
         {problem !== null && (
           <p class="error" role="alert">
             {problem}
+            {heard && part !== undefined && (
+              <>
+                . What is shown is how it was, <Age time={part.since} />.
+              </>
+            )}
           </p>
         )}
-        {now === null && problem === null && <p role="status">asking the {name}</p>}
-        {now !== null && body(now, before)}
+        {!heard && problem === null && <p role="status">asking the {name}</p>}
+        {heard && body(known)}
       </main>
     </>
   );

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useEffect, useState } from 'preact/hooks';
 import { useFilters } from '../state/filters';
-import { useNeighbours } from '../state/neighbour';
-import { useStore } from '../state/store';
+import { useStore, type State as Known } from '../state/store';
 import { keyOf } from '../state/types';
 import { Banner } from './Banner';
 import { Detail, EventList } from './Detail';
 import { Heat } from './Heat';
 import { Machines } from './Machines';
 import { Section } from './parts';
-import { Services } from './Services';
 import { Relay } from './Relay';
+import { Services } from './Services';
+import { Timeline } from './Timeline';
 import { TokenForm } from './TokenForm';
 import { Tunnels } from './Tunnels';
 
@@ -42,7 +42,7 @@ function Health() {
     <>
       <Banner
         dashboard={dashboard}
-        connection={known.connection}
+        known={known}
         chosen={filters.status}
         choose={(status) => change({ status })}
         open={(row) => choose(keyOf(row))}
@@ -76,7 +76,7 @@ function Health() {
 
 // ---- What is looked at, which is in the address, too
 
-const VIEWS = ['health', 'relay', 'tunnels'] as const;
+const VIEWS = ['health', 'relay', 'tunnels', 'timeline'] as const;
 type View = (typeof VIEWS)[number];
 const VIEW = '#';
 
@@ -113,40 +113,36 @@ function Skip() {
   );
 }
 
+// Neighbours have a view where the monitor was told of them.
+function viewsOf(known: Known): View[] {
+  const parts = known.tables.table('parts');
+  return VIEWS.filter((view) => (view === 'relay' ? parts.has('relay') : view === 'tunnels' ? parts.has('engine') : true));
+}
+
 export function Page() {
   const known = useStore();
-  const neighbours = useNeighbours();
   const [view, choose] = useView();
   if (known.wantsToken) {
     return <TokenForm />;
   }
-  const there = VIEWS.filter(
-    (name) => name === 'health' || (name === 'relay' ? neighbours.relay : neighbours.engine),
-  );
+  const views = viewsOf(known);
+  const shown = views.includes(view) ? view : 'health';
   return (
     <>
       <Skip />
-      {there.length > 1 && (
-        <nav class="views" aria-label="views">
-          {there.map((name) => (
-            <button
-              type="button"
-              key={name}
-              aria-current={view === name ? 'page' : undefined}
-              onClick={() => choose(name)}
-            >
-              {name}
-            </button>
-          ))}
-        </nav>
-      )}
-      {view === 'relay' && neighbours.relay ? (
-        <Relay />
-      ) : view === 'tunnels' && neighbours.engine ? (
-        <Tunnels />
-      ) : (
-        <Health />
-      )}
+      <nav class="views" aria-label="views">
+        {views.map((name) => (
+          <button
+            type="button"
+            key={name}
+            aria-current={shown === name ? 'page' : undefined}
+            onClick={() => choose(name)}
+          >
+            {name}
+          </button>
+        ))}
+      </nav>
+      {shown === 'relay' ? <Relay /> : shown === 'tunnels' ? <Tunnels /> : shown === 'timeline' ? <Timeline /> : <Health />}
     </>
   );
 }

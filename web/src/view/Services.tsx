@@ -4,7 +4,7 @@ import { passes, type Filters } from '../state/filters';
 import { store, type State as Known } from '../state/store';
 import { msText } from '../state/time';
 import { keyOf, STATUSES, type Service, type Strip } from '../state/types';
-import { Age, Day, Section, Spark, State } from './parts';
+import { Age, Choice, Day, Section, Spark, State } from './parts';
 import { Rows } from './Rows';
 
 const WIDE_HEIGHT = 36;
@@ -20,22 +20,6 @@ function useNarrow(): boolean {
     return () => query.removeEventListener('change', change);
   }, [query]);
   return narrow;
-}
-
-function Choice(props: { name: string; value: string; words: string[]; choose: (word: string) => void }) {
-  return (
-    <label>
-      {props.name}
-      <select value={props.value} onChange={(event) => props.choose(event.currentTarget.value)}>
-        <option value="">all</option>
-        {props.words.map((word) => (
-          <option key={word} value={word}>
-            {word}
-          </option>
-        ))}
-      </select>
-    </label>
-  );
 }
 
 function FilterBar({ known, filters, change }: { known: Known; filters: Filters; change: (c: Partial<Filters>) => void }) {
@@ -102,7 +86,7 @@ export function Services({ known, filters, change, open }: Props) {
   const narrow = useNarrow();
   const rows = useMemo(
     () => known.dashboard?.services.filter((row) => passes(filters, row, known.roles)) ?? [],
-    [known.dashboard, known.roles, filters],
+    [known.dashboard?.services, known.roles, filters],
   );
   const total = known.dashboard?.services.length ?? 0;
   return (

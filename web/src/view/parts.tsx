@@ -40,6 +40,22 @@ export function Section({ title, children }: { title: string; children: Componen
   );
 }
 
+export function Choice(props: { name: string; value: string; words: readonly string[]; choose: (word: string) => void }) {
+  return (
+    <label>
+      {props.name}
+      <select value={props.value} onChange={(event) => props.choose(event.currentTarget.value)}>
+        <option value="">all</option>
+        {props.words.map((word) => (
+          <option key={word} value={word}>
+            {word}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
 // Latencies as a line, failures as marks below it.
 export function Spark({ values }: { values: (number | null)[] }) {
   const width = 120;
