@@ -4,11 +4,12 @@ relay and an engine beside them. The monitor is real, and so is all that it says
 so that a month takes seconds and always ends at the same moment."""
 import datetime
 import json
+import threading
 import time
 
 from lib import health
 from lib.clock import NS_PER_S, Clock
-from lib.stub_http import StubHttp
+from lib.stub_http import StubHttp, sse
 from lib.wait import eventually
 
 DAY_S = 86400
@@ -119,9 +120,10 @@ class Neighbours:
                 "totalConnections": sum(cell["clientCount"] + len(cell["daemons"])
                                         for cell in workspaces)},
             "/logs": {"logs": log_lines(count)},
-            "/api/clients": agents,
-            "/api/tunnels": tunnels,
         }
+        self.initial = {"id": "evt_1", "type": "state.initial", "created_at": iso(0), "object": {
+            "snapshot_at": iso(0), "clients": agents, "tunnels": tunnels}}
+        self.over = threading.Event()
         self.texts = {"/metrics": RELAY_METRICS, "/engine-metrics": ENGINE_METRICS}
         self.stub = StubHttp(self.answer)
         self.url = f"http://127.0.0.1:{self.stub.port}"
@@ -136,9 +138,21 @@ class Neighbours:
             text = self.texts[path].format(
                 frames=int(time.monotonic() * 42), cert=int(ENDS + 62 * DAY_S))
             return 200, {"Content-Type": "text/plain"}, text.encode()
+        if path == "/api/sse":
+            return 200, {"Content-Type": "text/event-stream"}, self.events()
         if path not in self.pages:
             return 404, {}, b""
         return 200, {"Content-Type": "application/json"}, json.dumps(self.pages[path]).encode()
+
+
+    def events(self):
+        yield sse(self.initial)
+        while not self.over.wait(10):
+            yield b": ping\n\n"
+
+    def stop(self):
+        self.over.set()
+        self.stub.stop()
 
 
 class Stage:
@@ -208,4 +222,4 @@ class Stage:
     def stop(self):
         self.monitor.stop()
         self.services.stop()
-        self.neighbours.stub.stop()
+        self.neighbours.stop()
