@@ -171,6 +171,16 @@ def test_resets_that_the_engine_is_made_to_send_are_counted(site):
     assert demo.engine.metrics()["weir_engine_h2_floods_total"] == before + 1
 
 
+def test_a_head_that_unpacks_to_a_thousand_times_its_size_is_the_end(site):
+    demo = site()
+    before = demo.engine.metrics()["weir_engine_h2_floods_total"]
+    visitor = h2_visitor.Visitor(demo.engine, demo.host)
+    visitor.request(demo.host, headers=[("x-bomb", "b" * 3900)] * 400)  # a byte each
+    assert visitor.read(lambda: visitor.goaway is not None)
+    assert visitor.goaway == 11  # ENHANCE_YOUR_CALM
+    assert demo.engine.metrics()["weir_engine_h2_floods_total"] == before + 1
+
+
 def test_extended_connect_carries_websockets_only(site):
     seen = []
     demo = site(http1.service(lambda m, s: (seen.append(m), s.send(http1.answer(b"")))))
