@@ -5,6 +5,7 @@
 #include "app/cmd_health.h"
 #include "app/command.h"
 #include "app/health_part.h"
+#include "app/sandbox.h"
 #include "base/mem.h"
 
 #define LOG_LINES_KEPT 1000
@@ -38,6 +39,8 @@ enum {
     OPTION_ENGINE_TOKEN,
     OPTION_ENGINE_CA,
     OPTION_ENGINE_METRICS,
+    OPTION_USER,
+    OPTION_NO_SANDBOX,
     OPTION_COUNT
 };
 
@@ -91,6 +94,8 @@ static const struct option_row options[] = {
         .group = "beside it on the page", .flags = OPTION_PATH},
     [OPTION_ENGINE_METRICS] = {"--engine-metrics", "URL", "where its metrics are",
         .group = "beside it on the page"},
+    [OPTION_USER] = SANDBOX_ROW_USER,
+    [OPTION_NO_SANDBOX] = SANDBOX_ROW_OFF,
     [OPTION_COUNT] = {NULL, NULL, NULL},
 };
 
@@ -158,7 +163,8 @@ static int run(const struct command *command, int argc, char **argv)
             "weir health serve: \"%s\" is not understood; see weir health serve --help\n", argv[0]);
         return EXIT_USAGE;
     }
-    return run_monitor(values);
+    exit_code = sandbox_begin(values[OPTION_USER], values[OPTION_NO_SANDBOX]);
+    return exit_code == EXIT_FINE ? run_monitor(values) : exit_code;
 }
 
 const struct command command_health_serve = {

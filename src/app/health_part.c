@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "app/command.h"
+#include "app/sandbox.h"
 #include "base/number.h"
 #include "sql/sqlite.h"
 #include "sys/file.h"
+#include "sys/seccomp.h"
 #include "base/time.h"
 
 #define DESCRIPTORS (512 + 32 + 256 + 1024) // sockets, ssh, programs, requests
@@ -155,6 +157,9 @@ static bool find_store(struct health_part *part, const struct health_part_option
         fputs("weir health: the path of --state-dir is too long\n", stderr);
         return false;
     }
+    if (!sandbox_own_directory(dir)) {
+        return false;
+    }
     // One that cannot be made now is told by the monitor, and tried again.
     enum weir_result ignored = sys_dir_make(dir);
     (void)ignored;
@@ -226,6 +231,26 @@ static enum weir_result open_health(
     return result != WEIR_OK ? result : health_init(&self->health, &self->options, problem, size);
 }
 
+static void write_beside(struct sys_landlock *landlock, const char *path)
+{
+    char directory[REGISTRY_PATH_SIZE];
+    const char *slash = path == NULL ? NULL : strrchr(path, '/');
+    if (slash != NULL &&
+        slice_to_text(slice_of(path, (size_t)(slash - path)), directory, sizeof directory)) {
+        sys_landlock_write(landlock, directory[0] == '\0' ? "/" : directory);
+    }
+}
+
+// The registry names files anywhere (certificates, pid files, checks of others), and another one
+// may take its place while we run: all may be read. Written is the history, and our own socket.
+static void reach(const struct part *part, struct sys_landlock *landlock)
+{
+    const struct health_part *self = container_of(part, struct health_part, part);
+    sys_landlock_read_here(landlock, "/");
+    write_beside(landlock, self->options.store_path);
+    write_beside(landlock, self->options.socket_path);
+}
+
 static enum weir_result start_worker(
     struct part *part, struct worker *worker, char *problem, size_t size)
 {
@@ -289,9 +314,12 @@ static void close_health(struct part *part)
 
 static const struct part_ops ops = {
     .name = "health",
+    .spawns = true,
+    .sys_part = SYS_PART_HEALTH,
     .stopping = LOG_HEALTH_STOPPING,
     .stopped = LOG_HEALTH_STOPPED,
     .open = open_health,
+    .reach = reach,
     .start_worker = start_worker,
     .started = log_started,
     .reload = reload,

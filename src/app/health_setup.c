@@ -9,6 +9,7 @@
 #include "app/command.h"
 #include "health/checks/check.h"
 #include "sys/file.h"
+#include "sys/privileges.h"
 
 #define LOCK_TRIES 50
 #define LOCK_PAUSE_MS 20
@@ -64,7 +65,7 @@ const char *health_setup_ssh_dir(struct health_setup *setup)
     }
     if (len < 0 || len > CHECK_SSH_DIR_MAX) {
         len = snprintf(
-            setup->ssh_dir, sizeof setup->ssh_dir, "/tmp/weir-ssh-%u", (unsigned)geteuid());
+            setup->ssh_dir, sizeof setup->ssh_dir, "/tmp/weir-ssh-%u", sys_user_id());
     }
     bool usable = len <= CHECK_SSH_DIR_MAX && sys_dir_private(setup->ssh_dir) == WEIR_OK;
     return usable ? setup->ssh_dir : NULL;

@@ -24,6 +24,7 @@
 #include "stream/listener.h"
 #include "stream/websocket.h"
 #include "sys/process.h"
+#include "sys/spawner.h"
 #include "sys/supervisor.h"
 
 #define PROBLEM_SIZE 512
@@ -348,6 +349,11 @@ int process_run(const struct process_options *options)
     signal(SIGXFSZ, SIG_IGN); // a file that may not grow is an error like a full disk
     sys_supervisor_open();
     sys_limit_heaps(2);
+    if (sandbox_prepare(options->parts, options->part_count) != WEIR_OK) {
+        fputs("weir: the process that starts programs cannot be made\n", stderr);
+        mem_free(process);
+        return EXIT_FAILED;
+    }
     process->options = options;
     timer_init(&process->drain_deadline, on_drain_deadline);
     atomic_store(&process->undrained, (unsigned)options->part_count);
@@ -355,6 +361,7 @@ int process_run(const struct process_options *options)
         options->parts[i]->process = process;
     }
     int exit_code = run_with_log(process);
+    sys_spawner_close();
     mem_free(process);
     return exit_code;
 }

@@ -29,12 +29,13 @@ struct part;
 // A NULL pointer is a part that has nothing to do then. Problems are English, at most size bytes.
 struct part_ops {
     const char *name;        // in the log
+    bool spawns;             // starts programs: from a process beside this one
     unsigned sys_part;       // enum sys_part: which system calls it needs
     enum log_event stopping; // logged before drain and after close; LOG_EVENT_COUNT: none
     enum log_event stopped;
     // Memory and listening sockets for all workers of the crew, which outlives the part.
     enum weir_result (*open)(struct part *part, struct crew *crew, char *problem, size_t size);
-    // Allows what it reads and writes later; the sandbox (app/sandbox.h) closes between open and
+    // Allows what it reads and writes later (NULL: nothing); the sandbox (app/sandbox.h) closes between open and
     // the first start_worker.
     void (*reach)(const struct part *part, struct sys_landlock *landlock);
     enum weir_result (*start_worker)(

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "sys/file.h"
 #include "sys/sandbox.h"
+#include "sys/spawner.h"
 
 #define DEFAULT_USER "weir"
 
@@ -138,6 +139,18 @@ void sandbox_reach_paths(
     conf_each_path(rows, count, config, read_path, landlock);
 }
 
+enum weir_result sandbox_prepare(struct part *const *parts, size_t count)
+{
+    bool spawns = false;
+    for (size_t i = 0; i < count; i++) {
+        spawns = spawns || parts[i]->ops->spawns;
+    }
+    if (!spawns || chosen.mode == MODE_OFF) {
+        return WEIR_OK;
+    }
+    return sys_spawner_open(chosen.user == NULL ? NULL : &chosen.identity);
+}
+
 struct entering {
     struct part *const *parts;
     size_t count;
@@ -147,7 +160,9 @@ static void reach(void *arg, struct sys_landlock *landlock)
 {
     const struct entering *entering = arg;
     for (size_t i = 0; i < entering->count; i++) {
-        entering->parts[i]->ops->reach(entering->parts[i], landlock);
+        if (entering->parts[i]->ops->reach != NULL) {
+            entering->parts[i]->ops->reach(entering->parts[i], landlock);
+        }
     }
 }
 
@@ -229,11 +244,6 @@ static enum weir_result confine(
 enum weir_result sandbox_enter(struct part *const *parts, size_t count)
 {
     struct sys_sandbox_state state;
-    for (size_t i = 0; i < count; i++) {
-        if (parts[i]->ops->reach == NULL) {
-            return WEIR_OK;
-        }
-    }
     enum weir_result result = confine(parts, count, &state);
     if (result != WEIR_OK) {
         fprintf(stderr, "weir: cannot give up what root may do: %s\n", weir_result_text(result));

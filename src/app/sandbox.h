@@ -28,6 +28,8 @@ bool sandbox_own_directory(const char *path);
 // Allows what a part reads again later: the files that rows of its configuration name.
 void sandbox_reach_paths(
     const struct conf_row *rows, size_t count, const void *config, struct sys_landlock *landlock);
+// Before anything is opened: makes room for the programs of parts that start some.
+enum weir_result sandbox_prepare(struct part *const *parts, size_t count) WEIR_MUST_CHECK;
 // When the parts listen, and before anything is served: closes the sandbox, and logs what holds.
 // WEIR_PERMISSION after saying on standard error what was required and cannot be had.
 enum weir_result sandbox_enter(struct part *const *parts, size_t count) WEIR_MUST_CHECK;

@@ -14,6 +14,7 @@
 #include "base/time.h"
 #include "sys/errors.h"
 #include "sys/fault.h"
+#include "sys/privileges.h"
 
 #define PATH_SIZE 4096
 #define LOCK_RETRY_NS (20 * NS_PER_MS)
@@ -233,7 +234,7 @@ enum weir_result sys_dir_private(const char *path)
     if (lstat(path, &st) != 0) {
         return sys_result_of_errno(errno);
     }
-    bool ours = S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 077) == 0;
+    bool ours = S_ISDIR(st.st_mode) && st.st_uid == sys_user_id() && (st.st_mode & 077) == 0;
     return ours ? WEIR_OK : WEIR_PERMISSION;
 }
 

@@ -25,9 +25,11 @@ bool sys_is_root(void)
     return geteuid() == 0;
 }
 
+static uid_t files_uid; // between the two steps
+
 unsigned sys_user_id(void)
 {
-    return geteuid();
+    return files_uid != 0 ? files_uid : geteuid();
 }
 
 // The calls return what was before and no error: only a second look tells.
@@ -47,6 +49,7 @@ enum weir_result sys_files_as(const struct sys_identity *identity)
         return sys_result_of_errno(errno);
     }
     bool done = use_files_of(identity->uid, identity->gid) && prctl(PR_SET_DUMPABLE, 1) == 0;
+    files_uid = identity->uid;
     return done ? WEIR_OK : WEIR_PERMISSION;
 }
 

@@ -11,6 +11,7 @@
 #include "sys/users.h"
 
 bool sys_is_root(void);
+// Whose files are ours: the user that we are, or will be.
 unsigned sys_user_id(void);
 
 // The first step. From here on files are opened and made with the user's rights. For this thread

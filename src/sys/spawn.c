@@ -33,6 +33,7 @@
 #include "base/mem.h"
 #include "sys/errors.h"
 #include "sys/fault.h"
+#include "sys/spawner.h"
 #include "sys/users.h"
 
 extern char **environ;
@@ -326,13 +327,21 @@ static enum weir_result start(
 
 enum weir_result sys_spawn(const struct sys_spawn_options *options, struct sys_child *ret_child)
 {
-    struct sys_identity identity;
+    struct sys_identity known;
+    const struct sys_identity *identity = options->user == NULL ? NULL : &known;
     if (sys_fault_now()) {
         return WEIR_DESCRIPTORS;
     }
-    if (options->user != NULL && !sys_user_recall(options->user, &identity)) {
+    if (identity != NULL && !sys_user_recall(options->user, &known)) {
         return WEIR_NOT_FOUND;
     }
+    return sys_spawner_is_open() ? sys_spawner_spawn(options, identity, ret_child)
+                                 : sys_spawn_here(options, identity, ret_child);
+}
+
+enum weir_result sys_spawn_here(const struct sys_spawn_options *options,
+    const struct sys_identity *identity, struct sys_child *ret_child)
+{
     int output[2] = {-1, -1};
     int report[2] = {-1, -1};
     int null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -345,8 +354,8 @@ enum weir_result sys_spawn(const struct sys_spawn_options *options, struct sys_c
         result = WEIR_MEMORY;
     }
     if (result == WEIR_OK) {
-        struct child_plan plan = {options, environment, options->user == NULL ? NULL : &identity,
-            getpid(), null_fd, output[1], report[1]};
+        struct child_plan plan = {options, environment, identity, getpid(),
+            null_fd, output[1], report[1]};
         fcntl(output[0], F_SETFL, O_NONBLOCK);
         fcntl(report[0], F_SETFL, O_NONBLOCK);
         result = start(&plan, output[0], report[0], ret_child);
@@ -370,27 +379,39 @@ bool sys_child_runs(const struct sys_child *child)
     return poll(&report, 1, 0) == 1 && (report.revents & POLLIN) == 0;
 }
 
+static void tell_child(const struct sys_child *child, enum sys_spawner_signal signal)
+{
+    if (sys_spawner_is_open()) {
+        sys_spawner_tell(child, signal);
+    } else {
+        sys_child_tell_here(child, signal);
+    }
+}
+
 void sys_child_terminate(const struct sys_child *child)
 {
-    if (child->contained) {
-        kill(child->pid, SIGTERM);
-    } else {
-        signal_group(child->pid, SIGTERM);
-    }
+    tell_child(child, SPAWNER_TERMINATE);
 }
 
 void sys_child_kill(const struct sys_child *child)
 {
-    if (child->contained) {
-        kill(child->pid, SIGUSR1);
-    } else {
-        signal_group(child->pid, SIGKILL);
-    }
+    tell_child(child, SPAWNER_KILL);
 }
 
 void sys_child_abandon(const struct sys_child *child)
 {
-    kill(child->pid, SIGKILL);
+    tell_child(child, SPAWNER_ABANDON);
+}
+
+void sys_child_tell_here(const struct sys_child *child, enum sys_spawner_signal signal)
+{
+    if (signal == SPAWNER_ABANDON) {
+        kill(child->pid, SIGKILL);
+    } else if (child->contained) {
+        kill(child->pid, signal == SPAWNER_TERMINATE ? SIGTERM : SIGUSR1);
+    } else {
+        signal_group(child->pid, signal == SPAWNER_TERMINATE ? SIGTERM : SIGKILL);
+    }
 }
 
 // What was told of the program in the place of who was waited for.
@@ -407,6 +428,12 @@ static void read_reports(const struct sys_child *child, int *error, int *status)
 }
 
 enum weir_result sys_child_reap(const struct sys_child *child, struct sys_exit *ret_exit)
+{
+    return sys_spawner_is_open() ? sys_spawner_reap(child, ret_exit)
+                                 : sys_child_reap_here(child, ret_exit);
+}
+
+enum weir_result sys_child_reap_here(const struct sys_child *child, struct sys_exit *ret_exit)
 {
     siginfo_t info = {0};
     id_t id = (id_t)child->handle;
