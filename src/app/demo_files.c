@@ -5,6 +5,7 @@
 
 #include "app/command.h"
 #include "app/quote.h"
+#include "app/sandbox.h"
 #include "app/state_dir.h"
 #include "base/base64.h"
 #include "base/time.h"
@@ -252,7 +253,7 @@ static int make_engine_files(struct demo_files *files)
 int demo_files_make(struct demo_files *files, const char *state_dir)
 {
     char chosen[4096];
-    if (!state_dir_find(state_dir, chosen, sizeof chosen)) {
+    if (!state_dir_find(state_dir, chosen, sizeof chosen) || !sandbox_own_directory(chosen)) {
         return EXIT_USAGE;
     }
     enum weir_result result = find_paths(files, chosen);

@@ -13,7 +13,7 @@ import tempfile
 
 import pytest
 
-from lib import certs, weir
+from lib import certs, health, weir
 from lib.selfhosted import Platform
 from lib.wait import eventually
 
@@ -249,3 +249,94 @@ def test_a_state_directory_of_somebody_else_is_told(shared):
     assert ended.returncode == 1
     assert str(shared / "state") in ended.stderr
     assert ("chown -R nobody" if ROOT else "cannot use the state directory") in ended.stderr
+
+
+# ---- The monitor starts programs, and has a process beside it that does
+
+
+def spawner_of(pid):
+    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert len(children) == 1, children
+    assert status(children[0])["Name"] == ["weir-spawner"]
+    return int(children[0])
+
+
+@pytest.fixture(name="monitor")
+def monitor_fixture(shared):
+    """begin(checks, options…): a monitor in a directory that everybody may look into."""
+    running = []
+
+    def begin(checks, *args, **env):
+        directory = shared / "lab"
+        directory.mkdir()
+        lab = health.Lab(directory)
+        registry = lab.write(checks)
+        running.append(health.Monitor(registry, *args, env={**lab.env, **env}))
+        return running[-1]
+
+    yield begin
+    for one in running:
+        if one.process.poll() is None:
+            one.stop()
+
+
+def runs(pid):
+    """It is there, and no corpse that nobody has buried yet."""
+    try:
+        return status(pid)["State"][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def message(running):
+    return (running.service("it")["last_result"] or {"message": ""})["message"]
+
+
+def test_the_monitor_is_confined_and_its_programs_are_not(monitor):
+    who = "grep -E '^(NoNewPrivs|Seccomp):' /proc/self/status | tr -d '\\n\\t'"
+    running = monitor({"it": {"type": "exec", "command": who, "interval": "1s", "timeout": "60s"}})
+    check_by_default(running)
+    seen = running.wait_status("it", "healthy", 60)["last_result"]["message"]
+    ours = status("self")
+    assert f"NoNewPrivs:{ours['NoNewPrivs'][0]}Seccomp:{ours['Seccomp'][0]}" in seen
+    assert status(spawner_of(running.pid))["NoNewPrivs"] == ours["NoNewPrivs"]
+
+
+def test_a_registry_with_programs_that_came_later(monitor, shared):
+    running = monitor({"it": {**health.GOOD}})
+    text = (shared / "lab/registry.yml").read_text()
+    (shared / "lab/registry.yml").write_text(
+        text.replace('"process"', '"exec"').replace('"pid_file": "good.pid"', '"command": "echo later"'))
+    running.process.send_signal(signal.SIGHUP)
+    eventually(lambda: "later" in message(running), "the new check", 60)
+
+
+def test_the_spawner_ends_with_the_monitor(monitor):
+    running = monitor({"it": {**health.GOOD}})
+    spawner = spawner_of(running.pid)
+    os.kill(spawner, signal.SIGTERM)  # as a service manager does, to all of a service
+    assert runs(spawner)
+    running.process.kill()
+    running.process.wait(20)
+    eventually(lambda: not runs(spawner), "the end of the spawner", 20)
+
+
+def test_without_the_sandbox_there_is_no_spawner(monitor):
+    running = monitor(
+        {"it": {"type": "exec", "command": "echo fine", "interval": "1s", "timeout": "60s"}}, "--no-sandbox")
+    assert "fine" in running.wait_status("it", "healthy", 60)["last_result"]["message"]
+    assert "weir-spawner" not in {
+        status(pid)["Name"][0]
+        for pid in pathlib.Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()}
+
+
+def test_programs_run_as_the_user_that_the_monitor_became(monitor, shared):
+    """And its history is that user's."""
+    args = ["--state-dir", str(shared / "state")]
+    checks = {"it": {"type": "exec", "command": "id -un", "interval": "1s", "timeout": "60s"}}
+    running = monitor(checks, *args, *(["--user", "nobody"] if ROOT else []))
+    name = "nobody" if ROOT else pwd.getpwuid(os.geteuid()).pw_name
+    assert name in running.wait_status("it", "healthy", 60)["last_result"]["message"]
+    check_confined(running.pid, said(running))
+    owner = pwd.getpwnam(name).pw_uid
+    eventually(lambda: (shared / "state/health.db").stat().st_uid == owner, "the history's file", 20)

@@ -329,8 +329,8 @@ static const struct attempt {
     int (*attempt)(void);
     const char *name;
     unsigned wants;
-    int relay;    // what it gives: for who keeps nothing
-    int platform; // for who has a state directory
+    int other;  // what it gives, an errno: for who keeps nothing
+    int keeper; // for who has a state directory
 } attempts[] = {
 #define ROW(function, wants, relay, platform)                                                      \
     {                                                                                              \
@@ -395,7 +395,7 @@ static void reach(void *arg, struct sys_landlock *landlock)
     sys_landlock_read(landlock, below("read/file"));
     sys_landlock_read(landlock, below("link/file"));
     sys_landlock_read(landlock, below("not-there/file"));
-    if (*part == SYS_PART_PLATFORM) {
+    if (*part != SYS_PART_RELAY && *part != SYS_PART_ENGINE) {
         sys_landlock_write(landlock, below("state"));
     }
 }
@@ -413,7 +413,7 @@ static int try_all(unsigned part)
     }
     for (size_t i = 0; i < ATTEMPT_COUNT; i++) {
         const struct attempt *row = &attempts[i];
-        int expected = part == SYS_PART_PLATFORM ? row->platform : row->relay;
+        int expected = part == SYS_PART_RELAY || part == SYS_PART_ENGINE ? row->other : row->keeper;
         int error = can_be_asked(row, state.landlock_version) ? row->attempt() : expected;
         if (error != expected) {
             fprintf(
@@ -488,6 +488,19 @@ static void a_platform_keeps_its_files_and_no_others(void **state)
     assert_int_equal(in_a_child(try_all, SYS_PART_PLATFORM), 0);
 }
 
+static void a_monitor_keeps_its_files_and_starts_nothing(void **state)
+{
+    (void)state;
+    assert_int_equal(in_a_child(try_all, SYS_PART_HEALTH), 0);
+}
+
+static void all_in_one_process_have_no_more(void **state)
+{
+    (void)state;
+    unsigned all = SYS_PART_RELAY | SYS_PART_ENGINE | SYS_PART_PLATFORM | SYS_PART_HEALTH;
+    assert_int_equal(in_a_child(try_all, all), 0);
+}
+
 // A crash must still be a crash.
 static int crash(unsigned part)
 {
@@ -536,6 +549,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_engine_can_do_no_more, make_files, remove_files),
         cmocka_unit_test_setup_teardown(
             a_platform_keeps_its_files_and_no_others, make_files, remove_files),
+        cmocka_unit_test_setup_teardown(
+            a_monitor_keeps_its_files_and_starts_nothing, make_files, remove_files),
+        cmocka_unit_test_setup_teardown(all_in_one_process_have_no_more, make_files, remove_files),
         cmocka_unit_test_setup_teardown(
             an_assertion_still_ends_the_process, make_files, remove_files),
 #ifdef __x86_64__
