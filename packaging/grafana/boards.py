@@ -217,7 +217,58 @@ HEALTH = {
     ],
 }
 
-BOARDS = {"relay": RELAY, "engine": ENGINE, "health": HEALTH}
+PLATFORM = {
+    "title": "weir platform",
+    "uid": "weir-platform",
+    "one": "weir_platform_store_up",
+    "rows": [
+        ("At a glance", [
+            ("Answers", "none", "1: Prometheus can scrape the platform.", [("up{{on}}", "{{instance}}")]),
+            ("Store", "none", "1: it can be used. Without it admission goes on, all else answers 503.",
+             [("weir_platform_store_up{{on}}", "{{instance}}")]),
+            ("Signing keys", "short", "Published; more than one while they change.",
+             [("weir_platform_signing_keys{{on}}", "{{instance}}")]),
+            ("Certificate", "s", "Time that is left; without TLS there is none.",
+             [("min by (instance) (weir_platform_cert_not_after_timestamp_seconds{{on}} > 0) - time()", "{{instance}}")]),
+        ]),
+        ("Requests", [
+            ("Requests", "reqps", "By what they ask for; validate: a relay admits somebody.",
+             [("sum by (route) (rate(weir_platform_requests_total{{on}}[5m]))", "{{route}}")]),
+            ("Answers", "reqps", "4xx: a key or a token is wrong. 5xx: the store.",
+             [("sum by (class) (rate(weir_platform_answers_total{{on}}[5m]))", "{{class}}")]),
+            ("Connections", "short", "Relays keep theirs open.",
+             [("sum by (instance) (weir_platform_connections{{on}})", "{{instance}}")]),
+        ]),
+        ("Bus of relays", [
+            ("Frames", "pps", "Stored, handed on, and refused for what they are.",
+             [("sum(rate(weir_platform_frames_published_total{{on}}[5m]))", "published"),
+              ("sum(rate(weir_platform_frames_pulled_total{{on}}[5m]))", "pulled"),
+              ("sum(rate(weir_platform_frames_refused_total{{on}}[5m]))", "refused")]),
+            ("Relays that wait", "short", "For a frame; those that may not wait ask again and again.",
+             [("sum by (instance) (weir_platform_pulls_waiting{{on}})", "{{instance}}")]),
+            ("Pulls that did not wait", "reqps", "bus.waiting_pulls_max was reached.",
+             [("sum by (instance) (rate(weir_platform_pulls_not_waited_total{{on}}[5m]))", "{{instance}}")]),
+        ]),
+        ("Store", [
+            ("Transactions that store frames", "ops", "One holds what waited together.",
+             [("sum by (instance) (rate(weir_platform_publish_transactions_total{{on}}[5m]))", "{{instance}}")]),
+            ("Calls under way", "short", "Many for long: the store is slow.",
+             [("sum by (instance) (weir_platform_store_calls_waiting{{on}})", "{{instance}}")]),
+            ("Failures", "eps", "Calls that failed, connections that were made again.",
+             [("sum(rate(weir_platform_store_failures_total{{on}}[5m]))", "failed"),
+              ("sum(rate(weir_platform_store_reconnects_total{{on}}[5m]))", "connected again")]),
+        ]),
+        ("Process", [
+            ("CPU", "percentunit", "Of one core.",
+             [("rate(process_cpu_seconds_total{{on}}[5m])", "{{instance}}")]),
+            ("Memory", "bytes", "Resident.", [("process_resident_memory_bytes{{on}}", "{{instance}}")]),
+            ("Open files", "short", "A connection takes one.", [("process_open_fds{{on}}", "{{instance}}")]),
+            ("Up since", "s", "", [("time() - process_start_time_seconds{{on}}", "{{instance}}")]),
+        ]),
+    ],
+}
+
+BOARDS = {"relay": RELAY, "engine": ENGINE, "health": HEALTH, "platform": PLATFORM}
 WIDTH, STAT_HEIGHT, GRAPH_HEIGHT = 24, 4, 8
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 

@@ -2,12 +2,14 @@
 """The manifests of packaging/kubernetes: that they hang together, and mean what weir means."""
 import pathlib
 import re
+import urllib.parse
 
 import pytest
 import yaml
 
-from lib import weir
+from lib import postgres, weir
 from lib.engine import Engine
+from lib.selfhosted import Platform
 
 FILES = sorted((pathlib.Path(__file__).resolve().parents[2] / "packaging/kubernetes").glob("*.yaml"))
 KINDS = {  # kind: its apiVersion and the fields beside apiVersion, kind, metadata
@@ -132,8 +134,8 @@ def test_what_is_mounted_is_there(path):
     mounts = container(path).get("volumeMounts", [])
     assert {mount["name"] for mount in mounts} == set(volumes)
     for mount in mounts:
-        assert mount["readOnly"] is True
         volume = volumes[mount["name"]]
+        assert mount.get("readOnly") is (None if "emptyDir" in volume else True)
         if "configMap" in volume:
             held = keys(path, "ConfigMap", volume["configMap"]["name"])
             assert mount.get("subPath") in {None, *held}
@@ -167,7 +169,7 @@ def test_there_is_time_to_drain(path):
 
 def test_every_variable_is_one_of_weir():
     manuals = "".join(
-        weir.run("config", "reference", name).stdout for name in ("relay", "engine")
+        weir.run("config", "reference", name).stdout for name in ("relay", "engine", "platform")
     ) + weir.run("health", "serve", "--help").stdout + (
         pathlib.Path(__file__).resolve().parents[2] / "docs/health.md").read_text()
     known = set(re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b", manuals))
@@ -206,6 +208,30 @@ def test_the_engine_takes_its_settings(authority, tmp_path):
         yaml.safe_load(text)["tls"], yaml.safe_load(text)["http"],
         yaml.safe_load(text)["metrics"]["prometheus"])}
     assert listens == {str(port["containerPort"]) for port in container(by("engine"))["ports"]}
+
+
+def test_the_platform_takes_its_settings(tmp_path):
+    """As they are it starts, over a real database; its probes are answered, and relay.yaml knows it."""
+    env = variables(by("platform"))
+    (state,) = [mount["mountPath"] for mount in container(by("platform"))["volumeMounts"]]
+    assert env["WEIR_STATE_DIR"] == state
+    port = container(by("platform"))["ports"][0]["containerPort"]
+    assert env["WEIR_PLATFORM_LISTEN"] == f"0.0.0.0:{port}"
+    checked = weir.run("config", "check", "platform", env=env)
+    assert checked.returncode == 0, checked.stderr
+    head = by("platform").read_text().split("apiVersion")[0]
+    url = urllib.parse.urlsplit(re.search(r"http://\S+/validate$", head, re.M)[0])
+    assert f"{url.hostname}:{url.port}" == f"weir-platform:{port}"
+    with postgres.running() as cluster:
+        platform = Platform(tmp_path / "state", {
+            **env, "WEIR_PLATFORM_DATABASE": cluster.new(), "WEIR_PLATFORM_LISTEN": "127.0.0.1:0",
+            "WEIR_STATE_DIR": tmp_path / "state"})
+        probe = container(by("platform"))["readinessProbe"]["httpGet"]["path"]
+        assert platform.request("GET", probe).status == 200
+        key = {"x-relay-internal-key": env["WEIR_PLATFORM_INTERNAL_KEY"]}
+        assert platform.request("POST", url.path, b"{}", key).status not in (401, 403, 404)
+        assert platform.request("POST", url.path, b"{}").status in (401, 403)
+        platform.stop()
 
 
 def test_the_monitor_takes_its_registry_and_its_tokens(lab, serve):

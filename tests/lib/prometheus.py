@@ -14,9 +14,11 @@ RULES = weir.ROOT / "packaging/prometheus"
 
 
 class Prometheus:
-    """rules: a file of packaging/prometheus; target: host:port; token: of the scrape, if it has one."""
+    """rules: a file of packaging/prometheus; target: host:port; token: of the scrape, if it has one.
+    scrapes: jobs of one's own instead, as prometheus.yml has them."""
 
-    def __init__(self, directory, rules, target, token=None, path="/metrics", params=None):
+    def __init__(self, directory, rules="*.rules.yml", target=None, token=None, path="/metrics",
+                 params=None, scrapes=None):
         scrape = {"job_name": "edge", "metrics_path": path, "params": params or {},
                   "static_configs": [{"targets": [target]}]}
         if token is not None:
@@ -26,7 +28,7 @@ class Prometheus:
                 {
                     "global": {"scrape_interval": "500ms", "evaluation_interval": "500ms"},
                     "rule_files": [str(RULES / rules)],
-                    "scrape_configs": [scrape],
+                    "scrape_configs": scrapes or [scrape],
                 }
             )
         )
