@@ -488,6 +488,7 @@ void health_drain(struct health *health, void (*drained)(void *arg), void *arg)
 {
     health->drained = drained;
     health->drained_arg = arg;
+    monitor_rest(&health->monitor);
     http_server_drain(&health->server);
     local_socket_drain(&health->local);
     cluster_leave(&health->cluster);

@@ -61,12 +61,12 @@ static void arm_stale(struct target *target)
 {
     uint64_t stale_ns = state_stale_ns(&target->state, &target->rules);
     uint64_t now_ns = monitor_now_ns();
-    if (stale_ns == TIME_NEVER || target->monitor->options.single) {
+    const struct monitor *monitor = target->monitor;
+    if (stale_ns == TIME_NEVER || monitor->options.single || monitor->resting) {
         timer_cancel(&target->stale);
         return;
     }
-    worker_arm_in(
-        target->monitor->worker, &target->stale, stale_ns <= now_ns ? 0 : stale_ns - now_ns);
+    worker_arm_in(monitor->worker, &target->stale, stale_ns <= now_ns ? 0 : stale_ns - now_ns);
 }
 
 static void announce(struct target *target, const struct state_change *change)
@@ -246,6 +246,9 @@ static void schedule(struct target *target, uint64_t first_ns)
 {
     struct monitor *monitor = target->monitor;
     const struct service *service = target->service;
+    if (monitor->resting) {
+        return;
+    }
     target->planned = true;
     scheduler_add(&monitor->scheduler, &target->scheduled, check_lane(service),
         service->check.interval_ns, monitor->options.single ? TIME_NEVER : first_ns);
@@ -428,10 +431,16 @@ enum weir_result monitor_replace(
 
 // ---- Life
 
+static uint64_t how_long_slept(void)
+{
+    uint64_t now_ns = sys_now_ns(); // first: the boot clock is never behind it
+    return sys_boot_ns() - now_ns;
+}
+
 static void on_clock_watch(struct timer *timer)
 {
     struct monitor *monitor = container_of(timer, struct monitor, clock_watch);
-    uint64_t slept_ns = sys_boot_ns() - sys_now_ns();
+    uint64_t slept_ns = how_long_slept();
     worker_arm_in(monitor->worker, timer, CLOCK_WATCH_NS);
     if (slept_ns < monitor->slept_ns + SLEPT_MIN_NS) {
         return;
@@ -465,7 +474,7 @@ enum weir_result monitor_open(struct monitor *monitor, struct worker *worker,
             .random = scheduler_random,
             .arg = monitor,
             .jitter_percent = options->jitter_percent},
-        .slept_ns = sys_boot_ns() - sys_now_ns(),
+        .slept_ns = how_long_slept(),
     };
     monitor->scheduler.lanes[LANE_SOCKET].running_max = SOCKETS_MAX;
     monitor->scheduler.lanes[LANE_SSH].running_max = SSH_MAX;
@@ -478,18 +487,27 @@ enum weir_result monitor_open(struct monitor *monitor, struct worker *worker,
     return monitor_replace(monitor, registry, NULL);
 }
 
+void monitor_rest(struct monitor *monitor)
+{
+    monitor->resting = true;
+    timer_cancel(&monitor->clock_watch);
+    for (size_t i = 0; i < monitor->target_count; i++) {
+        hold_back(monitor->targets[i]);
+    }
+    for (size_t i = 0; i < monitor->target_count; i++) {
+        unplan(monitor->targets[i]);
+    }
+}
+
 void monitor_close(struct monitor *monitor)
 {
     if (monitor->worker == NULL) {
         return;
     }
-    for (size_t i = 0; i < monitor->target_count; i++) {
-        hold_back(monitor->targets[i]);
-    }
+    monitor_rest(monitor);
     for (size_t i = 0; i < monitor->target_count; i++) {
         target_free(monitor->targets[i]);
     }
-    timer_cancel(&monitor->clock_watch);
     check_room_fini(&monitor->room);
     map_fini(&monitor->by_key);
     mem_free(monitor->targets);

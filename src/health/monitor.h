@@ -112,6 +112,7 @@ struct monitor {
         uint64_t count;
         uint64_t last_wall_ms;
     } outcomes[CHECK_OUTCOME_COUNT]; // of all results so far
+    bool resting;                    // see monitor_rest
     size_t round_left;               // checks of a round that have not ended
     uint64_t fenced;                 // checks and results given up because hooks.holds said so
 };
@@ -123,6 +124,9 @@ enum weir_result monitor_open(struct monitor *monitor, struct worker *worker,
 // WEIR_MEMORY nothing has changed, and the new one is freed. ret_difference may be NULL.
 enum weir_result monitor_replace(struct monitor *monitor, struct registry *registry,
     struct monitor_difference *ret_difference) WEIR_MUST_CHECK;
+// No check begins any more, and those under way are given up: the process ends, and what it checks may
+// end with it. What is known stays.
+void monitor_rest(struct monitor *monitor);
 // Cancels everything. Fine for a zeroed monitor, and twice.
 void monitor_close(struct monitor *monitor);
 

@@ -266,6 +266,11 @@ def test_it_ends_while_everything_moves(tmp_path, signal_number):
     assert demo.wait() == 0, demo.stderr()
     demo.check_sanitizers()
     assert not demo.log.all("drain_timeout")
+    events = [line["event"] for line in demo.log.lines]
+    # What ends on purpose has not failed.
+    late = [line["details"] for line in demo.log.lines[events.index("health_stopping"):]
+            if line["event"] == "health_event"]
+    assert not late, json.dumps(late)
     mark = re.search(r"date \+%s\) - \d+", (demo.state_dir / "demo/registry.yml").read_text())[0]
     assert not [line for line in command_lines() if mark in line]  # of a check
 
