@@ -99,8 +99,8 @@ def words(text):
 
 @pytest.fixture(name="known", scope="module")
 def known_fixture():
-    """Every word of the sources, of what the program prints of itself, and of what is packed."""
-    found = set()
+    """Every word of the sources, of what the program prints of itself, and of what is packed; and tests."""
+    found = {word for path in (weir.ROOT / "tests").rglob("*") for word in words(path.name)}
     for top in ("src", "docs/reference", "packaging", "web/src", "examples"):
         for path in (weir.ROOT / top).rglob("*"):
             if path.is_file() and path.suffix not in (".png", ".gz"):
