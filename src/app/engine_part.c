@@ -109,6 +109,10 @@ static void reach(const struct part *part, struct sys_landlock *landlock)
     const struct conf_row *rows = engine_config_rows(&count);
     sandbox_reach_paths(rows, count, engine_part_config(self), landlock);
     sys_landlock_read(landlock, self->options.source.path);
+    const struct conf_ports *ports = &engine_part_config(self)->extension_tcp_ports;
+    if (ports->first > 0) {
+        sys_landlock_bind(landlock, (uint16_t)ports->first, (uint16_t)ports->last);
+    }
 }
 
 static enum weir_result start_worker(

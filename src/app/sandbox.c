@@ -217,6 +217,9 @@ static void log_state(const struct sys_sandbox_state *state)
     log_u64(&line, "uid", sys_user_id());
     log_bool(&line, "noNewPrivs", on);
     log_bool(&line, "capabilitiesDropped", on && state->capabilities == WEIR_OK);
+    if (state->binds) {
+        log_text(&line, "kept", "CAP_NET_BIND_SERVICE");
+    }
     log_u64(&line, "landlock", on && state->landlock == WEIR_OK ? state->landlock_version : 0);
     log_bool(&line, "seccomp", on && state->seccomp == WEIR_OK);
     log_end(&line);
@@ -238,7 +241,7 @@ static enum weir_result confine(
     if (chosen.mode != MODE_OFF) {
         return sys_sandbox_enter(&sandbox, ret_state);
     }
-    return sandbox.become == NULL ? WEIR_OK : sys_become(sandbox.become);
+    return sandbox.become == NULL ? WEIR_OK : sys_become(sandbox.become, false);
 }
 
 enum weir_result sandbox_enter(struct part *const *parts, size_t count)

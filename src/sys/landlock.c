@@ -19,6 +19,8 @@
 
 #define VERSION_QUESTION 1 // LANDLOCK_CREATE_RULESET_VERSION
 #define RULE_PATH 1        // LANDLOCK_RULE_PATH_BENEATH
+#define RULE_PORT 2        // LANDLOCK_RULE_NET_PORT
+#define LOW_PORTS 1024
 
 #define FS_EXECUTE (UINT64_C(1) << 0)
 #define FS_WRITE_FILE (UINT64_C(1) << 1)
@@ -48,6 +50,11 @@ struct ruleset {
     uint64_t fs;
     uint64_t net;
     uint64_t scoped;
+};
+
+struct port_rule {
+    uint64_t allowed;
+    uint64_t port;
 };
 
 struct path_rule {
@@ -169,6 +176,15 @@ void sys_landlock_write(struct sys_landlock *landlock, const char *path)
 {
     if (path != NULL && path[0] != '\0') {
         allow(landlock, path, FS_WRITE);
+    }
+}
+
+void sys_landlock_bind(struct sys_landlock *landlock, uint16_t first, uint16_t last)
+{
+    landlock->low_ports = landlock->low_ports || first < LOW_PORTS;
+    for (unsigned port = first; landlock->version >= 4 && port <= last; port++) {
+        const struct port_rule rule = {.allowed = NET_BIND_TCP, .port = port};
+        (void)syscall(SYS_landlock_add_rule, landlock->fd, RULE_PORT, &rule, 0);
     }
 }
 

@@ -7,11 +7,15 @@
 #ifndef WEIR_SYS_LANDLOCK_H
 #define WEIR_SYS_LANDLOCK_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 #include "base/result.h"
 
 struct sys_landlock {
     int fd;           // of the ruleset; -1: none
     unsigned version; // of the kernel's interface; 0: it has none, or it is switched off
+    bool low_ports;   // some that only root may bind to were allowed
 };
 
 // Begins a set of rules that allows nothing.
@@ -24,6 +28,8 @@ void sys_landlock_read(struct sys_landlock *landlock, const char *path);
 void sys_landlock_read_here(struct sys_landlock *landlock, const char *path);
 // Allows reading, making, changing and removing all below a directory; of anything else, writing.
 void sys_landlock_write(struct sys_landlock *landlock, const char *path);
+// Allows binding TCP sockets to the ports from first to last.
+void sys_landlock_bind(struct sys_landlock *landlock, uint16_t first, uint16_t last);
 // From here on nothing else may be opened, no program started, no TCP socket bound to a port, and
 // no process outside told a signal; as far as the version knows of these. It holds for this thread
 // and those that it starts, for good. Wants no_new_privs.

@@ -70,19 +70,19 @@ enum weir_result sys_dir_make_for(const char *path, const struct sys_identity *i
     return use_files_of(identity->uid, identity->gid) ? result : WEIR_PERMISSION;
 }
 
-enum weir_result sys_become(const struct sys_identity *identity)
+enum weir_result sys_become(const struct sys_identity *identity, bool bind)
 {
     if (sys_fault_now()) {
         return WEIR_PERMISSION;
     }
-    if (setgroups((size_t)identity->group_count, identity->groups) != 0 ||
+    if (prctl(PR_SET_KEEPCAPS, bind ? 1 : 0, 0, 0, 0) != 0 ||
+        setgroups((size_t)identity->group_count, identity->groups) != 0 ||
         setresgid(identity->gid, identity->gid, identity->gid) != 0 ||
         setresuid(identity->uid, identity->uid, identity->uid) != 0 ||
-        prctl(PR_SET_DUMPABLE, 1) != 0) {
+        prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 1) != 0) {
         return sys_result_of_errno(errno);
     }
-    bool back = identity->uid != 0 && setuid(0) == 0;
-    return back ? WEIR_PERMISSION : WEIR_OK;
+    return geteuid() == identity->uid ? WEIR_OK : WEIR_PERMISSION;
 }
 
 enum weir_result sys_forbid_new_privileges(void)
@@ -100,30 +100,31 @@ enum weir_result sys_forbid_new_privileges(void)
     return WEIR_OK;
 }
 
-// In any of the sets that a thread has of its own; the ambient one is part of them.
-static bool has_capabilities(void)
+enum weir_result sys_drop_capabilities(bool bind)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct now[_LINUX_CAPABILITY_U32S_3] = {0};
-    if (syscall(SYS_capget, &head, now) != 0) {
-        return true;
-    }
-    uint32_t any = 0;
-    for (unsigned i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
-        any |= now[i].effective | now[i].permitted | now[i].inheritable;
-    }
-    return any != 0;
-}
-
-enum weir_result sys_drop_capabilities(void)
-{
-    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {0};
+    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {0};
     if (sys_fault_now()) {
         return WEIR_PERMISSION;
     }
-    if (!has_capabilities()) {
+    if (syscall(SYS_capget, &head, sets) != 0) {
+        return sys_result_of_errno(errno);
+    }
+    uint32_t kept = bind ? sets[0].permitted & UINT32_C(1) << CAP_NET_BIND_SERVICE : 0;
+    uint32_t others = (sets[0].permitted | sets[0].inheritable) & ~kept;
+    others |= sets[1].permitted | sets[1].inheritable;
+    if (others == 0 && sets[0].effective == kept) {
         return WEIR_OK; // a service manager may forbid even to ask for less
     }
-    return syscall(SYS_capset, &head, none) == 0 ? WEIR_OK : sys_result_of_errno(errno);
+    const struct __user_cap_data_struct less[_LINUX_CAPABILITY_U32S_3] = {
+        {.permitted = kept, .effective = kept}};
+    return syscall(SYS_capset, &head, less) == 0 ? WEIR_OK : sys_result_of_errno(errno);
+}
+
+bool sys_may_bind_low(void)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {0};
+    return syscall(SYS_capget, &head, sets) == 0 &&
+           (sets[0].effective & UINT32_C(1) << CAP_NET_BIND_SERVICE) != 0;
 }

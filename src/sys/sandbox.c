@@ -43,33 +43,37 @@ static void allow_common(struct sys_landlock *landlock)
     }
 }
 
-static void enter_landlock(const struct sys_sandbox *sandbox, struct sys_sandbox_state *state)
+// Who we are and what we may do, before what is needed to change it is taken away.
+static enum weir_result give_up(
+    const struct sys_sandbox *sandbox, bool bind, struct sys_sandbox_state *state)
 {
-    struct sys_landlock landlock;
-    sys_landlock_open(&landlock);
-    allow_common(&landlock);
-    sandbox->reach(sandbox->arg, &landlock);
-    state->landlock_version = landlock.version;
-    state->landlock = sys_landlock_enter(&landlock);
-    sys_landlock_close(&landlock);
+    enum weir_result result = sys_forbid_new_privileges();
+    if (result == WEIR_OK && sandbox->become != NULL) {
+        result = sys_become(sandbox->become, bind);
+    }
+    state->capabilities = sys_drop_capabilities(bind);
+    state->binds = bind && sys_may_bind_low();
+    return result;
 }
 
 enum weir_result sys_sandbox_enter(
     const struct sys_sandbox *sandbox, struct sys_sandbox_state *ret_state)
 {
     struct sys_seccomp filter;
+    struct sys_landlock landlock;
     *ret_state = (struct sys_sandbox_state){.seccomp = sys_seccomp_open(&filter, sandbox->parts)};
-    enum weir_result result = sys_forbid_new_privileges();
-    if (result == WEIR_OK && sandbox->become != NULL) {
-        result = sys_become(sandbox->become);
-    }
+    sys_landlock_open(&landlock);
+    allow_common(&landlock);
+    sandbox->reach(sandbox->arg, &landlock);
+    ret_state->landlock_version = landlock.version;
+    enum weir_result result = give_up(sandbox, landlock.low_ports, ret_state);
     if (result == WEIR_OK) {
-        ret_state->capabilities = sys_drop_capabilities();
-        enter_landlock(sandbox, ret_state);
+        ret_state->landlock = sys_landlock_enter(&landlock);
     }
     if (result == WEIR_OK && ret_state->seccomp == WEIR_OK) {
         ret_state->seccomp = sys_seccomp_enter(&filter);
     }
+    sys_landlock_close(&landlock);
     sys_seccomp_close(&filter);
     return result;
 }

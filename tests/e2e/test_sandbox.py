@@ -14,6 +14,8 @@ import tempfile
 import pytest
 
 from lib import certs, health, weir
+from lib.agent import Agent
+from lib.engine import Engine
 from lib.selfhosted import Platform
 from lib.wait import eventually
 
@@ -68,12 +70,13 @@ def begin_fixture(platform, shared):
 
 def check_confined(pid, details):
     """Every thread, not only the first."""
+    kept = 1 << 10 if details.get("kept") == "CAP_NET_BIND_SERVICE" else 0
     for thread in os.listdir(f"/proc/{pid}/task"):
         seen = status(pid, thread)
         assert seen["NoNewPrivs"] == ["1"]
         assert details["noNewPrivs"] and details["capabilitiesDropped"]
-        for capabilities in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
-            assert int(seen[capabilities][0], 16) == 0, capabilities
+        for name, value in (("CapEff", kept), ("CapPrm", kept), ("CapInh", 0), ("CapAmb", 0)):
+            assert int(seen[name][0], 16) == value, name
         if ROOT:
             assert int(seen["CapBnd"][0], 16) == 0
         assert details["seccomp"] == (seen["Seccomp"] == ["2"])
@@ -218,12 +221,30 @@ def test_a_key_that_the_user_cannot_read_ends_the_start(shared, tmp_path):
 def test_a_port_of_roots(begin, shared):
     """It is bound to before root is given up."""
     del shared
-    with socket.socket() as probe:
-        free = next(port for port in range(700, 1024) if probe.connect_ex(("127.0.0.1", port)) != 0)
+    free = free_low_port()
     running = become_nobody(begin, "relay", RELAY_LISTEN_PORT=free)
     if running is not None:
         assert running.port == free
         assert running.request("GET", "/health").status == 200
+
+
+def free_low_port():
+    with socket.socket() as probe:
+        return next(port for port in range(700, 1024) if probe.connect_ex(("127.0.0.1", port)) != 0)
+
+
+def test_published_ports_of_roots(authority, tmp_path):
+    """Of root an engine keeps just that, and only when it publishes some."""
+    port = free_low_port()
+    running = Engine(authority, tmp_path, {
+        "extensions": {"enabled": True, "trusted_ips": True, "tcp_ports": f"{port}"}})
+    try:
+        check_confined(running.pid, said(running))
+        assert ("kept" in said(running)) == ROOT
+        if ROOT:
+            assert Agent(running).tunnel(protocol="tcp").port.value == port
+    finally:
+        running.stop()
 
 
 def test_the_state_directory_is_made_for_the_user(begin, shared):
