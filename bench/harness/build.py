@@ -106,6 +106,10 @@ def prepare_health(checkers):
     return HealthPrograms(_build("weir" in checkers, []))
 
 
+def prepare_page():
+    return HealthPrograms(_build(True, []))
+
+
 def prepare(servers):
     """Returns the programs of the relay's bench."""
     weir = _build("weir" in servers, ["weir-bench-load", "weir-bench-platform", "weir-bench-floor"])

@@ -238,23 +238,6 @@ static void answer_error(
     api_answer_json_with(request, status, headers, &document);
 }
 
-void api_answer_error_later(struct http_conn *conn, const struct api_ticket *ticket,
-    unsigned status, const char *message)
-{
-    struct buf document = BUF_INIT(API_DOCUMENT_MAX);
-    struct json_writer writer;
-    json_writer_init(&writer, &document);
-    jsonw_object_begin(&writer, NULL);
-    jsonw_object_begin(&writer, "error");
-    jsonw_text(&writer, "message", message);
-    jsonw_u64(&writer, "status", status);
-    jsonw_object_end(&writer);
-    jsonw_text(&writer, "detail", message);
-    jsonw_text(&writer, "message", message);
-    jsonw_object_end(&writer);
-    api_answer_later(conn, ticket, status, &document);
-}
-
 void api_answer_error(struct api_request *request, unsigned status, const char *message)
 {
     answer_error(request, status, message,

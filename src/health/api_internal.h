@@ -70,10 +70,6 @@ void api_reply(
 void api_answer_later(
     struct http_conn *conn, const struct api_ticket *ticket, unsigned status, struct buf *document);
 
-// The error envelope for such a request.
-void api_answer_error_later(
-    struct http_conn *conn, const struct api_ticket *ticket, unsigned status, const char *message);
-
 // Takes the document's storage.
 void api_answer_json(struct api_request *request, unsigned status, struct buf *document);
 void api_answer_text(

@@ -32,11 +32,6 @@ static const struct {
 #undef PAGE_TABLE
 };
 
-const char *page_table_name(enum page_table table)
-{
-    return about[table].name;
-}
-
 static struct slice key_of(const struct page_row *row)
 {
     return slice_of(row->text, row->key_len);
@@ -251,11 +246,6 @@ void page_clear(struct page_tables *tables, enum page_table table)
 {
     page_renew_begin(tables, table);
     page_renew_end(tables, table);
-}
-
-size_t page_count(const struct page_tables *tables, enum page_table table)
-{
-    return tables->tables[table].count;
 }
 
 // ---- Telling

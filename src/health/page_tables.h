@@ -62,8 +62,6 @@ void page_renew_end(struct page_tables *tables, enum page_table table);
 // Drops the oldest rows until so many are left.
 void page_trim(struct page_tables *tables, enum page_table table, size_t count);
 void page_clear(struct page_tables *tables, enum page_table table);
-size_t page_count(const struct page_tables *tables, enum page_table table);
-const char *page_table_name(enum page_table table);
 
 // ---- What is told
 

@@ -280,12 +280,14 @@ def test_a_token_is_asked_for_once(lab, serve, page):
     assert "viewer-token" not in page.driver.current_url, "it does not stay in the address"
 
 
-def test_under_a_path_of_a_proxy(lab, serve, page, tmp_path):
-    three(lab)
-    monitor = serve()
-    port = targets.free_port()
-    config = tmp_path / "nginx.conf"
-    config.write_text(f"""
+@pytest.fixture(name="proxy")
+def proxy_fixture(tmp_path):
+    running = []
+
+    def start(monitor, upgrade):
+        port = targets.free_port()
+        config = tmp_path / "nginx.conf"
+        config.write_text(f"""
 daemon off; pid {tmp_path}/nginx.pid; error_log {tmp_path}/error.log;
 events {{}}
 http {{
@@ -297,21 +299,74 @@ http {{
     location /inside/weir/ {{
       proxy_pass {monitor.url}/;
       proxy_http_version 1.1;
-      proxy_set_header Upgrade $http_upgrade;
-      proxy_set_header Connection upgrade;
+      {upgrade}
       proxy_set_header Host $http_host;
     }}
   }}
 }}
 """)
-    nginx = targets.Program(["nginx", "-c", str(config), "-p", str(tmp_path)], port)
-    try:
-        page.driver.get(f"http://127.0.0.1:{port}/inside/weir/health")
-        page.wait_live()
-        page.wait_row("web", "healthy")
-        assert page.complaints() == []
-    finally:
+        running.append(targets.Program(["nginx", "-c", str(config), "-p", str(tmp_path)], port))
+        return f"http://127.0.0.1:{port}/inside/weir/health"
+
+    yield start
+    for nginx in running:
         nginx.stop()
+
+
+def test_under_a_path_of_a_proxy(lab, serve, page, proxy):
+    three(lab)
+    monitor = serve()
+    page.driver.get(proxy(monitor, "proxy_set_header Upgrade $http_upgrade;"
+                                   "proxy_set_header Connection upgrade;"))
+    page.wait_live()
+    page.wait_row("web", "healthy")
+    assert page.complaints() == []
+
+
+def test_behind_a_proxy_without_sockets(lab, serve, page, proxy):
+    """It asks instead, shows the same, and says so."""
+    _, down = three(lab)
+    monitor = serve()
+    page.driver.get(proxy(monitor, ""))
+    page.wait_live("asking every 5 s")
+    page.wait_row("db", "unhealthy")
+    down.on()
+    page.wait_row("db", "healthy")
+    page.wait_live("asking every 5 s")
+
+
+LOSE_ONE = """
+const Real = WebSocket;
+window.sockets = 0;
+window.lose = false;
+window.WebSocket = class extends Real {
+  constructor(...about) { super(...about); window.sockets++; }
+  get onmessage() { return super.onmessage; }
+  set onmessage(heard) {
+    super.onmessage = (event) => {
+      if (window.lose && JSON.parse(event.data).type === 'delta') { window.lose = false; } else { heard(event); }
+    };
+  }
+};
+"""
+
+
+def test_a_message_that_is_lost(lab, serve, page):
+    """The next one tells by its number; everything is told anew over another connection."""
+    _, down = three(lab)
+    monitor = serve()
+    script = page.driver.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument", {"source": LOSE_ONE})
+    try:
+        page.open(monitor)
+        page.wait_row("db", "unhealthy")
+        assert page.driver.execute_script("window.lose = true; return window.sockets") == 1
+        down.on()
+        eventually(lambda: page.driver.execute_script("return window.sockets") == 2, "again", 30)
+        page.wait_live()
+        page.wait_row("db", "healthy")
+    finally:
+        page.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
 # ---- Its files

@@ -64,15 +64,16 @@ def watch(port):
     """WebSockets that subscribe, and stay open until they are closed."""
     peers = []
     try:
-        for _ in range(2):
+        for _ in range(3):
             peers.append(ws.Peer("127.0.0.1", port))
-        peer, events = peers
+        peer, events, page = peers
         peer.send_raw(ws.upgrade_request("/api/ws/metrics", host="localhost"))
         for text in ('{"type":"subscribe","device_id":"*"}',
                      '{"action":"subscribe","subscriptions":["*@*","no"]}',
                      '{"action":"list_subscriptions"}', '{"action":"unsubscribe"}'):
             peer.send_raw(ws.frame(ws.TEXT, text))
         events.send_raw(ws.upgrade_request("/ws?hello=1", host="localhost"))
+        page.send_raw(ws.upgrade_request("/ws/page", host="localhost"))
     except OSError:
         pass
     return peers
@@ -92,7 +93,7 @@ def session(port):
     time.sleep(0.35)  # two intervals: what is tested is that checks go on, not when
     for path in ("/metrics", "/api/health/timeline", "/api/health/heatmap", "/api/cluster/health",
                  "/api/metrics/all", "/api/metrics/health", "/api/devices", "/openapi.json", "/docs",
-                 "/api/health/services/exec/history"):
+                 "/api/health/services/exec/history", "/api/page"):
         ask(port, "GET", path)
     for peer in peers:
         peer.reset()
@@ -105,7 +106,7 @@ def run_under(lab, name, number):
     process = subprocess.Popen(
         [weir.binary(), "health", "serve", "--registry", str(lab.directory / "registry.yml"),
          "--listen", f"127.0.0.1:{port}", "--metrics-interval", "1", "--deploy-command", "echo moved",
-         "--on-change", "echo told",
+         "--on-change", "echo told", "--relay", "http://127.0.0.1:1", "--engine", "http://127.0.0.1:1",
          "--state-dir", str(lab.directory / f"state-{name}-{number}")],
         env={**weir.base_environment(), **lab.env, name: str(number)},
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
