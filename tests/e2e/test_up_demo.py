@@ -183,17 +183,23 @@ def test_what_is_printed_works(demo):
 
 def test_events_and_another_published_port(demo, tmp_path):
     demo.log.wait("demo_published")
-    with open(tmp_path / "events", "w+b") as out, open(tmp_path / "forward", "w+b") as said:
-        events = subprocess.Popen(
-            shlex.split(demo.command(" events ")), env=weir.base_environment(), stdout=out)
-        eventually(lambda: b"state.initial" in (tmp_path / "events").read_bytes(), "the state", LONG_S)
-        forward = subprocess.Popen(
-            shlex.split(demo.command(" forward ")), env=weir.base_environment(), stdout=said)
+    said = {name: tmp_path / name for name in ("events", "forward")}
+    running = []
+
+    def begin(name):
+        with open(said[name], "wb") as out:
+            running.append(subprocess.Popen(
+                shlex.split(demo.command(f" {name} ")), env=weir.base_environment(), stdout=out))
+
+    try:
+        begin("events")
+        eventually(lambda: b"state.initial" in said["events"].read_bytes(), "the state", LONG_S)
+        begin("forward")
         url = demo.command("curl ").replace("hello.t.", "again.t.")
         eventually(lambda: "hello from behind" in shell(url).stdout, "the other tunnel", LONG_S)
-        eventually(lambda: b"again.t.localhost" in (tmp_path / "events").read_bytes(),
-                   "an event of it", LONG_S)
-        for process in (forward, events):
+        eventually(lambda: b"again.t.localhost" in said["events"].read_bytes(), "an event of it", LONG_S)
+    finally:
+        for process in running:
             process.terminate()
             process.wait(20)
 
