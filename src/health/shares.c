@@ -216,9 +216,12 @@ static void take_owner(struct shares *shares, struct share *share, const char *o
         share->mine ? shares->asked_ns + shares->ttl_ns - shares->ttl_ns / 10 : 0;
     share->free_looks = owner[0] == '\0' ? share->free_looks + 1 : 0;
     shares->losses += was_mine && share->wanted && !share->mine;
-    shares->takeovers +=
-        share->mine && !was_mine && was_others && find_monitor(shares, share->before) == NULL;
+    const struct shares_monitor *last = find_monitor(shares, share->before);
+    shares->takeovers += share->mine && !was_mine && was_others && last == NULL;
     snprintf(share->owner, sizeof share->owner, "%s", owner);
+    if (last != NULL && last->leaving) {
+        share->before[0] = '\0'; // it gave the share back, also when that is forgotten
+    }
     if (owner[0] != '\0') {
         snprintf(share->before, sizeof share->before, "%s", owner);
     }

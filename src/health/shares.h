@@ -36,7 +36,7 @@ struct share {
     uint64_t digest;               // of what is checked in it, and how; 0: nothing is
     unsigned weight;               // how many services that is
     char owner[SHARES_NAME_SIZE];  // as the last answer had it; "": nobody
-    char before[SHARES_NAME_SIZE]; // who had it last; "": nobody that is known
+    char before[SHARES_NAME_SIZE]; // who had it last and may be dead; "": nobody
     uint64_t held_until_ns;        // 0: not held
     unsigned free_looks;           // in how many answers in a row nobody had it
     char act;                      // of the question under way

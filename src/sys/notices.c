@@ -74,8 +74,19 @@ static void wait_for(struct listener *listener, int number)
     }
 }
 
+// ThreadSanitizer (gcc 12) makes room for a thread's signals when that thread waits for the first
+// time, and loses one that comes meanwhile: one that is sent as soon as the log says that we have
+// started.
+static void wait_once(void)
+{
+#ifdef __SANITIZE_THREAD__
+    usleep(0);
+#endif
+}
+
 enum weir_result sys_signals_open(const int *numbers, size_t count, int *ret_fd)
 {
+    wait_once();
     if (sys_fault_now()) {
         return WEIR_DESCRIPTORS;
     }

@@ -312,8 +312,12 @@ def test_three_and_one_leaves(team):
     watch(team, 2 * INTERVAL)
     assert_no_gap(team, since - INTERVAL)
     assert_no_more_than_one_monitor(team, since, time.monotonic() - since)
-    # What was given back was not taken from the dead.
-    assert sum(m.metrics()["portoser_cluster_takeovers_total"] for m in rest) == 0
+    # What was given back was not taken from the dead. Each of the two may take from the other when
+    # that one was held up for longer than its leases, which it notices when it goes on.
+    def total(name):
+        return sum(m.metrics()[f"portoser_cluster_{name}_total"] for m in rest)
+
+    eventually(lambda: total("takeovers") <= total("lease_losses"), "no more taken than lost")
     eventually(lambda: int(team.cli("HLEN", "portoser:health::monitors")) == 2, "it has gone")
 
 

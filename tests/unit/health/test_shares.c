@@ -387,6 +387,25 @@ static void test_leaving_is_quicker(void **state)
     assert_int_equal(ones[1].shares.takeovers, 0);
 }
 
+// Whoever takes late what was given back takes it from nobody, even when the giver is forgotten.
+static void test_given_back_and_taken_late(void **state)
+{
+    (void)state;
+    start(11);
+    bear(&ones[0], 0);
+    bear(&ones[1], 0);
+    settle();
+    unsigned share = a_share_of(&ones[0]);
+    shares_leave(&ones[0].shares);
+    while (ones[1].shares.all[share].owner[0] != '\0') {
+        step(false);
+    }
+    ones[0].alive = false;
+    ones[1].asleep_until_ns = now_ns + 2 * TTL_NS;
+    wait_for_takeover(share, &ones[1]);
+    assert_int_equal(ones[1].shares.takeovers, 0);
+}
+
 static void test_who_slept_holds_nothing(void **state)
 {
     (void)state;
@@ -430,6 +449,7 @@ int main(void)
         cmocka_unit_test(test_rough_times),
         cmocka_unit_test(test_takeover_is_quick),
         cmocka_unit_test(test_leaving_is_quicker),
+        cmocka_unit_test(test_given_back_and_taken_late),
         cmocka_unit_test(test_who_slept_holds_nothing),
         cmocka_unit_test(test_alone),
     };
