@@ -24,7 +24,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from lib import markdown  # pylint: disable=wrong-import-position
 
 ROOT = markdown.ROOT
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 PORT = re.compile(r"(?<![\d.])1[789]\d{3}(?![\d.]*\d)")
 MARK = "\x1e"
 HEAD = (
