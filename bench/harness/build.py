@@ -110,6 +110,13 @@ def prepare_page():
     return HealthPrograms(_build(True, []))
 
 
+def prepare_browser():
+    if shutil.which("chromedriver") is None:
+        raise BuildError("chromedriver is missing: apt-get install chromium chromium-driver "
+                         "python3-selenium")
+    return HealthPrograms(_build(True, []))
+
+
 def prepare(servers):
     """Returns the programs of the relay's bench."""
     weir = _build("weir" in servers, ["weir-bench-load", "weir-bench-platform", "weir-bench-floor"])

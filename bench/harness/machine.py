@@ -11,7 +11,8 @@ from .build import PEER, ROOT
 
 
 VERSIONS = {"nginx": ("nginx", "-v"), "haproxy": ("haproxy", "-v"), "openssh": ("ssh", "-V"),
-            "monit": ("monit", "-V"), "blackbox": ("prometheus-blackbox-exporter", "--version")}
+            "monit": ("monit", "-V"), "blackbox": ("prometheus-blackbox-exporter", "--version"),
+            "chromium": ("chromium", "--version")}
 
 
 def _said(*command):
