@@ -49,7 +49,7 @@ class Site:
 
     def stop(self):
         self.monitor.stop()
-        self.neighbours.stub.stop()
+        self.neighbours.stop()
 
 
 @pytest.fixture(scope="module", name="sites")

@@ -11,8 +11,8 @@ VIEWS = {
     "health": ("", "[...document.querySelectorAll('.day')].length > 8"),
     "service": ("#service=queue%40app-2", "document.querySelector('dialog tbody tr') !== null"),
     "relay": ("#relay", "document.body.innerText.includes('frames/s')"),
-    "timeline": ("#timeline", "document.querySelectorAll('.events li').length > 8"),
     "tunnels": ("#tunnels", "/requests\\s+[0-9]/.test(document.body.innerText)"),
+    "timeline": ("#timeline", "document.querySelectorAll('.log li').length > 40"),
 }
 
 

@@ -116,7 +116,7 @@ def show(browser, view):
     def there():
         return browser.execute_script(
             "const e = [...document.querySelectorAll('.views button')]"
-            ".find(e => e.innerText === arguments[0]); e?.click(); return e !== undefined", view)
+            ".find(e => e.innerText.endsWith(arguments[0])); e?.click(); return e !== undefined", view)
     eventually(there, f"the view {view}", LONG_S)
 
 

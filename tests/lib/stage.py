@@ -144,7 +144,6 @@ class Neighbours:
             return 404, {}, b""
         return 200, {"Content-Type": "application/json"}, json.dumps(self.pages[path]).encode()
 
-
     def events(self):
         yield sse(self.initial)
         while not self.over.wait(10):

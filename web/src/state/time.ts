@@ -26,10 +26,18 @@ export function ageText(ms: number): string {
   return minutes < 120 ? `${minutes} min` : minutes < 2880 ? `${Math.floor(minutes / 60)} h` : `${Math.floor(minutes / 1440)} d`;
 }
 
+const DAY_AND_TIME: Intl.DateTimeFormatOptions = {
+  day: 'numeric',
+  month: 'short',
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+};
+
 export function clockText(time: string): string {
   const date = new Date(time);
   const today = new Date().toDateString() === date.toDateString();
-  return today ? date.toLocaleTimeString() : date.toLocaleString();
+  return today ? date.toLocaleTimeString() : date.toLocaleString(undefined, DAY_AND_TIME);
 }
 
 export const msText = (ms: number | null): string =>

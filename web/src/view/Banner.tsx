@@ -3,6 +3,8 @@
 
 import { useEffect, useMemo } from 'preact/hooks';
 import type { Connection, State as Known } from '../state/store';
+import { engineStanding, relayStanding } from '../state/standing';
+import type { Tables } from '../state/tables';
 import { keyOf, STATUSES, type Dashboard, type Service, type Status } from '../state/types';
 import { Age, State } from './parts';
 
@@ -42,6 +44,7 @@ interface Props {
   chosen: string; // the state of which services are shown only
   choose: (status: string) => void;
   open: (row: Service) => void;
+  go: (view: 'relay' | 'tunnels') => void;
 }
 
 // How many are in which state; each shows those and no others.
@@ -83,7 +86,30 @@ export function Standing({ known: { at, connection } }: { known: Known }) {
   );
 }
 
-export function Banner({ dashboard, known, chosen, choose, open }: Props) {
+// What is beside the monitor and does not fare well.
+function Neighbours({ tables, go }: { tables: Tables; go: Props['go'] }) {
+  const all = [
+    { name: 'relay', view: 'relay', ...relayStanding(tables) },
+    { name: 'engine', view: 'tunnels', ...engineStanding(tables, Date.now()) },
+  ] as const;
+  return (
+    <>
+      {all
+        .filter(({ status }) => status !== 'healthy')
+        .map(({ name, view, status, words }) => (
+          <li key={name}>
+            <State status={status} word="" />
+            <button type="button" class="link" onClick={() => go(view)}>
+              {name}
+            </button>
+            : {words}
+          </li>
+        ))}
+    </>
+  );
+}
+
+export function Banner({ dashboard, known, chosen, choose, open, go }: Props) {
   const problems = useMemo(() => problemsOf(dashboard.services), [dashboard.services]);
   useTab(dashboard.overall_status);
   return (
@@ -98,20 +124,19 @@ export function Banner({ dashboard, known, chosen, choose, open }: Props) {
         </p>
       </div>
       {dashboard.notice !== null && <p class="notice">{dashboard.notice}</p>}
-      {problems.length > 0 && (
-        <ul class="worst" aria-label="problems">
-          {problems.slice(0, PROBLEMS_SHOWN).map((row) => (
-            <li key={keyOf(row)}>
-              <State status={row.status} word="" />
-              <button type="button" class="link" onClick={() => open(row)}>
-                {row.service}
-              </button>{' '}
-              on {row.machine}: {row.issues[0] ?? row.state_reason}
-            </li>
-          ))}
-          {problems.length > PROBLEMS_SHOWN && <li class="soft">and {problems.length - PROBLEMS_SHOWN} more</li>}
-        </ul>
-      )}
+      <ul class="worst" aria-label="problems">
+        <Neighbours tables={known.tables} go={go} />
+        {problems.slice(0, PROBLEMS_SHOWN).map((row) => (
+          <li key={keyOf(row)}>
+            <State status={row.status} word="" />
+            <button type="button" class="link" onClick={() => open(row)}>
+              {row.service}
+            </button>{' '}
+            on {row.machine}: {row.issues[0] ?? row.state_reason}
+          </li>
+        ))}
+        {problems.length > PROBLEMS_SHOWN && <li class="soft">and {problems.length - PROBLEMS_SHOWN} more</li>}
+      </ul>
       <Counts dashboard={dashboard} chosen={chosen} choose={choose} />
     </header>
   );

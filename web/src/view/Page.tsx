@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import { useEffect, useState } from 'preact/hooks';
 import { useFilters } from '../state/filters';
+import { engineStanding, relayStanding } from '../state/standing';
 import { useStore, type State as Known } from '../state/store';
-import { keyOf } from '../state/types';
+import { keyOf, type Status } from '../state/types';
 import { Banner } from './Banner';
 import { Detail, EventList } from './Detail';
 import { Heat } from './Heat';
 import { Machines } from './Machines';
-import { Section } from './parts';
+import { Section, State } from './parts';
 import { Relay } from './Relay';
 import { Services } from './Services';
 import { Timeline } from './Timeline';
@@ -21,7 +22,7 @@ function chosenByAddress(): string | null {
   return location.hash.startsWith(DETAIL) ? decodeURIComponent(location.hash.slice(DETAIL.length)) : null;
 }
 
-function Health() {
+function Health({ go }: { go: (view: View) => void }) {
   const known = useStore();
   const [filters, change] = useFilters();
   const [chosen, setChosen] = useState(chosenByAddress);
@@ -46,6 +47,7 @@ function Health() {
         chosen={filters.status}
         choose={(status) => change({ status })}
         open={(row) => choose(keyOf(row))}
+        go={go}
       />
       <main id="main" tabIndex={-1}>
         {dashboard.registry.error !== null && (
@@ -119,6 +121,29 @@ function viewsOf(known: Known): View[] {
   return VIEWS.filter((view) => (view === 'relay' ? parts.has('relay') : view === 'tunnels' ? parts.has('engine') : true));
 }
 
+// Which views have something that does not fare well: their tabs say so wherever one looks.
+function statusOf(view: View, known: Known): Status | null {
+  switch (view) {
+    case 'health':
+      return known.dashboard?.overall_status ?? null;
+    case 'relay':
+      return relayStanding(known.tables).status;
+    case 'tunnels':
+      return engineStanding(known.tables, Date.now()).status;
+    case 'timeline':
+      return null;
+  }
+}
+
+function Tab({ name, chosen, status, choose }: { name: View; chosen: boolean; status: Status | null; choose: () => void }) {
+  return (
+    <button type="button" aria-current={chosen ? 'page' : undefined} onClick={choose}>
+      {status !== null && status !== 'healthy' && <State status={status} word="" />}
+      {name}
+    </button>
+  );
+}
+
 export function Page() {
   const known = useStore();
   const [view, choose] = useView();
@@ -132,17 +157,16 @@ export function Page() {
       <Skip />
       <nav class="views" aria-label="views">
         {views.map((name) => (
-          <button
-            type="button"
+          <Tab
             key={name}
-            aria-current={shown === name ? 'page' : undefined}
-            onClick={() => choose(name)}
-          >
-            {name}
-          </button>
+            name={name}
+            chosen={shown === name}
+            status={statusOf(name, known)}
+            choose={() => choose(name)}
+          />
         ))}
       </nav>
-      {shown === 'relay' ? <Relay /> : shown === 'tunnels' ? <Tunnels /> : shown === 'timeline' ? <Timeline /> : <Health />}
+      {shown === 'relay' ? <Relay /> : shown === 'tunnels' ? <Tunnels /> : shown === 'timeline' ? <Timeline /> : <Health go={choose} />}
     </>
   );
 }

@@ -2,6 +2,7 @@
 // The relay beside the monitor: who is there, how much passes, who was turned away and why, its log.
 
 import { useMemo, useState } from 'preact/hooks';
+import { relayStanding } from '../state/standing';
 import type { State as Known } from '../state/store';
 import { bytesText, rateText } from '../state/text';
 import { ageText, useNow } from '../state/time';
@@ -13,7 +14,6 @@ import { Neighbour, TextFilter } from './Neighbour';
 import { Age, Choice, Section, State } from './parts';
 import { Rows } from './Rows';
 
-const ROW_HEIGHT = 36;
 const LINES_SHOWN = 200;
 const LEVELS = ['info', 'warn', 'error'] as const;
 
@@ -29,8 +29,7 @@ function Head({ relay, known }: { relay: RelayRow; known: Known }) {
     ['queued', bytesText(relay.queuedBytes)],
     ['between relays', relay.backplaneMode],
   ];
-  const degraded = relay.downSince !== null;
-  const status = !relay.ok ? 'unhealthy' : degraded ? 'degraded' : 'healthy';
+  const { status } = relayStanding(known.tables);
   return (
     <header class={`banner ${status}`}>
       <h1>
@@ -39,7 +38,7 @@ function Head({ relay, known }: { relay: RelayRow; known: Known }) {
       <p class="soft">
         {relay.relayId}, <Standing known={known} />
       </p>
-      {degraded && (
+      {relay.downSince !== null && (
         <p>
           The way to other relays is down since <Age time={relay.downSince} />: {relay.problem ?? 'no reason is known'}.
           Who is on this relay goes on.
@@ -69,7 +68,7 @@ function CellLine({ name, cell }: { name: string; cell: CellRow }) {
           </>
         )}
       </span>
-      <span class="cell number">
+      <span class="cell number more">
         {cell.clientCount} client{cell.clientCount === 1 ? '' : 's'}
       </span>
       <span class="cell number">
@@ -93,7 +92,6 @@ function Cells({ known: { tables } }: { known: Known }) {
       <Rows
         items={cells}
         keyOf={([name]) => name}
-        height={ROW_HEIGHT}
         still
         label="cells"
         row={([name, cell]) => <CellLine name={name} cell={cell} />}

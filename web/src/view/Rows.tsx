@@ -1,31 +1,42 @@
 // SPDX-License-Identifier: Apache-2.0
-// A long list of which only the rows in sight exist, all of one height. Up, Down, Home, End and the
-// page keys move from row to row.
+// A long list of which only the rows in sight exist, all of one height. The Tab key comes to one row,
+// the last that was used; Up, Down, Home, End and the page keys move from row to row.
 
 import type { ComponentChildren } from 'preact';
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useNarrow } from '../state/narrow';
 
 const LEAST = 8; // rows that are seen in a window that is low
+const HEIGHT = 36;
+const NARROW_HEIGHT = 56;
 const SPARE = 4; // rows above and below what is in sight
 
 interface Props<T> {
   items: T[];
   keyOf: (item: T) => string;
-  height: number;
+  narrowHeight?: number;
   label: string;
-  row: (item: T) => ComponentChildren;
+  row: (item: T, tabIndex: number) => ComponentChildren;
   seen?: (items: T[]) => void;
   still?: boolean; // rows do nothing: the list itself takes the keys, and scrolls
 }
 
-export function Rows<T>({ items, keyOf, height, label, row, seen, still = false }: Props<T>) {
+function indexOf(event: Event): number | null {
+  const index = (event.target as HTMLElement).closest('[data-index]')?.getAttribute('data-index') ?? null;
+  return index === null ? null : Number(index);
+}
+
+export function Rows<T>({ items, keyOf, narrowHeight = NARROW_HEIGHT, label, row, seen, still = false }: Props<T>) {
   const frame = useRef<HTMLUListElement>(null);
   const wanted = useRef<number | null>(null);
   const [top, setTop] = useState(0);
   const [room, setRoom] = useState(600);
+  const [used, setUsed] = useState(0);
+  const height = useNarrow() ? narrowHeight : HEIGHT;
   const first = Math.max(0, Math.floor(top / height) - SPARE);
   const last = Math.min(items.length, Math.ceil((top + room) / height) + SPARE);
   const shown = items.slice(first, last);
+  const current = used >= first && used < last ? used : Math.min(last - 1, Math.ceil(top / height));
   const shownKeys = shown.map(keyOf).join('\n');
 
   useLayoutEffect(() => {
@@ -69,11 +80,10 @@ export function Rows<T>({ items, keyOf, height, label, row, seen, still = false 
   }
 
   function onKey(event: KeyboardEvent): void {
-    const current = (event.target as HTMLElement).closest('[data-index]');
-    if (current === null) {
+    const index = indexOf(event);
+    if (index === null) {
       return;
     }
-    const index = Number(current.getAttribute('data-index'));
     const page = Math.max(1, Math.floor(room / height) - 1);
     const moves: Record<string, number> = {
       ArrowDown: index + 1,
@@ -99,6 +109,7 @@ export function Rows<T>({ items, keyOf, height, label, row, seen, still = false 
       style={{ maxHeight: `min(${items.length * height + 2}px, max(${LEAST * height}px, 75vh))` }}
       onScroll={(event) => setTop(event.currentTarget.scrollTop)}
       onKeyDown={onKey}
+      onFocusIn={(event) => setUsed(indexOf(event) ?? used)}
     >
       {shown.map((item, offset) => (
         <li
@@ -112,7 +123,7 @@ export function Rows<T>({ items, keyOf, height, label, row, seen, still = false 
             marginBottom: first + offset === last - 1 ? `${(items.length - last) * height}px` : '0',
           }}
         >
-          {row(item)}
+          {row(item, first + offset === current ? 0 : -1)}
         </li>
       ))}
     </ul>

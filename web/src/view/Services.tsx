@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { useEffect, useMemo, useState } from 'preact/hooks';
+import { useMemo } from 'preact/hooks';
 import { passes, type Filters } from '../state/filters';
 import { store, type State as Known } from '../state/store';
 import { msText } from '../state/time';
@@ -7,20 +7,7 @@ import { keyOf, STATUSES, type Service, type Strip } from '../state/types';
 import { Age, Choice, Day, Section, Spark, State } from './parts';
 import { Rows } from './Rows';
 
-const WIDE_HEIGHT = 36;
 const NARROW_HEIGHT = 68;
-const NARROW = '(max-width: 800px)';
-
-function useNarrow(): boolean {
-  const query = useMemo(() => window.matchMedia(NARROW), []);
-  const [narrow, setNarrow] = useState(query.matches);
-  useEffect(() => {
-    const change = (): void => setNarrow(query.matches);
-    query.addEventListener('change', change);
-    return () => query.removeEventListener('change', change);
-  }, [query]);
-  return narrow;
-}
 
 function FilterBar({ known, filters, change }: { known: Known; filters: Filters; change: (c: Partial<Filters>) => void }) {
   const machines = known.dashboard?.machines.map((machine) => machine.machine) ?? [];
@@ -52,9 +39,16 @@ function Heads() {
   );
 }
 
-function Row({ row, strip, open }: { row: Service; strip: Strip | undefined; open: () => void }) {
+interface RowProps {
+  row: Service;
+  strip: Strip | undefined;
+  tabIndex: number;
+  open: () => void;
+}
+
+function Row({ row, strip, tabIndex, open }: RowProps) {
   return (
-    <button type="button" class={row.issues.length > 0 ? 'row ill' : 'row'} onClick={open}>
+    <button type="button" tabIndex={tabIndex} class={row.issues.length > 0 ? 'row ill' : 'row'} onClick={open}>
       <span class="cell status">
         <State status={row.status} />
         {row.maintenance && <span class="badge">maintenance</span>}
@@ -83,7 +77,6 @@ interface Props {
 }
 
 export function Services({ known, filters, change, open }: Props) {
-  const narrow = useNarrow();
   const rows = useMemo(
     () => known.dashboard?.services.filter((row) => passes(filters, row, known.roles)) ?? [],
     [known.dashboard?.services, known.roles, filters],
@@ -96,9 +89,9 @@ export function Services({ known, filters, change, open }: Props) {
       <Rows
         items={rows}
         keyOf={keyOf}
-        height={narrow ? NARROW_HEIGHT : WIDE_HEIGHT}
+        narrowHeight={NARROW_HEIGHT}
         label="services"
-        row={(row) => <Row row={row} strip={known.strips.get(keyOf(row))?.strip} open={() => open(row)} />}
+        row={(row, tabIndex) => <Row row={row} tabIndex={tabIndex} strip={known.strips.get(keyOf(row))?.strip} open={() => open(row)} />}
         seen={(inSight) => void store.wantStrips(inSight)}
       />
       <p class="soft" role="status">

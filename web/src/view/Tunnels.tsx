@@ -2,6 +2,7 @@
 // The engine beside the monitor: agents, what they publish, how much passes.
 
 import { useMemo, useState } from 'preact/hooks';
+import { certificateLeft, engineStanding } from '../state/standing';
 import type { State as Known } from '../state/store';
 import { bytesText, rateText } from '../state/text';
 import { ageText, msText, useNow } from '../state/time';
@@ -11,10 +12,6 @@ import { Facts } from './Facts';
 import { Neighbour, TextFilter } from './Neighbour';
 import { Age, Section, State } from './parts';
 import { Rows } from './Rows';
-
-const ROW_HEIGHT = 36;
-const DAY_MS = 86_400_000;
-const WARN_DAYS = 14;
 
 type Tunnel = [id: string, row: TunnelRow];
 
@@ -41,9 +38,7 @@ function Head({ known }: { known: Known }) {
   const { tables } = known;
   const now = useNow();
   const engine = tables.table<EngineRow>('engine').get('now');
-  const ends = engine?.certificateEnds ?? null;
-  const left = ends === null ? null : ends * 1000 - now;
-  const status = left === null || left >= WARN_DAYS * DAY_MS ? 'healthy' : left < 0 ? 'unhealthy' : 'degraded';
+  const { status } = engineStanding(tables, now);
   const facts: [string, string][] = [
     ['agents', String(tables.table('clients').size)],
     ['tunnels', String(tables.table('tunnels').size)],
@@ -55,7 +50,7 @@ function Head({ known }: { known: Known }) {
       ['95 % answered within', quantileText(engine)],
       ['from visitors', `${bytesText(engine.fromVisitors ?? 0)}/s`],
       ['to visitors', `${bytesText(engine.toVisitors ?? 0)}/s`],
-      ['certificate', certificateText(left)],
+      ['certificate', certificateText(certificateLeft(tables, now))],
     );
   }
   return (
@@ -85,7 +80,7 @@ function TunnelLine({ tunnel, agent, streams }: { tunnel: Tunnel; agent: ClientR
         {agent === undefined ? row.client_id : [agent.agent, agent.version, agent.os, agent.arch].filter(Boolean).join(' ')}
       </span>
       <span class="cell number">{streams}</span>
-      <span class="cell number soft">
+      <span class="cell number soft more">
         <Age time={row.creation_date ?? null} before="for " after="" />
       </span>
     </div>
@@ -108,7 +103,6 @@ function List({ known }: { known: Known }) {
       <Rows
         items={shown}
         keyOf={([id]) => id}
-        height={ROW_HEIGHT}
         still
         label="tunnels"
         row={(tunnel) => (
