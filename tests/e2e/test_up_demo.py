@@ -281,6 +281,27 @@ def test_it_ends_while_everything_moves(tmp_path, signal_number):
     assert not [line for line in command_lines() if mark in line]  # of a check
 
 
+def children(pid):
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            number, rest = path.read_text().split(" (", 1)
+        except OSError:
+            continue
+        if rest.rpartition(") ")[2].split()[1] == str(pid):
+            yield int(number)
+
+
+def test_the_end_of_its_child_is_noticed_and_said(tmp_path):
+    """Of the process that starts programs; the rest goes on without it."""
+    with Demo(tmp_path / "state") as demo:
+        eventually(lambda: demo.services()["moody"]["status"] == "healthy", "a check", LONG_S)
+        for child in children(demo.pid):
+            os.kill(child, signal.SIGKILL)
+        eventually(lambda: "weir-spawner, which starts programs, has ended; start weir again" in
+                   str(demo.services()["moody"]["issues"]), "the check says so", LONG_S)
+        assert "hello from behind" in shell(demo.command("curl ")).stdout
+
+
 def test_ports_that_are_taken_are_named_with_what_to_do(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         ports = [held.getsockname()[1] for held in (one, two)]

@@ -28,6 +28,7 @@
 #include "sys/file.h"
 #include "sys/socket.h"
 #include "sys/spawn.h"
+#include "sys/spawner.h"
 
 #define GRACE_NS NS_PER_S
 #define READS_PER_TURN 16
@@ -157,8 +158,11 @@ static void kill_now(struct exec_check *exec)
 
 static void cannot_run(struct check *check, bool remote, enum weir_result why)
 {
+    bool spawner_has_ended = why == WEIR_RESET && sys_spawner_is_open();
     check_end(check, remote ? OUTCOME_SSH : OUTCOME_EXIT, "cannot run %s: %s",
-        remote ? "ssh" : check->spec->command[0], weir_result_text(why));
+        remote ? "ssh" : check->spec->command[0],
+        spawner_has_ended ? "weir-spawner, which starts programs, has ended; start weir again"
+                          : weir_result_text(why));
 }
 
 static void judge_exit(struct exec_check *exec)
