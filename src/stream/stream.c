@@ -50,7 +50,7 @@ static SSL *session_below(SSL *ssl)
 {
     SSL *below = NULL;
     BIO *carrier = SSL_get_rbio(ssl);
-    if (BIO_method_type(carrier) == BIO_TYPE_SSL) {
+    if (carrier != NULL && BIO_method_type(carrier) == BIO_TYPE_SSL) {
         BIO_get_ssl(carrier, &below);
     }
     return below;
@@ -63,6 +63,17 @@ static SSL *lowest_session(SSL *ssl)
         ssl = below;
     }
     return ssl;
+}
+
+// All of them, without a word: OpenSSL would have the ones below say close_notify, which their peer
+// takes for an end in order.
+static void free_sessions(SSL *ssl)
+{
+    SSL *below = ssl == NULL ? NULL : session_below(ssl);
+    for (; below != NULL; below = session_below(below)) {
+        SSL_set_quiet_shutdown(below, 1);
+    }
+    SSL_free(ssl);
 }
 
 // Bytes that have left the socket and not been read; perhaps no whole record.
@@ -92,7 +103,7 @@ enum weir_result stream_open(
         result = watch_open(worker, &stream->watch, fd, on_ready);
     }
     if (result != WEIR_OK) {
-        SSL_free(ssl);
+        free_sessions(ssl);
         sys_close(fd);
         stream->ssl = NULL;
         stream->fd = -1;
@@ -464,7 +475,7 @@ void stream_close(struct stream *stream, bool hard, stream_closed_fn *closed)
 {
     weir_assert(!stream->closing);
     let_go(stream, closed);
-    SSL_free(stream->ssl);
+    free_sessions(stream->ssl);
     stream->ssl = NULL;
     if (hard) {
         sys_close_hard(stream->fd);
@@ -486,6 +497,6 @@ void stream_detach(
 
 void stream_state_drop(struct stream_state *state)
 {
-    SSL_free(state->ssl);
+    free_sessions(state->ssl);
     sys_close(state->fd);
 }

@@ -312,7 +312,8 @@ static int on_write(BIO *bio, const char *bytes, size_t len, size_t *written)
     if (result == WEIR_AGAIN) {
         BIO_set_retry_write(bio);
     }
-    return result == WEIR_OK;
+    // Not 0, which an alert that waits takes for success when it is tried again.
+    return result == WEIR_OK ? 1 : -1;
 }
 
 static int on_read(BIO *bio, char *bytes, size_t size, size_t *len)

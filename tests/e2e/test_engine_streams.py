@@ -15,7 +15,7 @@ import time
 import pytest
 
 from lib import agent as agents
-from lib import tls
+from lib import inner_tls, tls
 from lib.agent import Agent, dial, refusal
 from lib.engine import Engine
 from lib.wait import eventually
@@ -463,6 +463,23 @@ def test_a_reset_aborts_the_other_side(engine, who):
     one.reset()
     assert other.recv_all() == b""
     assert other.ended == "reset"
+    settled(engine, "tls")
+
+
+def test_a_reset_is_no_end_in_order_around_a_services_own_tls(authority, engine):
+    """Neither TLS of the stream says that all has been said."""
+    cert, key = authority.issue("resets-inside", hosts=["inside"])
+    agent = Agent(engine)
+    agent.tunnel(protocol="tls", hostname="reset-inside", upstream_tls=True)
+    visitor = engine.visit(engine.name("reset-inside"))
+    request = agent.next_stream()
+    stream = agent.connect_back(request)
+    session = inner_tls.Server(stream, cert, key)
+    visitor.send(b"x")
+    assert session.recv_exact(1) == b"x"
+    visitor.reset()
+    assert session.recv_record() == b""
+    assert stream.ended == "reset"
     settled(engine, "tls")
 
 

@@ -52,6 +52,9 @@ void back_begin(struct peer *peer)
     peer->talk.waits = !peer->zero_rtt;
     wire_open(&peer->wire, &arrival);
     talk_at_once(peer, &arrival);
+    if (peer->encrypts && peer->zero_rtt) {
+        talk_encrypt(peer);
+    }
     proxied_arrived(sim_any_shard(), &arrival,
         &(struct rstrm_proxy_req){
             .client_details = &details,
@@ -69,7 +72,9 @@ static struct peer *spawn_back(
         const struct target *target = find_target(request->tunnel_id);
         back->agent = agent;
         back->serves = target != NULL && target->shape == WEB;
-        back->speaks_h2 = back->serves && target->h2c;
+        back->encrypts = target != NULL && target->encrypts;
+        back->speaks_h2 = back->serves && (target->h2c || (back->encrypts && sim_chance(50)));
+        back->mute = back->serves && !sim_calm() && sim_chance(3);
         back->zero_rtt = sim_chance(50);
         sim_check(slice_to_text(request->stream_id, back->id, sizeof back->id) &&
                       slice_to_text(request->secret, back->secret, sizeof back->secret),
@@ -201,13 +206,16 @@ static void ask_tunnel(struct peer *agent)
         .type = SLICE("bytestream"),
         .publish = shape == PRIVATE ? RSTRM_FALSE : RSTRM_TRUE,
     };
+    bool encrypts = sim_encrypted() && sim_chance(50);
     if (shape == RAW) {
         properties.protocol = SLICE("tls");
-        properties.tls_mode = sim_chance(50) ? SLICE("passthrough") : SLICE("terminated");
+        properties.tls_mode =
+            sim_chance(50) && !encrypts ? SLICE("passthrough") : SLICE("terminated");
     } else if (shape == WEB) {
         properties.protocol = SLICE("http");
-        properties.http_version = sim_chance(50) ? SLICE("h2c") : SLICE_EMPTY;
+        properties.http_version = sim_chance(50) && !encrypts ? SLICE("h2c") : SLICE_EMPTY;
     }
+    properties.upstream_tls = encrypts && shape != PRIVATE ? RSTRM_TRUE : RSTRM_ABSENT;
     peer_say(agent, &(struct rstrm_message){.kind = RSTRM_OPEN_TUNNEL_REQ,
                         .open_tunnel_req = {slice_str(request), &properties}});
 }
@@ -224,6 +232,7 @@ static void note_tunnel(struct peer *agent, const struct rstrm_open_tunnel_rsp *
     target->shape = properties->hostname.len == 0                   ? PRIVATE
                     : slice_eq(properties->protocol, SLICE("http")) ? WEB
                                                                     : RAW;
+    target->encrypts = properties->upstream_tls == RSTRM_TRUE;
     target->h2c = slice_eq(properties->http_version, SLICE("h2c"));
     sim_check(slice_to_text(properties->id, target->id, sizeof target->id) &&
                   slice_to_text(properties->name, target->name, sizeof target->name) &&

@@ -57,6 +57,7 @@ struct peer {
     bool accepts; // says so on the control channel when it begins
     bool serves;  // HTTP
     bool speaks_h2;
+    bool encrypts; // has TLS of its own inside of its stream
     bool mute;         // a service that does nothing any more
     bool leaves;       // a service that ends behind its last answer
     bool snaps;        // the same, by a reset
@@ -75,6 +76,7 @@ struct target {
     struct peer *agent;
     enum shape shape;
     bool h2c;
+    bool encrypts;
     bool closed; // the agent has been told
 };
 
@@ -104,6 +106,8 @@ void talk_start(struct peer *peer);
 // Some of what it has to say comes in one piece with its first frame.
 void talk_at_once(struct peer *peer, struct arrival *arrival);
 void talk_step(struct peer *peer);
+// A service's own TLS begins, when its stream is there.
+void talk_encrypt(struct peer *peer);
 // At the end of the world.
 void talk_check(const struct peer *peer);
 

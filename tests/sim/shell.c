@@ -30,24 +30,30 @@ static void sign(X509 *certificate, EVP_PKEY *key)
     sim_check(ok, "no certificate");
 }
 
-static void make_contexts(void)
+SSL_CTX *shell_new_server(void)
 {
     EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
     X509 *certificate = X509_new();
-    peer_side = tls_client_new(NULL, false);
-    engine_side = SSL_CTX_new(TLS_server_method());
-    sim_check(key != NULL && certificate != NULL && peer_side != NULL && engine_side != NULL,
-        "no memory for TLS");
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    sim_check(key != NULL && certificate != NULL && context != NULL, "no memory for TLS");
     sign(certificate, key);
-    SSL_CTX_set_mode(engine_side, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_read_ahead(engine_side, 1);
-    SSL_CTX_set_num_tickets(engine_side, 0);
-    sim_check(SSL_CTX_use_certificate(engine_side, certificate) == 1 &&
-                  SSL_CTX_use_PrivateKey(engine_side, key) == 1,
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(context, 1);
+    SSL_CTX_set_num_tickets(context, 0);
+    sim_check(SSL_CTX_use_certificate(context, certificate) == 1 &&
+                  SSL_CTX_use_PrivateKey(context, key) == 1,
         "no certificate");
     X509_free(certificate);
     EVP_PKEY_free(key);
+    return context;
+}
+
+static void make_contexts(void)
+{
+    peer_side = tls_client_new(NULL, false);
+    engine_side = shell_new_server();
+    sim_check(peer_side != NULL, "no memory for TLS");
 }
 
 void shells_end(void)

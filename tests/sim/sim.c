@@ -189,8 +189,9 @@ enum weir_result __wrap_sys_send_vector(int fd, struct iovec *parts, size_t coun
 
 static void drop_peers_end(struct wire *wire)
 {
+    SSL_free(wire->inner);
     SSL_free(wire->ssl);
-    wire->ssl = NULL;
+    wire->inner = wire->ssl = NULL;
     close(wire->fd);
     wire->fd = -1;
 }
@@ -329,6 +330,9 @@ size_t wire_send(struct wire *wire, const void *bytes, size_t len)
     if (wire->fd < 0 || wire->leaves) {
         return 0;
     }
+    if (wire->inner != NULL) {
+        return inside_send(wire, bytes, len);
+    }
     if (wire->ssl != NULL) {
         return shell_send(wire, bytes, len);
     }
@@ -340,6 +344,9 @@ enum wire_news wire_receive(struct wire *wire, void *bytes, size_t size, size_t 
 {
     if (wire->fd < 0 || wire->leaves) {
         return WIRE_RESET;
+    }
+    if (wire->inner != NULL) {
+        return inside_receive(wire, bytes, size, ret_len);
     }
     return wire->ssl != NULL ? shell_receive(wire, bytes, size, ret_len)
                              : wire_receive_plain(wire, bytes, size, ret_len);
@@ -363,6 +370,9 @@ void wire_finish(struct wire *wire)
     if (wire->fd < 0) {
         return;
     }
+    if (wire->inner != NULL) {
+        inside_finish(wire);
+    }
     if (wire->ssl != NULL) {
         shell_finish(wire);
     } else {
@@ -377,7 +387,7 @@ void wire_close(struct wire *wire, bool reset)
     }
     if (wire->ssl != NULL && !reset && wire->engine_fd >= 0) {
         if (sim.calm || sim_chance(80)) {
-            shell_finish(wire);
+            wire_finish(wire);
         }
         wire->leaves = !shell_flush(wire);
     }
@@ -463,6 +473,11 @@ uint64_t sim_seed(void)
 bool sim_calm(void)
 {
     return sim.calm;
+}
+
+bool sim_encrypted(void)
+{
+    return sim.encrypted;
 }
 
 uint64_t sim_now(void)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A world of one seed: clock, chance, wires, an engine without doors (sim.c), TLS (shell.c), and
-// those who talk to it (peers.c, agents.c, talk.c, web.c, web_h2.c).
+// A world of one seed: clock, chance, wires, an engine without doors (sim.c), TLS (shell.c,
+// inside.c), and those who talk to it (peers.c, agents.c, talk.c, web.c, web_h2.c).
 #ifndef WEIR_SIM_H
 #define WEIR_SIM_H
 
@@ -38,6 +38,8 @@ void sim_check_variety(void);
 uint64_t sim_seed(void);
 // Nobody breaks anything in such a world, and everything must arrive.
 bool sim_calm(void);
+// Wires have TLS.
+bool sim_encrypted(void);
 uint64_t sim_now(void);
 void sim_pass(uint64_t ns);
 // One turn of each worker's loop, in any order.
@@ -62,6 +64,7 @@ struct wire {
     int fd;        // the peer's end; -1: closed
     int engine_fd; // -1: closed
     SSL *ssl;      // the peer's; NULL: no TLS
+    SSL *inner;    // a service's own, inside of it; NULL: none
     bool leaves;   // as soon as what it has said is on its way
     bool reset_by_engine;
     bool reset_by_peer;
@@ -90,8 +93,20 @@ enum wire_news shell_receive(struct wire *wire, void *bytes, size_t size, size_t
 void shell_finish(struct wire *wire);
 // True when nothing is left to be sent.
 bool shell_flush(struct wire *wire);
+// A context with a certificate, for who is the server.
+SSL_CTX *shell_new_server(void);
 // At the end of all worlds.
 void shells_end(void);
+
+// ---- inside.c: TLS of services inside of that.
+
+// From here on the wire carries it; first is what of it was received already.
+void inside_begin(struct wire *wire, bool h2, struct slice first);
+size_t inside_send(struct wire *wire, const void *bytes, size_t len);
+enum wire_news inside_receive(struct wire *wire, void *bytes, size_t size, size_t *ret_len);
+void inside_finish(struct wire *wire);
+// At the end of all worlds.
+void inside_end(void);
 
 // ---- Peers.
 

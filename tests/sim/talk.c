@@ -31,7 +31,7 @@ void talk_start(struct peer *peer)
     talk->snaps = calm || sim_chance(85) ? NEVER : sim_below(talk->total);
     talk->stalls = calm || sim_chance(90) ? NEVER : sim_below(talk->total);
     talk->ends = calm || sim_chance(90);
-    talk->early = sim_chance(50) && !peer->serves;
+    talk->early = sim_chance(50) && !peer->serves && !peer->encrypts;
 }
 
 static size_t fill(const struct peer *peer, char *bytes, size_t len_max)
@@ -99,10 +99,19 @@ static void take_answer(struct peer *peer)
     arena_reset(&arena);
     buf_consume(&peer->in, RSTRM_LENGTH_SIZE + payload.len);
     peer->talk.waits = false;
-    if (!peer->serves) {
+    if (peer->encrypts) {
+        talk_encrypt(peer);
+    } else if (!peer->serves) {
         hear(peer, buf_slice(&peer->in).at, peer->in.len);
         buf_reset(&peer->in);
     }
+}
+
+// What came behind the answer is of it already.
+void talk_encrypt(struct peer *peer)
+{
+    inside_begin(&peer->wire, peer->speaks_h2, buf_slice(&peer->in));
+    buf_reset(&peer->in);
 }
 
 static void listen_on(struct peer *peer)

@@ -135,6 +135,7 @@ static void every_world_keeps_its_promises(void **state)
     for (uint64_t i = 0; i < seed_count; i++) {
         live(first_seed + i);
     }
+    inside_end();
     shells_end();
     if (seed_count >= WORLDS) {
         sim_check_variety();

@@ -370,6 +370,9 @@ void browser_h2_step(struct peer *peer)
 
 void service_h2_step(struct peer *peer)
 {
+    if (peer->mute) {
+        return;
+    }
     if (peer->h2 == NULL) {
         peer->h2 = start(peer, true);
     }

@@ -286,6 +286,20 @@ static void test_the_end_waits_for_the_rest(void **state)
     assert_int_equal(received, 100000); // what was encrypted cannot be taken back
 }
 
+static void test_an_end_may_wait_for_long(void **state)
+{
+    size_t received = 0;
+    (void)state;
+    allowance[0] = 0;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(stream_end(&server), WEIR_AGAIN);
+    }
+    allowance[0] = SIZE_MAX;
+    assert_int_equal(stream_end(&server), WEIR_OK);
+    assert_int_equal(take_all(64u * 1024, &received), WEIR_CLOSED);
+    assert_int_equal(received, 0);
+}
+
 static void test_what_waits_as_records_is_told(void **state)
 {
     static char bytes[TOTAL];
@@ -377,6 +391,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_reported_has_gone, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_is_kept_goes_by_itself, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_the_end_waits_for_the_rest, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_an_end_may_wait_for_long, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_waits_as_records_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(
             test_a_rest_without_memory_breaks_the_connection, set_up, tear_down),
