@@ -174,8 +174,17 @@ void sys_landlock_read_here(struct sys_landlock *landlock, const char *path)
 
 void sys_landlock_write(struct sys_landlock *landlock, const char *path)
 {
-    if (path != NULL && path[0] != '\0') {
-        allow(landlock, path, FS_WRITE);
+    char there[PATH_MAX];
+    struct stat status;
+    if (path == NULL || !slice_to_text(slice_str(path), there, sizeof there)) {
+        return;
+    }
+    bool found = stat(there, &status) == 0 && !S_ISREG(status.st_mode);
+    while (!found && cut(there)) {
+        found = is_directory(there);
+    }
+    if (found) {
+        allow(landlock, there, FS_WRITE);
     }
 }
 

@@ -26,7 +26,8 @@ void sys_landlock_open(struct sys_landlock *landlock);
 void sys_landlock_read(struct sys_landlock *landlock, const char *path);
 // Allows reading this file and no other, or all below this directory as it is now.
 void sys_landlock_read_here(struct sys_landlock *landlock, const char *path);
-// Allows reading, making, changing and removing all below a directory; of anything else, writing.
+// Allows reading, making, changing and removing all below a directory; of a device, writing. A
+// directory that is not there may come later: that is, all in the one where it would be.
 void sys_landlock_write(struct sys_landlock *landlock, const char *path);
 // Allows binding TCP sockets to the ports from first to last.
 void sys_landlock_bind(struct sys_landlock *landlock, uint16_t first, uint16_t last);
