@@ -98,6 +98,13 @@ static void describe(const struct neighbours *neighbours, enum neighbour neighbo
     }
 }
 
+static void misunderstand(
+    const struct neighbours *neighbours, enum neighbour neighbour, char problem[PROBLEM_SIZE])
+{
+    snprintf(problem, PROBLEM_SIZE, "what the %s at %s says is not understood",
+        neighbour_name(neighbour), neighbours->places[neighbour].url);
+}
+
 static const char *problem_of(const struct neighbours *neighbours, enum neighbour neighbour)
 {
     if (neighbour == NEIGHBOUR_ENGINE && neighbours->feed.problem[0] != '\0') {
@@ -147,8 +154,7 @@ static void on_answer(void *arg, const struct http_call_result *result)
     if (!good) {
         describe(neighbours, rows[row].neighbour, result, page->problem);
     } else if (!rows[row].read(neighbours->page, result->body)) {
-        snprintf(page->problem, PROBLEM_SIZE, "what the %s at %s says is not understood",
-            neighbour_name(rows[row].neighbour), neighbours->places[rows[row].neighbour].url);
+        misunderstand(neighbours, rows[row].neighbour, page->problem);
     } else {
         page->heard = true;
     }
@@ -215,10 +221,14 @@ static void take_line(struct neighbours *neighbours, struct slice line)
     if (!slice_starts_with(line, prefix)) {
         return; // a sign of life
     }
+    struct feed *feed = &neighbours->feed;
     if (page_engine_event(neighbours->page, slice_trim(slice_skip(line, prefix.len)))) {
-        neighbours->feed.heard = true;
-        judge(neighbours, NEIGHBOUR_ENGINE);
+        feed->heard = true;
+        feed->problem[0] = '\0';
+    } else {
+        misunderstand(neighbours, NEIGHBOUR_ENGINE, feed->problem);
     }
+    judge(neighbours, NEIGHBOUR_ENGINE);
 }
 
 static void on_chunk(void *arg, struct slice bytes)
@@ -226,7 +236,6 @@ static void on_chunk(void *arg, struct slice bytes)
     struct neighbours *neighbours = arg;
     struct feed *feed = &neighbours->feed;
     worker_arm_in(neighbours->worker, &feed->silence, SILENCE_NS);
-    feed->problem[0] = '\0';
     ptrdiff_t end;
     while ((end = slice_find(bytes, '\n')) >= 0) {
         buf_append(&feed->line, bytes.at, (size_t)end); // one that is too long is passed over

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from lib import browser as chromium
 from lib import health, targets
 from lib.page import Page, fresh
 from lib.wait import eventually
@@ -293,6 +294,30 @@ def test_a_relay_says_strange_things(serve, neighbour, watch):
     assert monitor.ask("GET", "/ping").status == 200
 
 
+def test_a_reader_is_told_what_is_old(serve, neighbour, tmp_path):
+    answers = relay_answers()
+    relay = neighbour(answers)
+    monitor = serve("--relay", relay.url)
+    driver = chromium.start(tmp_path)
+    try:
+        driver.get(f"{monitor.url}/health#relay")
+
+        def words():
+            return driver.execute_script("return document.body.innerText")
+
+        eventually(lambda: "2 of 2 cells shown" in words(), "the cells", 30)
+        relay.stop()
+        eventually(lambda: "cannot be asked" in words() and "is how it was" in words(), "it is old",
+                   30)
+        assert "2 of 2 cells shown" in words()
+        answers["/state"][1]["workspaces"] = []
+        neighbour(answers, relay.port)
+        eventually(lambda: "0 of 0 cells shown" in words(), "it is new", 30)
+        eventually(lambda: "cannot be asked" not in words(), "and nothing is wrong", 30)
+    finally:
+        driver.quit()
+
+
 # ---- An engine
 
 
@@ -353,6 +378,23 @@ def test_an_engine_restarts(serve, neighbour, watch):
     page.wait(heard("engine"), "it is back")
     assert page.tables.table("tunnels") == {} and page.tables.table("clients") == {}
     assert events.dialled >= 2
+    events.end()
+
+
+@pytest.mark.parametrize("text", [
+    b"data: [1\n\n", b"data: {}\n\n", b"data:\n\n", b"data: \xff\n\n", b'data: {"object": 7}\n\n'])
+def test_an_engine_is_not_understood(serve, neighbour, watch, text):
+    events = Events()
+    page = watch(serve("--engine", neighbour({"/api/sse": events}).url))
+    events.said.put(text)
+    page.wait(lambda t: "is not understood" in (part("engine")(t).get("problem") or ""), "it says so")
+    assert part("engine")(page.tables)["heard"] is False
+    initial(events, [CLIENT, {}, {"id": 7}, {"id": "x" * 3000}], [TUNNEL, {"id": "t3", "host": 1}])
+    events.say("tunnel.deleted", {})
+    events.say("client.updated", {"id": "c9", "os": "\u0001" * 900})
+    page.wait(lambda t: "c9" in t.table("clients"), "it goes on")
+    assert heard("engine")(page.tables)
+    assert {"t1", "t3"} <= set(page.tables.table("tunnels"))
     events.end()
 
 
