@@ -15,7 +15,7 @@ import time
 import pytest
 
 from lib import agent as agents
-from lib import inner_tls, tls
+from lib import h2_visitor, inner_tls, tls
 from lib.agent import Agent, dial, refusal
 from lib.engine import Engine
 from lib.wait import eventually
@@ -651,6 +651,27 @@ def test_a_tunnel_of_another_channel_is_not_closed(engine):
     Agent(engine).close_tunnel(tunnel.id.value)
     engine.visit(engine.name("not-yours"), alpn=[])
     agent.next_stream()
+
+
+def test_256_streams_are_asked_for_at_once_and_no_more(start):
+    """Of a channel, as long as the agent does not answer; the others wait their turn."""
+    engine = start({})
+    agent = Agent(engine)
+    agent.tunnel(protocol="http", hostname="many-at-once")
+    host = engine.name("many-at-once")
+    visitors = [h2_visitor.Visitor(engine, host) for _ in range(3)]
+    for visitor in visitors:
+        for _ in range(100):
+            visitor.request(host)
+    asked = [agent.next_stream() for _ in range(256)]
+    assert agent.quiet(0.3)
+    for request in asked[:44]:
+        agent.refuse(request)
+    asked += [agent.next_stream() for _ in range(44)]
+    assert agent.quiet(0.3)
+    assert len({request.stream_id for request in asked}) == 300
+    for visitor in visitors:
+        visitor.close()
 
 
 # ---- Published TCP ports (5.9)
