@@ -329,6 +329,8 @@ def test_what_waits_for_an_h2_service_is_in_the_books_and_bounded(site):
         peer.h2.update_settings({3: 1 << 30, 4: 1 << 30})  # streams at once, and their windows
         peer.h2.increment_flow_control_window(1 << 30)
         peer.flush()
+        while not any(isinstance(e, h2.events.SettingsAcknowledged) for e in peer.take(30)):
+            pass
         over.wait(120)
 
     good = http2.service(lambda peer, id_, _: http2.answer(peer, id_, b"well"))
@@ -338,12 +340,16 @@ def test_what_waits_for_an_h2_service_is_in_the_books_and_bounded(site):
     encode = visitor.h2.encoder.encode
     visitor.h2.encoder.encode = functools.partial(encode, huffman=False)  # that would be slow
     try:
-        post = visitor.ask("/", "POST", end=False)
-        stuff(visitor, post)
-        cancel(visitor, [post])
-        assert buffered(demo.engine) > 0
+
+        def something_is_left():
+            post = visitor.ask("/", "POST", end=False)
+            stuff(visitor, post)
+            cancel(visitor, [post])
+            return buffered(demo.engine) > 0
+
+        eventually(something_is_left, "frames wait that nobody waits for", timeout=60)
         mark = demo.engine.log.mark()
-        for _ in range(9):  # of 20 heads of 31 KB, where a worker has 4 MiB
+        for _ in range(8):  # of 20 heads of 31 KB, where a worker has 4 MiB
             large = [("x-large", "l" * 31_000)]
             cancel(visitor, [visitor.ask(fields=large) for _ in range(20)])
             if demo.engine.log.find("visitor_cut", mark):
