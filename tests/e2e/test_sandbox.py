@@ -93,7 +93,7 @@ def check_by_default(running):
     gaps = {line["details"]["layer"] for line in running.log.all("sandbox_gap")}
     assert ("landlock" in gaps) == (details["landlock"] == 0)
     assert ("seccomp" in gaps) == (not details["seccomp"])
-    assert ("user" in gaps) == (ROOT and not is_user("weir"))
+    assert "user" not in gaps  # whom to be is said (weir.base_environment)
 
 
 @pytest.mark.parametrize("what", ["relay", "platform"])
@@ -113,6 +113,14 @@ def test_two_in_one_process_have_one(shared):
     ) as running:
         weir.live.remove(running)
         check_by_default(running)
+
+
+def test_root_that_has_nobody_to_be_stays_and_says_so(begin):
+    running = begin("relay", WEIR_USER="")
+    said(running)
+    stays = ROOT and not is_user("weir")
+    gaps = [line["details"]["layer"] for line in running.log.all("sandbox_gap")]
+    assert gaps.count("user") == stays
 
 
 # ---- Options

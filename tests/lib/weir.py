@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import pathlib
+import pwd
 import re
 import signal
 import ssl
@@ -38,6 +39,8 @@ def base_environment():
         "ASAN_OPTIONS": "exitcode=99:detect_leaks=1",
         "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1",
         "TSAN_OPTIONS": "exitcode=99:halt_on_error=1",
+        # A root with a user called weir would become that one, who may not read what the tests made.
+        "WEIR_USER": pwd.getpwuid(os.geteuid()).pw_name,
     }
 
 
