@@ -26,12 +26,12 @@ pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson>=2.13)
 pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c>=1.4)
 pkg_check_modules(NGHTTP2 REQUIRED IMPORTED_TARGET libnghttp2>=1.52)
 pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis>=0.14)
-# Their headers: the libraries are loaded when they are needed (src/sql).
+# Their headers: the libraries are loaded when they are needed (src/sql, src/conf).
 pkg_check_modules(SQLITE REQUIRED sqlite3>=3.40)
 pkg_check_modules(POSTGRES REQUIRED libpq>=15)
+pkg_check_modules(YAML REQUIRED yaml-0.1>=0.2.5)
 pkg_check_modules(SECCOMP REQUIRED libseccomp>=2.5) # its header; the library is loaded when it is needed
 pkg_check_modules(ZLIB REQUIRED IMPORTED_TARGET zlib>=1.2.13)
-pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1>=0.2.5)
 if(WEIR_TESTS)
   pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 endif()

@@ -17,10 +17,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <yaml.h>
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "conf/libyaml.h"
 #include "sys/file.h"
 
 #define ANCHORS_MAX 1024 // they are searched one by one
@@ -579,34 +579,40 @@ static void read_events(struct reader *reader)
     yaml_event_type_t type = YAML_NO_EVENT;
     yaml_event_t event;
     while (reader->result == WEIR_OK && type != YAML_STREAM_END_EVENT) {
-        if (!yaml_parser_parse(&reader->parser, &event)) {
+        if (!yaml.parser_parse(&reader->parser, &event)) {
             stop_at_syntax(reader);
             return;
         }
         type = event.type;
         on_event(reader, &event);
-        yaml_event_delete(&event);
+        yaml.event_delete(&event);
     }
 }
 
 static void read_text(struct reader *reader)
 {
+    char problem[128];
+    if (libyaml_load(problem, sizeof problem) != WEIR_OK) {
+        conf_error(reader->problems, "%s: %s", reader->document->file, problem);
+        reader->result = WEIR_MALFORMED;
+        return;
+    }
     reader->frames = mem_zalloc((reader->limits->depth_max + 1) * sizeof *reader->frames);
-    if (reader->frames == NULL || !yaml_parser_initialize(&reader->parser)) {
+    if (reader->frames == NULL || !yaml.parser_initialize(&reader->parser)) {
         reader->result = WEIR_MEMORY;
         return;
     }
     // Set, so that nothing is guessed from the first bytes.
-    yaml_parser_set_encoding(&reader->parser, YAML_UTF8_ENCODING);
+    yaml.parser_set_encoding(&reader->parser, YAML_UTF8_ENCODING);
     // libyaml passes over a byte order mark, but then counts it as a column: what follows in the
     // first line would be indented deeper than its brothers.
     struct slice text = reader->text;
     if (slice_starts_with(text, SLICE("\xef\xbb\xbf"))) {
         text = slice_skip(text, 3);
     }
-    yaml_parser_set_input_string(&reader->parser, (const unsigned char *)text.at, text.len);
+    yaml.parser_set_input_string(&reader->parser, (const unsigned char *)text.at, text.len);
     read_events(reader);
-    yaml_parser_delete(&reader->parser);
+    yaml.parser_delete(&reader->parser);
 }
 
 // ---- Documents

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SQLite and libpq are loaded by those who keep something there: others start without them, and whoever
-lacks them says what to install."""
+"""SQLite and libpq are loaded by those who keep something there, libyaml by those who read a file: others
+start without them, and whoever lacks them says what to install."""
 import pathlib
 import re
 import shutil
@@ -10,7 +10,7 @@ import pytest
 from lib import weir
 from lib.platform import StubPlatform
 
-PACKAGES = {"libsqlite3.so.0": "libsqlite3-0", "libpq.so.5": "libpq5"}
+PACKAGES = {"libsqlite3.so.0": "libsqlite3-0", "libpq.so.5": "libpq5", "libyaml-0.so.2": "libyaml-0-2"}
 REGISTRY = "services:\n  web:\n    hostname: web.test\n"
 
 
@@ -77,7 +77,15 @@ def test_a_monitor_without_sqlite(without, tmp_path):
     assert "libsqlite3.so.0 cannot be loaded; install the Debian package libsqlite3-0" in said(finished)
 
 
-def test_a_relay_needs_neither(without):
+def test_a_file_without_libyaml(without, tmp_path):
+    file = tmp_path / "weir.yml"
+    file.write_text("platform: {}\n")
+    finished = weir.run("config", "check", "platform", "-c", str(file), env=without("libyaml-0.so.2"))
+    assert finished.returncode == 78, said(finished)
+    assert f"{file}: libyaml-0.so.2 cannot be loaded; install the Debian package libyaml-0-2" in finished.stderr
+
+
+def test_a_relay_needs_none(without):
     stub = StubPlatform()
     relay = weir.Relay({"SERVER_URL": stub.origin, **without(*PACKAGES)}, 1, platform_ports=[stub.port])
     try:
