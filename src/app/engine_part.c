@@ -41,7 +41,7 @@ static enum weir_result apply_listen(const char *text, struct conf_listen *liste
         mem_free(listen->host);
         *listen = given;
     } else if (result == WEIR_MALFORMED) {
-        fprintf(stderr, "weir: \"%s\" is not usable to listen on; allowed: ADDR:PORT\n", text);
+        fprintf(stderr, "weir: --listen \"%s\" is not usable; allowed: ADDR:PORT\n", text);
         result = WEIR_INVALID;
     }
     return result;
