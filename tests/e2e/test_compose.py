@@ -10,26 +10,9 @@ import pytest
 import yaml
 
 from lib import certs, weir
+from lib.compose import COMPOSE, ROOT, VARIABLES, load
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-COMPOSE = ROOT / "packaging/compose"
 FILES = sorted(path for path in COMPOSE.glob("*.yml") if "docker compose" in path.read_text())
-VARIABLES = {
-    "VALIDATE_URL": "https://platform.example/api/runtime/internal/relay/validate",
-    "TRUSTED_PROXIES": "10.0.0.0/8",
-    "INTERNAL_KEY": "internal-key-internal-key",
-    "BUS_KEY": "0123456789abcdef0123456789abcdef",
-    "TOKEN_SECRET": "0123456789abcdef0123456789abcdef",
-    "ADMIN_TOKEN": "0123456789abcdef",
-    "GRAFANA_PASSWORD": "secret",
-    "ENGINE_HOST": "edge.example.com",
-}
-
-
-def load(path):
-    """With the variables that .env has."""
-    text = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: VARIABLES[found[1]], path.read_text())
-    return yaml.safe_load(text)
 
 
 def head(path):

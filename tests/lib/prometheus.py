@@ -15,16 +15,16 @@ RULES = weir.ROOT / "packaging/prometheus"
 
 class Prometheus:
     """rules: a file of packaging/prometheus; target: host:port; token: of the scrape, if it has one.
-    scrapes: jobs of one's own instead, as prometheus.yml has them."""
+    scrapes: jobs of one's own instead, as prometheus.yml has them; config: a whole prometheus.yml."""
 
     def __init__(self, directory, rules="*.rules.yml", target=None, token=None, path="/metrics",
-                 params=None, scrapes=None):
+                 params=None, scrapes=None, config=None):
         scrape = {"job_name": "edge", "metrics_path": path, "params": params or {},
                   "static_configs": [{"targets": [target]}]}
         if token is not None:
             scrape["authorization"] = {"credentials": token}
         (directory / "prometheus.yml").write_text(
-            json.dumps(  # JSON is YAML
+            config or json.dumps(  # JSON is YAML
                 {
                     "global": {"scrape_interval": "500ms", "evaluation_interval": "500ms"},
                     "rule_files": [str(RULES / rules)],
