@@ -9,7 +9,7 @@ weir_packages_test="libcmocka-dev libasan8 libubsan1 libtsan2 prometheus openssl
   protobuf-compiler python3-selenium chromium chromium-driver python3-pil python3-numpy fonts-dejavu-core nginx-light redis-server redis-sentinel postgresql
   python3-psycopg2
   openssh-server openssh-client nghttp2-client nghttp2-server tmux procps systemd python3-yaml iproute2 zsh
-  fish groff-base g++ haproxy libnginx-mod-stream libjson-validator-perl"
+  fish groff-base mandoc g++ haproxy libnginx-mod-stream libjson-validator-perl"
 weir_packages_package="debhelper dpkg-dev fakeroot lintian"
 weir_packages_chroot="debootstrap"
 

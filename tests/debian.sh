@@ -25,6 +25,12 @@ done
 for name in rstream rstream-engine-ce portoser; do
   zcat "$root/usr/share/man/man1/$name.1.gz" | cmp - "$work/weir.1"
 done
+# Shells find their completions under the name of what they complete.
+for name in weir rstream; do
+  "$root/usr/bin/$name" completion bash | cmp - "$root/usr/share/bash-completion/completions/$name"
+  "$root/usr/bin/$name" completion zsh | cmp - "$root/usr/share/zsh/vendor-completions/_$name"
+  "$root/usr/bin/$name" completion fish | cmp - "$root/usr/share/fish/vendor_completions.d/$name.fish"
+done
 "$root/usr/bin/rstream" --help | grep '^rstream' >/dev/null
 "$root/usr/bin/portoser" --help | grep '^portoser' >/dev/null
 [ "$("$root/usr/bin/rstream-engine-ce" version)" = "$("$root/usr/bin/weir" --version)" ]

@@ -174,5 +174,6 @@ const struct command command_config = {
              "platform-metrics, check relay|engine|platform|up, print engine|platform",
     .options = options,
     .run = run,
-    .words = "reference|check|print",
+    .words = "reference(relay,engine,health,platform,up,metrics,engine-metrics,health-metrics,"
+             "platform-metrics)|check(relay,engine,platform,up)|print(engine,platform)",
 };

@@ -465,5 +465,5 @@ const struct command command_health = {
     .options = options,
     .run = run,
     .children = children,
-    .words = "check|check-all|status|cluster-status|verify|diagnose|registry",
+    .words = "check|check-all|status|cluster-status|verify|diagnose|registry(validate,show,path)",
 };

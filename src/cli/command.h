@@ -60,7 +60,9 @@ struct command {
     void (*print_more)(void);              // behind the options of --help; NULL: nothing
     const struct command *const *children; // ended by NULL; NULL: none
     const char *other_names;               // "ls|l"; NULL: none
-    const char *words; // "bash|zsh": what a first argument may be, for completions; NULL
+    // "bash|zsh": what a first argument may be, for completions; in parentheses behind it what the
+    // next one may be: "check(relay,engine)|version". NULL: none
+    const char *words;
     const char *about; // paragraphs of the manual, between empty lines; NULL: the summary
     const struct command_example *examples; // ended by a row without a line; NULL: none
 };

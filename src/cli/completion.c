@@ -41,16 +41,46 @@ static void write_choices(const char *choices, struct buf *out)
     }
 }
 
+// A word of a command, and what may follow it.
+struct word {
+    struct slice text;
+    struct slice more; // between commas; empty: nothing
+};
+
+static bool next_word(struct slice *rest, struct word *ret_word)
+{
+    struct slice part;
+    if (rest->len == 0 || !slice_split(rest, '|', &part)) {
+        return false;
+    }
+    *ret_word = (struct word){.text = part};
+    if (slice_split(&part, '(', &ret_word->text) && part.len > 0) {
+        ret_word->more = slice_of(part.at, part.len - 1); // without ')'
+    }
+    return true;
+}
+
+static void write_more(struct slice more, struct buf *out)
+{
+    struct slice one;
+    while (more.len > 0 && slice_split(&more, ',', &one)) {
+        buf_printf(out, "%.*s ", SLICE_ARG(one));
+    }
+}
+
 // ---- bash and zsh
 
+// What may follow a command: the commands below it, and its words.
 static void write_words(const struct command *command, struct buf *out)
 {
     for (const struct command *const *child = command->children; child != NULL && *child != NULL;
          child++) {
         buf_printf(out, "%s ", command_word(*child));
     }
-    if (command->words != NULL) {
-        write_choices(command->words, out);
+    struct slice rest = slice_str(command->words);
+    struct word word;
+    while (next_word(&rest, &word)) {
+        buf_printf(out, "%.*s ", SLICE_ARG(word.text));
     }
 }
 
@@ -72,15 +102,37 @@ static void write_option_words(const struct command *command, struct buf *out)
     buf_append_str(out, "--help");
 }
 
-static void write_case(const struct command *command, struct buf *out)
+// What may come behind a word that is no command.
+static void write_after_case(const struct command *command, struct buf *out)
+{
+    struct slice rest = slice_str(command->words);
+    struct word word;
+    while (next_word(&rest, &word)) {
+        if (word.more.len > 0) {
+            buf_printf(out, "    '%s %.*s') words='", command->name, SLICE_ARG(word.text));
+            write_more(word.more, out);
+            buf_append_str(out, "' ;;\n");
+        }
+    }
+}
+
+static void write_words_case(const struct command *command, struct buf *out)
 {
     buf_append_str(out, "    ");
     write_quoted(command->name, out);
-    buf_append_str(out, ")\n      words='");
+    buf_append_str(out, ") words='");
     write_words(command, out);
-    buf_append_str(out, "'\n      options='");
+    buf_append_str(out, "' ;;\n");
+    write_after_case(command, out);
+}
+
+static void write_options_case(const struct command *command, struct buf *out)
+{
+    buf_append_str(out, "    ");
+    write_quoted(command->name, out);
+    buf_append_str(out, ") options='");
     write_option_words(command, out);
-    buf_append_str(out, "'\n      ;;\n");
+    buf_append_str(out, "' ;;\n");
 }
 
 // What an option with an argument takes: "file", or words.
@@ -125,14 +177,25 @@ static void write_shared(const struct command *root, struct buf *out)
 {
     const char *name = command_program();
     buf_printf(out,
-        "# Which command the words so far name, and what it takes.\n"
-        "_%s_look() {\n  local word found=''\n  command=''\n  for word in \"$@\"; do\n"
-        "    found=''\n    case \"${command:+$command }$word\" in\n",
-        name);
+        "# Which command the words so far name, and what it takes. What follows help is a way of\n"
+        "# its own; after: words that are no commands.\n"
+        "_%s_look() {\n  local word found='' before='' path='' after='' helps=''\n"
+        "  command=''\n  for word in \"$@\"; do\n"
+        "    _%s_takes \"$command $before\"\n    before=$word\n"
+        "    [ -n \"$takes\" ] && continue\n"
+        "    case $word in -*) continue ;; esac\n    found=''\n"
+        "    [ -z \"$after\" ] && case \"${path:+$path }$word\" in\n",
+        name, name);
     walk(root, write_names_case, out);
-    buf_append_str(out, "    esac\n    [ -n \"$found\" ] && command=$found\n  done\n"
-                        "  case $command in\n");
-    walk(root, write_case, out);
+    buf_append_str(out, "    esac\n"
+                        "    if [ -z \"$found\" ]; then\n"
+                        "      after=\"${after:+$after }$word\"\n      continue\n    fi\n"
+                        "    path=$found\n    [ -z \"$helps\" ] && command=$found\n"
+                        "    [ \"$found\" = help ] && helps=1 && path=''\n  done\n"
+                        "  words=''\n  case \"$path${after:+ $after}\" in\n");
+    walk(root, write_words_case, out);
+    buf_append_str(out, "  esac\n  case $command in\n");
+    walk(root, write_options_case, out);
     buf_printf(out, "  esac\n}\n_%s_takes() {\n  takes=''\n  case $1 in\n", name);
     walk(root, write_argument_case, out);
     buf_append_str(out, "  esac\n}\n");
@@ -192,10 +255,18 @@ static void write_zsh(const struct command *root, struct buf *out)
 
 // ---- fish
 
+// kind: of "words" the place says where they may stand, of "options" the command.
+static void write_condition_at(const char *kind, const char *name, struct slice more, struct buf *out)
+{
+    buf_printf(out, "complete -c %s -n \"__%s_is %s '%s%s", command_program(), command_program(),
+        kind, name, more.len > 0 ? " " : "");
+    buf_append_slice(out, more);
+    buf_append_str(out, "'\" ");
+}
+
 static void write_condition(const struct command *command, struct buf *out)
 {
-    buf_printf(out, "complete -c %s -n \"__%s_is '%s'\" ", command_program(), command_program(),
-        command->name);
+    write_condition_at("options", command->name, (struct slice){0}, out);
 }
 
 static void write_fish_option(
@@ -226,21 +297,32 @@ static void write_fish_option(
     }
 }
 
-static void write_fish_command(const struct command *command, struct buf *out)
+static void write_fish_words(const struct command *command, struct buf *out)
 {
     for (const struct command *const *child = command->children; child != NULL && *child != NULL;
          child++) {
-        write_condition(command, out);
+        write_condition_at("words", command->name, (struct slice){0}, out);
         buf_printf(out, "-f -a %s -d ", command_word(*child));
         write_quoted((*child)->summary, out);
         buf_append_byte(out, '\n');
     }
-    if (command->words != NULL) {
-        write_condition(command, out);
-        buf_append_str(out, "-f -a '");
-        write_choices(command->words, out);
-        buf_append_str(out, "'\n");
+    struct slice rest = slice_str(command->words);
+    struct word word;
+    while (next_word(&rest, &word)) {
+        write_condition_at("words", command->name, (struct slice){0}, out);
+        buf_printf(out, "-f -a '%.*s'\n", SLICE_ARG(word.text));
+        if (word.more.len > 0) {
+            write_condition_at("words", command->name, word.text, out);
+            buf_append_str(out, "-f -a '");
+            write_more(word.more, out);
+            buf_append_str(out, "'\n");
+        }
     }
+}
+
+static void write_fish_command(const struct command *command, struct buf *out)
+{
+    write_fish_words(command, out);
     for (const struct option_row *row = command->options; row != NULL && row->name != NULL; row++) {
         write_fish_option(command, row, out);
     }
@@ -260,9 +342,18 @@ static void write_fish_case(const struct command *command, struct buf *out)
     while (rest.len > 0 && slice_split(&rest, '|', &other)) {
         buf_printf(out, " '%.*s%.*s'", (int)parent_len, command->name, SLICE_ARG(other));
     }
-    buf_append_str(out, "\n        set command ");
+    buf_append_str(out, "\n        set found ");
     write_quoted(command->name, out);
     buf_append_byte(out, '\n');
+}
+
+static void write_fish_valued(const struct command *command, struct buf *out)
+{
+    for (const struct option_row *row = command->options; row != NULL && row->name != NULL; row++) {
+        if (row->argument != NULL && row->argument[0] != '[') {
+            buf_printf(out, " %s %s", row->name, row->alias == NULL ? "" : row->alias);
+        }
+    }
 }
 
 static void write_fish(const struct command *root, struct buf *out)
@@ -270,13 +361,24 @@ static void write_fish(const struct command *root, struct buf *out)
     const char *name = command_program();
     buf_printf(out,
         "# fish completion for %s; generated by: %s completion fish\n"
-        "function __%s_is\n  set -l command ''\n"
-        "  for word in (commandline -opc)[2..-1]\n"
-        "    switch (string trim \"$command $word\")\n",
+        "function __%s_is\n  set -l command ''\n  set -l path ''\n  set -l after ''\n"
+        "  set -l before ''\n  set -l helps ''\n  set -l valued",
         name, name, name);
+    walk(root, write_fish_valued, out);
+    buf_append_str(out, "\n  for word in (commandline -opc)[2..-1]\n"
+                        "    set -l is_value (contains -- \"$before\" $valued; echo $status)\n"
+                        "    set before $word\n"
+                        "    if test $is_value = 0; or string match -q -- '-*' $word\n"
+                        "      continue\n    end\n    set -l found ''\n"
+                        "    switch (string trim \"$path$after $word\")\n");
     walk(root, write_fish_case, out);
-    buf_printf(
-        out, "    end\n  end\n  test \"$command\" = \"$argv[1]\"\nend\ncomplete -c %s -f\n", name);
+    buf_printf(out,
+        "    end\n    if test -z \"$found\"\n      set after \"$after $word\"\n      continue\n"
+        "    end\n    set path $found\n    test -z \"$helps\"; and set command $found\n"
+        "    if test $found = help\n      set helps 1\n      set path ''\n    end\n  end\n"
+        "  if test $argv[1] = words\n    test \"$path$after\" = \"$argv[2]\"\n  else\n"
+        "    test \"$command\" = \"$argv[2]\"\n  end\nend\ncomplete -c %s -f\n",
+        name);
     walk(root, write_fish_command, out);
 }
 

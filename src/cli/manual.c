@@ -106,7 +106,7 @@ static void write_examples(const struct command *command, struct buf *out)
 {
     buf_append_str(out, ".SH EXAMPLES\n");
     for (const struct command_example *row = command->examples; row->line != NULL; row++) {
-        write_line(".PP\n", row->meaning, ":\n.PP\n.nf\n    ", out);
+        write_line(row == command->examples ? "" : ".PP\n", row->meaning, ":\n.PP\n.nf\n    ", out);
         write_line("", command_program(), " ", out);
         write_line("", row->line, "\n.fi\n", out);
     }

@@ -2,7 +2,10 @@
 """What comes from the tables of commands: help, manual pages, completions, examples; and the name
 rstream."""
 import json
+import os
+import pty
 import re
+import select
 import shlex
 import subprocess
 
@@ -137,6 +140,11 @@ def test_every_command_has_help_and_a_page(cli, tmp_path):
         assert shown.stderr == "", path
         assert all(word in shown.stdout for word in ("NAME", "SYNOPSIS", *path)), path
     assert len(list(pages.iterdir())) == len(paths)
+    # Another reader of pages, which is stricter. They have no date: they are of a version.
+    judged = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", *pages.iterdir()],
+                            capture_output=True, text=True, timeout=60, check=False)
+    assert [line for line in judged.stdout.splitlines() if "missing date" not in line] == []
+    assert judged.stdout.count("missing date") == len(paths)
     assert cli.bad("help", "nothing")[0] == 64
 
 
@@ -185,6 +193,72 @@ def test_completions(cli, shell):
     assert "file.yaml" in complete(cli, shell, "context", "list", "--config", "f")
     assert complete(cli, shell, "completion", "b") == {"bash"}
     assert complete(cli, shell, "events", "--no-r") == {"--no-retry"}
+    assert complete(cli, shell, "config", "re") == {"reference"}
+    assert complete(cli, shell, "config", "reference", "health") == {"health", "health-metrics"}
+    assert complete(cli, shell, "config", "-c", "file.yaml", "check", "u") == {"up"}
+    assert complete(cli, shell, "health", "registry", "v") == {"validate"}
+    assert complete(cli, shell, "platform", "keys", "ro") == {"rotate"}
+    assert complete(cli, shell, "token", "rel") == {"relay"}
+    assert complete(cli, shell, "token", "relay", "--wor") == {"--workspace"}
+    assert complete(cli, shell, "help", "con") == {"context", "config"}
+    assert complete(cli, shell, "help", "context", "cr") == {"create"}
+    assert complete(cli, shell, "help", "--man-") == {"--man-dir"}
+    assert not complete(cli, shell, "completion", "bash", "b")
+
+
+def test_every_command_is_completed(cli):
+    """All of bash's answers at once: each command below its parent, with every option that it has."""
+    helps, known = {}, [()]
+    for path in known:
+        helps[path] = cli.good("help", *path)
+        known += [(*path, line.split()[0]) for line in section(helps[path], "commands") if line[2] != " "]
+    assert len(helps) > 20
+    lines = [[*path, last] for path in helps for last in ("", "-")]
+    calls = "".join(
+        f"COMP_WORDS=(weir {shlex.join(line)}); COMP_CWORD={len(line)}; COMPREPLY=(); _weir; "
+        'echo "${COMPREPLY[*]}"\n' for line in lines)
+    done = subprocess.run(
+        ["bash", "--norc", "-euc", f'source <("$0" completion bash)\n{calls}', weir.binary()],
+        env=cli.env, cwd=cli.home, capture_output=True, text=True, timeout=60, check=True)
+    said = [set(line.split()) for line in done.stdout.splitlines()]
+    for (path, text), words, options in zip(helps.items(), said[::2], said[1::2], strict=True):
+        below = {way[-1] for way in helps if way[:-1] == path and way}
+        assert below <= words, path
+        assert set(re.findall(r"^  (-[^\s,\[]+)", text.replace("[no-]", ""), re.M)) <= options, path
+
+
+def test_a_tab_in_a_shell(cli, tmp_path):
+    """bash as somebody uses it, at a terminal, with the file where the package has it."""
+    place = tmp_path / "completions"
+    place.write_text(cli.good("completion", "bash"))
+    (tmp_path / "weir").symlink_to(weir.binary())
+    master, slave = pty.openpty()
+    shell = subprocess.Popen(
+        ["bash", "--norc", "--noprofile", "-i"], stdin=slave, stdout=slave, stderr=slave, cwd=tmp_path,
+        env={**cli.env, "PS1": "", "TERM": "dumb", "PATH": f"{tmp_path}:{cli.env['PATH']}",
+             "INPUTRC": "/dev/null", "HISTFILE": "/dev/null"}, start_new_session=True)
+    os.close(slave)
+    try:
+        os.write(master, f"source {place}; echo re''ady\n".encode())
+        seen = read_until(master, "ready\r\n")
+        # The line is carried out, so that what it had become is seen in what it says.
+        os.write(master, b"weir conf\trefer\tup\n")
+        seen = read_until(master, "One file for")
+        assert "# weir.yml" in seen
+        os.write(master, b"weir hel\tvers\t\n")
+        seen = read_until(master, "Print the version")
+    finally:
+        os.write(master, b"exit\n")
+        shell.wait(20)
+        os.close(master)
+
+
+def read_until(fd, text):
+    seen = ""
+    while text not in seen:
+        assert select.select([fd], [], [], 20)[0], seen
+        seen += os.read(fd, 4096).decode()
+    return seen
 
 
 def test_completion_is_for_the_name_it_has(cli, tmp_path):
