@@ -72,7 +72,7 @@ void sockets_tell_page(struct sockets *sockets, struct slice delta)
             continue;
         }
         size_t queued = watcher->ws.queue == NULL ? 0 : watcher->ws.queue->len;
-        if (queued > 0 && queued + delta.len > SOCKET_QUEUE_MAX) {
+        if (queued > 0 && queued + WS_HEADER_MAX + delta.len > SOCKET_QUEUE_MAX) {
             miss(watcher);
         } else {
             send(watcher, delta);
