@@ -16,8 +16,8 @@ struct sys_library {
     void *functions; // count pointers to functions, in the order of the names
 };
 
-// Loads it for good; the second time does nothing. On the main thread, before there are others and
-// before the process confines itself. The problem says what to install. WEIR_NOT_FOUND: there is no
+// Loads it for good; the second time does nothing. Not from two threads at once, and before the
+// process confines itself. The problem says what to install. WEIR_NOT_FOUND: there is no
 // such library; WEIR_INVALID: it lacks a function.
 enum weir_result sys_library_load(
     const struct sys_library *library, char *problem, size_t size) WEIR_MUST_CHECK;
