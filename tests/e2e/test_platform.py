@@ -367,6 +367,7 @@ def test_rotation_without_an_outage(start):
 def test_keys_are_rotated_when_they_are_old(start):
     platform = start(env={"WEIR_PLATFORM_KEYS__ROTATE_AFTER_DAYS": 1,
                           "WEIR_PLATFORM_KEYS__REFRESH_S": 1})
+    platform.log.wait("signing_keys_changed", keys=1)
     with sqlite3.connect(platform.state_dir / "platform.db", timeout=10) as db:
         db.execute("UPDATE relay_signing_keys SET created_ms = created_ms - 86400000")
     db.close()
