@@ -286,7 +286,7 @@ def test_a_state_directory_of_somebody_else_is_told(shared):
 def spawner_of(pid):
     children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     assert len(children) == 1, children
-    assert status(children[0])["Name"] == ["weir-spawner"]
+    eventually(lambda: status(children[0])["Name"] == ["weir-spawner"], "its name")
     return int(children[0])
 
 
