@@ -11,6 +11,11 @@ if [ "${1:-}" = --can ]; then
   cannot() { echo "$*" >&2; exit 1; }
   [ "$(id -u)" = 0 ] || cannot "only root can"
   unshare --mount --pid --fork true 2>/dev/null || cannot "no mounts of its own: unshare is not allowed"
+  mkdir -p build/chroot
+  rm -f build/chroot/null
+  { mknod build/chroot/null c 1 3 && echo device >build/chroot/null; } 2>/dev/null ||
+    cannot "no devices can be made in $PWD/build/chroot, which debootstrap does"
+  rm -f build/chroot/null
   curl -sSf -m 20 -o /dev/null "$mirror/dists/bookworm/InRelease" || cannot "no Debian at $mirror"
   exit 0
 fi

@@ -2,7 +2,9 @@
 #include "app/up_file.h"
 
 #include <stdio.h>
+#include <string.h>
 
+#include "base/ip.h"
 #include "base/mem.h"
 #include "relay/config.h"
 
@@ -34,6 +36,7 @@ static const struct conf_row global_rows[] = {
 #define HEALTH_ROW(key, type_, fallback_, choices_, min_, max_, field, meaning_)                   \
     {key, NULL, fallback_, choices_, HEALTH, meaning_, offsetof(struct up_health, field), min_,    \
         max_, type_, 0}
+#define HEALTH_LISTEN 1 // its row
 static const struct conf_row health_rows[] = {
     HEALTH_ROW("registry", CONF_PATH, NULL, NULL, 0, 0, registry,
         "The registry.yml to read; where it is looked for otherwise: CADDY_REGISTRY_PATH, here, "
@@ -148,6 +151,25 @@ static enum weir_result join_hosts(struct up_file *file)
     return missing ? WEIR_MEMORY : WEIR_OK;
 }
 
+// The monitor itself refuses to start then; who only looks for mistakes is told as well.
+static void require_tokens(
+    const struct up_health *health, const struct conf_file *rows, struct conf_problems *problems)
+{
+    const char *host = health->listen.host;
+    char label[CONF_LABEL_SIZE];
+    struct ip ip;
+    if (host == NULL || health->tokens != NULL || strcmp(host, "localhost") == 0 ||
+        (ip_parse(slice_str(host), &ip) == WEIR_OK && ip_is_loopback(&ip))) {
+        return;
+    }
+    conf_label(rows, &health_rows[HEALTH_LISTEN], label);
+    conf_error(problems,
+        "%s: listening beyond this machine wants tokens, so that not everybody may start checks and "
+        "maintenance; allowed: health.tokens, a file of lines of TOKEN ROLE, or an address of "
+        "loopback",
+        label);
+}
+
 static enum weir_result read_health(struct up_file *file, struct conf_problems *problems)
 {
     const struct yml_node *section = section_of(file, UP_HEALTH);
@@ -159,6 +181,7 @@ static enum weir_result read_health(struct up_file *file, struct conf_problems *
         conf_read_file(health_rows, HEALTH_COUNT, &rows, health, set, problems);
     conf_refuse_unknown(health_rows, HEALTH_COUNT, NULL, &rows, problems);
     if (result == WEIR_OK) {
+        require_tokens(health, &rows, problems);
         result = join_hosts(file);
     }
     const struct conf_listen *listen = &health->listen;

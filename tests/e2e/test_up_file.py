@@ -168,6 +168,19 @@ def test_the_environment_stands_above_the_file(files, tmp_path):
     assert (result.returncode, result.stdout, result.stderr) == (0, "up: fine\n", "")
 
 
+@pytest.mark.parametrize("listen, fine", [
+    ("127.0.0.1:8988", True), ("'[::1]:8988'", True), ("0.0.0.0:8988", False), ("10.0.0.1:8988", False)])
+def test_a_monitor_for_others_wants_tokens(tmp_path, listen, fine):
+    """Said already when one looks for mistakes, not only at the start."""
+    path = tmp_path / "weir.yml"
+    path.write_text(f"health:\n  listen: {listen}\n")
+    checked = weir.run("config", "check", "up", "-c", str(path))
+    assert (checked.returncode == 0) is fine
+    assert fine or f"{path}:2:11: health.listen: listening beyond this machine wants tokens" in checked.stderr
+    path.write_text(f"health:\n  listen: {listen}\n  tokens: {tmp_path}/tokens\n")
+    assert weir.run("config", "check", "up", "-c", str(path)).returncode == 0
+
+
 def test_a_reload_reads_the_engines_section(up, files):
     up.log.wait("health_started")
     mark = up.log.mark()
