@@ -46,7 +46,7 @@ def _markdown(results):
     plan = results["plan"]
     kind = "Virtual machine" if facts["virtual"] else "Machine"
     return "\n".join([
-        "# The page, measured", "",
+        "# The page in a browser, measured", "",
         f"{facts['date']}. {kind} with {facts['cores']} cores of {facts['processor']}, "
         f"{facts['memory']}; {facts['system']}, Linux {facts['kernel']}; {facts['compiler']}; "
         f"weir {facts['weir']}, {facts['chromium']}. Browser, monitor and stubs share the cores.", "",
@@ -59,8 +59,8 @@ def _markdown(results):
         "loads. First paint is the browser's own first-contentful-paint; the first row counts when "
         "the frame with it has been handed over. The monitor checks pid files every ten seconds; "
         "the relay and the engine are stubs that answer with documents of that size.", "",
-        f"A ride scrolls a list from its head to its end in {STEPS} steps, one a frame; what is told "
-        f"are the times between frames, of {plan['rides']} rides each, in alternation.", ""])
+        f"A ride scrolls a list by three rows a frame, {STEPS} times, and back where it ends; what is "
+        f"told are the times between frames, of {plan['rides']} rides each, in alternation.", ""])
 
 
 def write(results, output):

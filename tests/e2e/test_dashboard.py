@@ -3,6 +3,7 @@
 import gzip
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from lib import browser as chromium
@@ -71,7 +72,7 @@ class Page:
         return self.driver.execute_script("return document.activeElement.innerText")
 
     def keys(self, *keys):
-        self.driver.switch_to.active_element.send_keys(*keys)
+        ActionChains(self.driver, duration=0).send_keys(*keys).perform()
 
     def complaints(self):
         return [line for line in self.driver.get_log("browser") if line["level"] == "SEVERE"]

@@ -12,7 +12,7 @@ from PIL import Image
 
 TOLERANCE = 48  # of 255, in any colour
 SPOTS_MAX = 10  # pixels that may differ more than that
-COLOURS = 48
+COLOURS = 128  # each of them within ten of what it stands for
 
 # Before a page's own scripts run: its clock says what the monitor's says, and freeze() keeps everything
 # from it that would change what it shows.
@@ -39,7 +39,6 @@ STAND_STILL = """
 STYLE = """
 * { font-family: 'DejaVu Sans' !important; caret-color: transparent !important;
     animation: none !important; transition: none !important; }
-::-webkit-scrollbar { display: none; }
 """
 ADD_STYLE = """
 const style = document.createElement('style');
@@ -109,10 +108,13 @@ class Camera:
         return Image.open(io.BytesIO(png)).convert("RGB")
 
 
-def reduce(picture):
-    """As it is kept: half the size, few colours."""
-    half = picture.resize((picture.width // 2, picture.height // 2), Image.BOX)
-    return half.quantize(COLOURS, method=Image.MEDIANCUT, dither=Image.NONE)
+def half(picture):
+    return picture.resize((picture.width // 2, picture.height // 2), Image.BOX)
+
+
+def keep(picture, path):
+    few = picture.quantize(COLOURS, method=Image.MAXCOVERAGE, dither=Image.NONE)
+    few.save(path, optimize=True)
 
 
 def _far(one, other):
@@ -128,9 +130,13 @@ def _far(one, other):
 
 
 def differing(now, kept):
-    """The places (x, y) that differ, in pixels of what is kept. now, kept: as reduce() gave them."""
-    one, other = (numpy.asarray(p.convert("RGB")).astype(numpy.int16) for p in (now, kept))
+    """The places (x, y) that differ, in pixels of half(). now, kept: as half() or load() gave them."""
+    one, other = (numpy.asarray(picture).astype(numpy.int16) for picture in (now, kept))
     if one.shape != other.shape:
         return [(0, 0)] * (SPOTS_MAX + 1)
     ys, xs = numpy.nonzero(_far(one, other) | _far(other, one))
     return list(zip(xs.tolist(), ys.tolist()))
+
+
+def load(path):
+    return Image.open(path).convert("RGB")

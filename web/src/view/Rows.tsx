@@ -9,6 +9,8 @@ import { useNarrow } from '../state/narrow';
 const LEAST = 8; // rows that are seen in a window that is low
 const HEIGHT = 36;
 const NARROW_HEIGHT = 56;
+const REST_MS = 100;
+const AGAIN_MS = 20_000;
 const SPARE = 4; // rows above and below what is in sight
 
 interface Props<T> {
@@ -51,7 +53,18 @@ export function Rows<T>({ items, keyOf, narrowHeight = NARROW_HEIGHT, label, row
     return () => observer.disconnect();
   }, []);
 
-  useEffect(() => seen?.(shown), [shownKeys]);
+  // Not while rows fly past, and again from time to time: what is known of them grows old.
+  const inSight = useRef(shown);
+  inSight.current = shown;
+  useEffect(() => {
+    const tell = (): void => seen?.(inSight.current);
+    const rest = window.setTimeout(tell, REST_MS);
+    const again = window.setInterval(tell, AGAIN_MS);
+    return () => {
+      window.clearTimeout(rest);
+      window.clearInterval(again);
+    };
+  }, [shownKeys]);
 
   useLayoutEffect(() => {
     if (wanted.current !== null) {
