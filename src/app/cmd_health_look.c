@@ -3,17 +3,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "app/cmd_health.h"
+#include "app/health_feed.h"
 #include "app/health_look.h"
 #include "base/time.h"
+#include "cli/loop.h"
 #include "cli/print.h"
 #include "sys/clock.h"
 
 #define NAME_SIZE 512
 #define LINES_MAX (1024 * 1024)
-#define FOLLOW_S 2
+#define FOLLOW_NS (10 * NS_PER_S)
+#define NEWS_NS (50 * NS_PER_MS) // what happens together is asked for once
+#define PROBLEM_SIZE 512
 
 // ---- machines
 
@@ -215,22 +218,95 @@ static bool print_news(const struct look *look, const json_t *root, unsigned lon
     return ok;
 }
 
+struct following {
+    struct cli_loop loop;
+    struct look *look;
+    struct health_feed feed;
+    struct timer due;       // the next question
+    struct http_call *call; // NULL: none is under way
+    bool hurried;           // it is due because of news
+    unsigned long long last;
+};
+
+static void on_answer(void *arg, const struct http_call_result *result)
+{
+    struct following *following = arg;
+    struct look *look = following->look;
+    char problem[PROBLEM_SIZE];
+    following->call = NULL;
+    if (result->outcome != HTTP_CALL_ANSWERED || result->status != 200) {
+        health_fetch_describe(&look->server, result, problem, sizeof problem);
+        cli_loop_end(&following->loop, look_complain(look, EXIT_UNAVAILABLE, problem));
+        return;
+    }
+    json_t *root = json_loadb(result->body.at, result->body.len, 0, NULL);
+    if (!print_news(look, root, &following->last)) {
+        cli_loop_end(&following->loop, EXIT_OUTPUT);
+    }
+    json_decref(root);
+}
+
+static void on_news(void *arg)
+{
+    struct following *following = arg;
+    if (!following->hurried) {
+        following->hurried = true;
+        worker_arm_in(following->loop.worker, &following->due, NEWS_NS);
+    }
+}
+
+static void on_due(struct timer *timer)
+{
+    struct following *following = container_of(timer, struct following, due);
+    struct look *look = following->look;
+    following->hurried = false;
+    if (following->call != NULL) {
+        on_news(following); // the answer under way may be older than they are
+        return;
+    }
+    worker_arm_in(following->loop.worker, timer, FOLLOW_NS);
+    following->call = health_fetch_start(following->loop.worker, &look->server,
+        &(struct health_question){.method = "GET", .path = buf_text(&look->path)}, on_answer,
+        following);
+}
+
+static void start_following(struct cli_loop *loop)
+{
+    struct following *following = container_of(loop, struct following, loop);
+    timer_init(&following->due, on_due);
+    worker_arm_in(loop->worker, &following->due, FOLLOW_NS);
+    enum weir_result result = health_feed_open(
+        &following->feed, loop->worker, &following->look->server, on_news, following);
+    if (result != WEIR_OK) {
+        cli_loop_end(loop, look_complain(following->look, EXIT_FAILED, weir_result_text(result)));
+    }
+}
+
+static void stop_following(struct cli_loop *loop)
+{
+    struct following *following = container_of(loop, struct following, loop);
+    timer_cancel(&following->due);
+    if (following->call != NULL) {
+        http_call_cancel(following->call);
+    }
+    health_feed_close(&following->feed);
+    health_feed_fini(&following->feed, loop->worker);
+}
+
+// The monitor's socket says when there is something to ask for; without it, a pause does.
 static int follow(struct look *look)
 {
-    const struct timespec pause = {.tv_sec = FOLLOW_S};
-    unsigned long long last = 0;
-    for (;;) {
-        json_t *root = look_get(look);
-        if (root == NULL) {
-            return look->exit_code;
-        }
-        bool ok = print_news(look, root, &last);
-        json_decref(root);
-        if (!ok) {
-            return EXIT_OUTPUT;
-        }
-        nanosleep(&pause, NULL); // a signal ends the program
+    struct following following = {
+        .loop = {.start = start_following, .stop = stop_following},
+        .look = look,
+    };
+    json_t *root = look_get(look);
+    if (root == NULL) {
+        return look->exit_code;
     }
+    bool ok = print_news(look, root, &following.last);
+    json_decref(root);
+    return ok ? cli_loop_run(&following.loop) : EXIT_OUTPUT;
 }
 
 static int run_events(const struct command *command, int argc, char **argv)

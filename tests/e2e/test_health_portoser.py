@@ -260,7 +260,10 @@ def test_events_are_followed(lab, monitor):
         [weir.binary(), "health", "events", "-f", "--json", "--server", monitor.url, "--type",
          "service_deployed"],
         env={**weir.base_environment(), **lab.env}, stdout=subprocess.PIPE, text=True)
+    asked = 'http_requests_total{method="GET",endpoint="/api/health/timeline",status="200"}'
     try:
+        eventually(lambda: monitor.metrics()["portoser_sockets"] == 1, "it listens", 20)
+        eventually(lambda: monitor.metrics().get(asked, 0) >= 2, "it has asked once more since", 20)
         for number in (1, 2):
             monitor.ask("POST", "/api/events", {"type": "deployment_completed", "service": "web",
                                                 "message": f"release {number}"})
@@ -269,7 +272,7 @@ def test_events_are_followed(lab, monitor):
     finally:
         follower.terminate()
         follower.stdout.close()
-        assert follower.wait(10) == -signal.SIGTERM
+        assert follower.wait(10) == 0
 
 
 def test_maintenance(portoser, monitor):
