@@ -66,6 +66,11 @@ def test_every_page_is_found_from_the_contents():
     assert lost == []
 
 
+def test_every_picture_is_shown():
+    shown = {(page.parent / target).resolve() for page in PAGES for _, target in markdown.links(page.read_text())}
+    assert {path for path in (DOCS / "images").iterdir() if path not in shown} == set()
+
+
 def test_the_readme_leads_to_the_contents():
     assert CONTENTS in set(inside(weir.ROOT / "README.md"))
 
