@@ -255,6 +255,7 @@ static int prepare_engine(struct up *up, struct conf_problems *problems)
         &(struct engine_part_options){
             .source = engine_source(up),
             .listen = up->values[OPTION_ENGINE_LISTEN],
+            .listen_option = options[OPTION_ENGINE_LISTEN].name,
             .metrics_listen = up->has[UP_DEMO] ? DEMO_METRICS_LISTEN : NULL,
             .workers = up->values[OPTION_WORKERS],
         },

@@ -33,7 +33,8 @@ const struct engine_config *engine_part_config(const struct engine_part *part)
 // ---- Configuration
 
 // Takes the place of what is in *listen.
-static enum weir_result apply_listen(const char *text, struct conf_listen *listen)
+static enum weir_result apply_listen(
+    const char *option, const char *text, struct conf_listen *listen)
 {
     struct conf_listen given;
     enum weir_result result = conf_listen_parse(slice_str(text), 0, &given);
@@ -41,7 +42,7 @@ static enum weir_result apply_listen(const char *text, struct conf_listen *liste
         mem_free(listen->host);
         *listen = given;
     } else if (result == WEIR_MALFORMED) {
-        fprintf(stderr, "weir: --listen \"%s\" is not usable; allowed: ADDR:PORT\n", text);
+        fprintf(stderr, "weir: %s \"%s\" is not usable; allowed: ADDR:PORT\n", option, text);
         result = WEIR_INVALID;
     }
     return result;
@@ -58,10 +59,12 @@ static enum weir_result apply_options(
         return WEIR_INVALID;
     }
     if (options->listen != NULL) {
-        result = apply_listen(options->listen, &config->tls_listen);
+        const char *option = options->listen_option == NULL ? "--listen" : options->listen_option;
+        result = apply_listen(option, options->listen, &config->tls_listen);
     }
     if (result == WEIR_OK && options->metrics_listen != NULL) {
-        result = apply_listen(options->metrics_listen, &config->metrics_listen);
+        result =
+            apply_listen("the metrics' address", options->metrics_listen, &config->metrics_listen);
     }
     return result;
 }

@@ -14,6 +14,7 @@ struct engine_part_options {
     struct engine_config_source source; // what it borrows outlives the part
     const char *listen;                 // "ADDR:PORT" or NULL; so is the next
     const char *metrics_listen;
+    const char *listen_option; // what the first is called; NULL: --listen
     const char *workers;                // or NULL
 };
 

@@ -327,7 +327,7 @@ def test_two_demos_do_not_share_a_port(demo, tmp_path):
     (["--engine-listen", "127.0.0.1:0"], "engine and health run with --demo, or -c FILE"),
     (["--demo", "--demo-period", "35"], '--demo-period "35" is not usable; allowed: 36-3600'),
     (["--demo", "--demo-period", "soon"], '--demo-period "soon" is not usable; allowed: 36-3600'),
-    (["--demo", "--engine-listen", "here"], '"here" is not usable'),
+    (["--demo", "--engine-listen", "here"], 'weir: --engine-listen "here" is not usable; allowed: ADDR'),
     (["--demo", "--health-listen", "here"], '"here" is not usable to listen on'),
 ])
 def test_what_makes_no_sense_is_refused(tmp_path, words, said):
