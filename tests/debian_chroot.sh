@@ -32,8 +32,10 @@ say() { printf '== %s\n' "$*"; }
 inside() { chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"; }
 # USER NAME=VALUE... COMMAND; in the background it is the command's own process.
 as_user() {
-  exec chroot "$root" env -i PATH=/usr/bin:/bin setpriv --reuid "$1" --regid "$1" --clear-groups env "${@:2}"
+  # shellcheck disable=SC2086
+  exec chroot "$root" env -i PATH=/usr/bin:/bin setpriv --reuid "$1" --regid "$1" --clear-groups $less env "${@:2}"
 }
+less=""
 
 fresh_root() {
   mountpoint -q "$root/proc" && umount "$root/proc"
@@ -48,11 +50,11 @@ fresh_root() {
 # A relay in the foreground, as this user, which answers to /health and ends when it is told to.
 relay_works() {
   as_user "$1" RELAY_TLS=0 RELAY_VALIDATE_URL=http://127.0.0.1:9/validate RELAY_LISTEN_HOST=127.0.0.1 \
-    RELAY_LISTEN_PORT=17781 weir relay >"$root/relay.log" 2>&1 &
+    RELAY_LISTEN_PORT=17781 weir relay >"$root.relay.log" 2>&1 &
   relay=$!
   for _ in $(seq 200); do
-    grep -q relay_started "$root/relay.log" && break
-    kill -0 "$relay" || { cat "$root/relay.log"; return 1; }
+    grep -q relay_started "$root.relay.log" && break
+    kill -0 "$relay" || { cat "$root.relay.log"; return 1; }
     sleep 0.1
   done
   answer=$(inside bash -c 'exec 3<>/dev/tcp/127.0.0.1/17781
@@ -160,6 +162,11 @@ cp packaging/docker/install.sh "$root/tmp/"
 dpkg-deb --fsys-tarfile build/debian/weir_*.deb | tar -xO ./usr/bin/weir >"$root/tmp/weir"
 inside /tmp/install.sh /tmp/weir >"$root/apt.log" 2>&1 || { cat "$root/apt.log"; exit 1; }
 [ "$(inside id -u weir)" = 10001 ]
+# As the compose files have it: nothing can be written, and nobody may get rights.
+mount --bind "$root" "$root"
+mount -o remount,bind,ro "$root"
+mount -t proc proc "$root/proc"
+less="--no-new-privs --inh-caps=-all --bounding-set=-all"
 environment="WEIR_STATE_DIR=/var/lib/weir RELAY_TLS=0 RELAY_LISTEN_PORT=17781 RELAY_VALIDATE_URL=http://127.0.0.1:9/validate"
 # shellcheck disable=SC2086
 asked() { (as_user weir $environment weir relay health) >/dev/null 2>&1; }
@@ -171,4 +178,11 @@ for words in "health --help" "engine --help" "platform --help" "up --help"; do
   # shellcheck disable=SC2086
   (as_user weir weir $words) >/dev/null
 done
+# What keeps something has a volume there.
+mount -t tmpfs -o uid=10001,gid=10001,mode=750 none "$root/var/lib/weir"
+as_user weir WEIR_STATE_DIR=/var/lib/weir WEIR_PLATFORM_LISTEN=127.0.0.1:17790 weir platform >"$root.platform.log" 2>&1 &
+platform=$!
+seen "$root.platform.log" platform_started "$platform"
+kill -TERM "$platform" && wait "$platform"
+[ -e "$root/var/lib/weir/platform.db" ]
 say "fine"
