@@ -24,6 +24,7 @@ struct upstream_h2 {
     size_t block_list_size;
     size_t block_count;
     struct job flush; // deferred: there are frames to send
+    size_t useless;   // what the service's frames have cost since one was of use
     bool inside;      // nghttp2 is on the stack: it must not be freed
     bool greeted;     // its SETTINGS have come
     bool refuses;     // the service takes no new requests

@@ -12,6 +12,10 @@
 
 #define FIELDS_MAX (HTTP1_HEADERS_MAX + 4)
 #define INTERIM_MAX 32
+// Frames that nothing is done with cost us something each, header blocks by their length: a byte
+// may name a field of 4 KiB. An honest service says other things in between, or takes a body.
+#define USELESS_FRAME_COST 100
+#define USELESS_MAX (1024u * 1024)
 
 struct packed_field {
     uint32_t name_len;
@@ -205,6 +209,26 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
     return 0;
 }
 
+static bool is_of_use(const nghttp2_frame_hd *frame, const struct h2_call *stream)
+{
+    bool carries = frame->length > 0 || (frame->flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    return stream != NULL && stream->exchange != NULL && carries &&
+           (frame->type == NGHTTP2_HEADERS || frame->type == NGHTTP2_DATA);
+}
+
+// Its frame is not begun when there were too many.
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *frame, void *arg)
+{
+    struct upstream_h2 *h2 = ((struct upstream *)arg)->h2;
+    bool head = frame->type == NGHTTP2_HEADERS || frame->type == NGHTTP2_CONTINUATION;
+    if (is_of_use(frame, nghttp2_session_get_stream_user_data(session, frame->stream_id))) {
+        h2->useless = 0;
+    } else {
+        h2->useless += USELESS_FRAME_COST + (head ? frame->length : 0);
+    }
+    return h2->useless > USELESS_MAX ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
+
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     (void)arg;
@@ -249,6 +273,7 @@ void upstream_h2_set_callbacks(nghttp2_session_callbacks *callbacks)
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
     nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_stream_close);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);

@@ -117,6 +117,34 @@ def test_h2_services_out_of_order(site, words):
 # ---- Visitors of h2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1)) * 100,
+        frame(RST_STREAM, 0, 1, struct.pack(">I", 8)) * 100,
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x88" + b"\xbe" * 16000),  # of the table
+    ],
+    ids=["windows", "resets", "heads"],
+)
+def test_h2_services_that_say_nothing_of_use(site, words):
+    ended = threading.Event()
+    x_large = b"\x40\x01x\x7f\xbd\x1d" + b"y" * 3900  # goes to the table of fields
+
+    def handle(stream):
+        stream.recv_record(30)
+        stream.send(frame(4, 0, 0) + frame(HEADERS, END_HEADERS | END_STREAM, 1, b"\x88" + x_large))
+        with contextlib.suppress(OSError):  # the end that is waited for
+            while True:
+                stream.send(words)
+        ended.set()
+
+    demo = site(handle, http_version="h2c")
+    visitor = demo.visitor()
+    assert demo.ask(visitor).status == 200
+    assert ended.wait(60)
+    visitor.close()
+
+
 def test_many_cookies_in_a_field_each(site):
     """As browsers send them on h2 (RFC 9113 section 8.2.3)."""
     demo = site(http1.service(lambda m, s: s.send(http1.answer((m["cookie"] or "").encode()))))
