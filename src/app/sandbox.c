@@ -208,6 +208,13 @@ static bool note_gaps(const struct sys_sandbox_state *state)
     return good;
 }
 
+static const char *const kept_names[] = {
+    [0] = "",
+    [SYS_BIND_LOW] = "CAP_NET_BIND_SERVICE",
+    [SYS_NET_ADMIN] = "CAP_NET_ADMIN",
+    [SYS_BIND_LOW | SYS_NET_ADMIN] = "CAP_NET_BIND_SERVICE, CAP_NET_ADMIN",
+};
+
 static void log_state(const struct sys_sandbox_state *state)
 {
     bool on = chosen.mode != MODE_OFF;
@@ -217,9 +224,7 @@ static void log_state(const struct sys_sandbox_state *state)
     log_u64(&line, "uid", sys_user_id());
     log_bool(&line, "noNewPrivs", on);
     log_bool(&line, "capabilitiesDropped", on && state->capabilities == WEIR_OK);
-    if (state->binds) {
-        log_text(&line, "kept", "CAP_NET_BIND_SERVICE");
-    }
+    log_text(&line, "kept", kept_names[state->kept]);
     log_u64(&line, "landlock", on && state->landlock == WEIR_OK ? state->landlock_version : 0);
     log_bool(&line, "seccomp", on && state->seccomp == WEIR_OK);
     log_end(&line);
@@ -241,7 +246,7 @@ static enum weir_result confine(
     if (chosen.mode != MODE_OFF) {
         return sys_sandbox_enter(&sandbox, ret_state);
     }
-    return sandbox.become == NULL ? WEIR_OK : sys_become(sandbox.become, false);
+    return sandbox.become == NULL ? WEIR_OK : sys_become(sandbox.become, 0);
 }
 
 enum weir_result sandbox_enter(struct part *const *parts, size_t count)

@@ -8,9 +8,12 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -70,12 +73,12 @@ enum weir_result sys_dir_make_for(const char *path, const struct sys_identity *i
     return use_files_of(identity->uid, identity->gid) ? result : WEIR_PERMISSION;
 }
 
-enum weir_result sys_become(const struct sys_identity *identity, bool bind)
+enum weir_result sys_become(const struct sys_identity *identity, unsigned keep)
 {
     if (sys_fault_now()) {
         return WEIR_PERMISSION;
     }
-    if (prctl(PR_SET_KEEPCAPS, bind ? 1 : 0, 0, 0, 0) != 0 ||
+    if (prctl(PR_SET_KEEPCAPS, keep != 0 ? 1 : 0, 0, 0, 0) != 0 ||
         setgroups((size_t)identity->group_count, identity->groups) != 0 ||
         setresgid(identity->gid, identity->gid, identity->gid) != 0 ||
         setresuid(identity->uid, identity->uid, identity->uid) != 0 ||
@@ -100,31 +103,81 @@ enum weir_result sys_forbid_new_privileges(void)
     return WEIR_OK;
 }
 
-enum weir_result sys_drop_capabilities(bool bind)
+static const struct {
+    enum sys_privilege privilege;
+    unsigned capability;
+} capabilities[] = {
+    {SYS_BIND_LOW, CAP_NET_BIND_SERVICE},
+    {SYS_NET_ADMIN, CAP_NET_ADMIN},
+};
+
+struct capability_sets {
+    struct __user_cap_data_struct words[_LINUX_CAPABILITY_U32S_3];
+};
+
+static bool get_capabilities(struct capability_sets *sets)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {0};
+    return syscall(SYS_capget, &head, sets->words) == 0;
+}
+
+static bool set_capabilities(const struct capability_sets *sets)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    return syscall(SYS_capset, &head, sets->words) == 0;
+}
+
+enum weir_result sys_drop_capabilities(unsigned keep)
+{
+    struct capability_sets sets = {0};
+    struct capability_sets less = {0};
+    uint32_t kept = 0;
     if (sys_fault_now()) {
         return WEIR_PERMISSION;
     }
-    if (syscall(SYS_capget, &head, sets) != 0) {
+    if (!get_capabilities(&sets)) {
         return sys_result_of_errno(errno);
     }
-    uint32_t kept = bind ? sets[0].permitted & UINT32_C(1) << CAP_NET_BIND_SERVICE : 0;
-    uint32_t others = (sets[0].permitted | sets[0].inheritable) & ~kept;
-    others |= sets[1].permitted | sets[1].inheritable;
-    if (others == 0 && sets[0].effective == kept) {
+    for (unsigned i = 0; i < sizeof capabilities / sizeof capabilities[0]; i++) {
+        bool keeps = (keep & capabilities[i].privilege) != 0;
+        kept |= keeps ? UINT32_C(1) << capabilities[i].capability : 0;
+    }
+    less.words[0].permitted = less.words[0].effective = kept & sets.words[0].permitted;
+    if (memcmp(&less, &sets, sizeof less) == 0) {
         return WEIR_OK; // a service manager may forbid even to ask for less
     }
-    const struct __user_cap_data_struct less[_LINUX_CAPABILITY_U32S_3] = {
-        {.permitted = kept, .effective = kept}};
-    return syscall(SYS_capset, &head, less) == 0 ? WEIR_OK : sys_result_of_errno(errno);
+    return set_capabilities(&less) ? WEIR_OK : sys_result_of_errno(errno);
 }
 
-bool sys_may_bind_low(void)
+unsigned sys_privileges_kept(void)
 {
-    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3] = {0};
-    return syscall(SYS_capget, &head, sets) == 0 &&
-           (sets[0].effective & UINT32_C(1) << CAP_NET_BIND_SERVICE) != 0;
+    struct capability_sets sets = {0};
+    unsigned kept = 0;
+    bool known = get_capabilities(&sets);
+    for (unsigned i = 0; known && i < sizeof capabilities / sizeof capabilities[0]; i++) {
+        bool has = (sets.words[0].effective & UINT32_C(1) << capabilities[i].capability) != 0;
+        kept |= has ? capabilities[i].privilege : 0;
+    }
+    return kept;
+}
+
+bool sys_filters_want_privilege(void)
+{
+    struct sock_filter code[] = {BPF_STMT(BPF_RET | BPF_K, UINT32_MAX)};
+    const struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    struct capability_sets sets = {0};
+    if ((sys_privileges_kept() & SYS_NET_ADMIN) == 0 || !get_capabilities(&sets)) {
+        return false;
+    }
+    struct capability_sets without = sets;
+    without.words[0].effective &= ~(UINT32_C(1) << CAP_NET_ADMIN);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool refused = fd >= 0 && set_capabilities(&without) &&
+                   setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0 &&
+                   errno == EPERM;
+    (void)set_capabilities(&sets); // as they were
+    if (fd >= 0) {
+        close(fd);
+    }
+    return refused;
 }

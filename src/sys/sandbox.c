@@ -45,14 +45,14 @@ static void allow_common(struct sys_landlock *landlock)
 
 // Who we are and what we may do, before what is needed to change it is taken away.
 static enum weir_result give_up(
-    const struct sys_sandbox *sandbox, bool bind, struct sys_sandbox_state *state)
+    const struct sys_sandbox *sandbox, unsigned keep, struct sys_sandbox_state *state)
 {
     enum weir_result result = sys_forbid_new_privileges();
     if (result == WEIR_OK && sandbox->become != NULL) {
-        result = sys_become(sandbox->become, bind);
+        result = sys_become(sandbox->become, keep);
     }
-    state->capabilities = sys_drop_capabilities(bind);
-    state->binds = bind && sys_may_bind_low();
+    state->capabilities = sys_drop_capabilities(keep);
+    state->kept = keep & sys_privileges_kept();
     return result;
 }
 
@@ -66,7 +66,9 @@ enum weir_result sys_sandbox_enter(
     allow_common(&landlock);
     sandbox->reach(sandbox->arg, &landlock);
     ret_state->landlock_version = landlock.version;
-    enum weir_result result = give_up(sandbox, landlock.low_ports, ret_state);
+    unsigned keep = (landlock.low_ports ? SYS_BIND_LOW : 0) |
+                    (sys_filters_want_privilege() ? SYS_NET_ADMIN : 0);
+    enum weir_result result = give_up(sandbox, keep, ret_state);
     if (result == WEIR_OK) {
         ret_state->landlock = sys_landlock_enter(&landlock);
     }

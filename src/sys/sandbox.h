@@ -22,7 +22,7 @@ struct sys_sandbox {
 // What holds now. A layer that the machine does not have is none that fails.
 struct sys_sandbox_state {
     unsigned landlock_version; // 0: the kernel has none
-    bool binds;                // to root's ports: all that is left of root
+    unsigned kept;             // enum sys_privilege: all that is left of root
     enum weir_result capabilities;
     enum weir_result landlock; // why not: WEIR_OK with a version means that it holds
     enum weir_result seccomp;

@@ -235,7 +235,7 @@ static _Noreturn void run_spawner(int fd, const struct sys_identity *become)
     bool good = spawner != NULL && null_fd >= 0 && dup2(null_fd, 0) == 0 && dup2(null_fd, 1) == 1 &&
                 (fd == SOCKET_FD ? fcntl(fd, F_SETFD, FD_CLOEXEC) == 0
                                  : dup3(fd, SOCKET_FD, O_CLOEXEC) == SOCKET_FD) &&
-                (become == NULL || sys_become(become, false) == WEIR_OK);
+                (become == NULL || sys_become(become, 0) == WEIR_OK);
     (void)close_range(SOCKET_FD + 1, ~0u, 0);
     (void)prctl(PR_SET_NAME, "weir-spawner");
     while (good && serve_one(spawner)) {
