@@ -12,11 +12,12 @@ BOUND_MS = 1000
 
 def _loads(results):
     out = [line(["view", "first paint, ms (lowest – highest)", "first row of the list, ms",
-                 "document, KiB", "target", "verdict"]), "|---|---:|---:|---:|---|---|"]
+                 "document, KiB", "target of the first paint", "verdict"]),
+           "|---|---:|---:|---:|---|---|"]
     for view, samples in results["loads"].items():
         paint = [sample["paint"] for sample in samples]
         row = [sample["row"] for sample in samples]
-        reached = median(paint) < BOUND_MS and median(row) < BOUND_MS
+        reached = median(paint) < BOUND_MS
         out.append(line([
             view, f"{number(median(paint))} ({number(min(paint))} – {number(max(paint))})",
             f"{number(median(row))} ({number(min(row))} – {number(max(row))})",
