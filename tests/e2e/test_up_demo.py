@@ -266,11 +266,10 @@ def command_lines():
 
 @pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_while_everything_moves(tmp_path, signal_number):
-    demo = Demo(tmp_path / "state")
-    eventually(lambda: demo.services()["hello"]["status"] == "healthy", "a check", LONG_S)
-    demo.signal(signal_number)
-    assert demo.wait() == 0, demo.stderr()
-    demo.check_sanitizers()
+    with Demo(tmp_path / "state") as demo:
+        eventually(lambda: demo.services()["hello"]["status"] == "healthy", "a check", LONG_S)
+        demo.signal(signal_number)
+        assert demo.wait() == 0, demo.stderr()
     assert not demo.log.all("drain_timeout")
     events = [line["event"] for line in demo.log.lines]
     # What ends on purpose has not failed.
