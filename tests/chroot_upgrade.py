@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 
-WAIT_S = 60
+WAIT_S = 180
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 SYSTEMCTL = """#!/bin/sh
 echo "$*" >>/run/systemctl.calls
