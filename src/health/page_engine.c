@@ -188,10 +188,8 @@ static void take_streams(
     struct page *page, const struct prometheus_sample *sample, enum page_table table)
 {
     char label[LABEL_SIZE];
-    char count[32];
     if (prometheus_read_label(sample, SLICE("tunnel"), label, sizeof label)) {
-        snprintf(count, sizeof count, "%.0f", sample->value);
-        page_set(&page->tables, table, slice_str(label), slice_str(count));
+        page_row_alone(page, table, slice_str(label), sample->value);
     }
 }
 

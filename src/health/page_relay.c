@@ -299,12 +299,10 @@ static void take_failure(
     struct page *page, const struct prometheus_sample *sample, struct relay_numbers *numbers)
 {
     char reason[64];
-    char count[32];
     if (sample->value > 0 && numbers->failures < FAILURES_MAX &&
         prometheus_read_label(sample, SLICE("reason"), reason, sizeof reason)) {
         numbers->failures++;
-        snprintf(count, sizeof count, "%.0f", sample->value);
-        page_set(&page->tables, PAGE_FAILURES, slice_str(reason), slice_str(count));
+        page_row_alone(page, PAGE_FAILURES, slice_str(reason), sample->value);
     }
 }
 

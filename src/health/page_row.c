@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "health/page_row.h"
 
+#include <math.h>
+
 void page_row_begin(struct page_print *row)
 {
     row->out = BUF_INIT(PAGE_ROW_MAX);
@@ -44,6 +46,19 @@ void page_row_number(struct page_print *row, const char *key, double number, dou
     } else {
         jsonw_double(&row->json, key, (double)(uint64_t)(number * unit + 0.5) / unit);
     }
+}
+
+void page_row_alone(struct page *page, enum page_table table, struct slice key, double number)
+{
+    struct page_print row = {.out = BUF_INIT(PAGE_ROW_MAX)};
+    json_writer_init(&row.json, &row.out);
+    jsonw_double(&row.json, NULL, number);
+    if (isfinite(number) && !row.out.failed) {
+        page_set(&page->tables, table, key, buf_slice(&row.out));
+    } else {
+        page->tables.left_out++;
+    }
+    buf_reset(&row.out);
 }
 
 const char *page_json_text(const json_t *object, const char *key)

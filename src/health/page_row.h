@@ -25,6 +25,9 @@ void page_row_slice(struct page_print *row, const char *key, struct slice text);
 // Rounded to 1/unit: digits that a reader sees, and no more. Negative becomes null.
 void page_row_number(struct page_print *row, const char *key, double number, double unit);
 
+// Sets a row that is one number; left out when JSON has no such one (NaN, infinite).
+void page_row_alone(struct page *page, enum page_table table, struct slice key, double number);
+
 // A member of somebody else's JSON as text; "" when it is none.
 const char *page_json_text(const json_t *object, const char *key);
 

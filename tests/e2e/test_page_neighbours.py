@@ -286,10 +286,13 @@ def test_a_relay_says_strange_things(serve, neighbour, watch):
                                        line("long", text="y" * 9000, deep={"a": [1, {"b": None}]})]})
     answers["/metrics"] = (200, b"relay_handshake_failures_total{reason=\"}\\\"\"} NaN\n{\n}\n=\n"
                                 b"relay_handshake_failures_total{reason=\"a}b\\\"c\"} 2\n"
+                                b"relay_handshake_failures_total{reason=\"endless\"} +Inf\n"
+                                b"relay_handshake_failures_total{reason=\"large\"} 1e300\n"
                                 b"relay_outbound_queue_bytes -1e400\nx{y=\"\n")
     monitor = serve("--relay", neighbour(answers).url)
     page = watch(monitor)
     page.wait(lambda t: t.table("failures").get('a}b"c') == 2, "what can be read of it")
+    assert page.tables.table("failures") == {'a}b"c': 2, "large": 1e300}, "JSON has no infinite number"
     page.wait(lambda t: any(row["kind"] == "long" for row in t.table("relay_log").values()), "lines")
     assert monitor.ask("GET", "/ping").status == 200
 
@@ -409,6 +412,8 @@ weir_engine_http_request_duration_seconds_bucket{{le="+Inf"}} {requests}
 weir_engine_cert_not_after_timestamp_seconds 4102444800
 weir_engine_tunnel_streams_active{{tunnel="web.t.example"}} 1
 weir_engine_tunnel_streams_total{{tunnel="web.t.example"}} 5
+weir_engine_tunnel_streams_active{{tunnel="odd.t.example"}} NaN
+weir_engine_tunnel_streams_total{{tunnel="odd.t.example"}} +Inf
 """
 
 
