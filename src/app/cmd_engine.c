@@ -4,7 +4,7 @@
 
 #include "app/command.h"
 #include "app/engine_command.h"
-#include "app/engine_part.h"
+#include "app/parts/engine_part.h"
 #include "app/sandbox.h"
 #include "base/mem.h"
 

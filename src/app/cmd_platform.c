@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "app/command.h"
-#include "app/platform_server.h"
+#include "app/parts/platform_server.h"
 #include "app/sandbox.h"
 #include "auth/auth_key.h"
 #include "base/mem.h"

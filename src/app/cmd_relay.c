@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "app/command.h"
-#include "app/relay_part.h"
+#include "app/parts/relay_part.h"
 #include "app/sandbox.h"
 #include "base/mem.h"
 

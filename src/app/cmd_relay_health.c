@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "app/command.h"
-#include "app/relay_part.h"
+#include "app/parts/relay_part.h"
 #include "base/mem.h"
 #include "base/time.h"
 #include "cli/loop.h"

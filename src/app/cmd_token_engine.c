@@ -6,7 +6,7 @@
 #include "app/engine_command.h"
 #include "base/time.h"
 #include "conf/yaml.h"
-#include "engine/token.h"
+#include "engine/control/token.h"
 #include "sys/clock.h"
 
 #define TOKEN_BYTES_MAX 8192 // spec section 7.1

@@ -6,7 +6,7 @@
 
 #include <stdbool.h>
 
-#include "engine/config.h"
+#include "engine/config/config.h"
 
 #define ENGINE_CE_NAME "rstream-engine-ce"
 

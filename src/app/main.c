@@ -2,9 +2,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "app/cmd_portoser.h"
 #include "app/command.h"
 #include "app/engine_command.h"
+#include "app/health/cmd_portoser.h"
 #include "obs/crash.h"
 #include "sys/first.h"
 #include "sys/process.h"

@@ -4,7 +4,7 @@
 #ifndef WEIR_APP_SANDBOX_H
 #define WEIR_APP_SANDBOX_H
 
-#include "app/process.h"
+#include "app/parts/process.h"
 
 // Rows for the options of a command that runs a server.
 #define SANDBOX_ROW_USER                                                                           \

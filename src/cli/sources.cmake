@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # First what every command goes through (see the link order in src/CMakeLists.txt).
 set(SOURCES
-  command.c cmd_help.c faults.c
-  cmd_context.c cmd_doctor.c cmd_events.c cmd_inventory.c command_help.c completion.c config.c config_edit.c delivery.c docker.c docker_labels.c
-  doctor.c doctor_judge.c
-  engine_api.c event_feed.c event_id.c feed_state.c filter_text.c inventory.c loop.c manual.c plain.c print.c probe.c
-  profile.c say.c sse.c table.c webhook.c)
-list(APPEND SOURCES capture.c capture_har.c capture_show.c cmd_dial.c cmd_inspect.c cmd_run.c dialer.c inspector.c paint.c joiner.c program_server.c replay.c stdio_pump.c tap_h2.c tap_ws.c target.c
-  run_file.c run_file_values.c run_plan.c publication.c run_link.c runner.c tap.c tunnel_screen.c tunnel_view.c)
-list(APPEND SOURCES cmd_forward.c forward_options.c)
+  cmd_help.c command.c command_help.c completion.c faults.c loop.c manual.c plain.c print.c say.c table.c
+  context/cmd_context.c context/config.c context/config_edit.c context/profile.c
+  doctor/cmd_doctor.c doctor/doctor.c doctor/doctor_judge.c doctor/probe.c
+  engine/cmd_events.c engine/cmd_inventory.c engine/delivery.c engine/engine_api.c engine/event_feed.c
+  engine/event_id.c engine/feed_state.c engine/filter_text.c engine/inventory.c engine/sse.c engine/webhook.c
+  run/docker.c run/docker_labels.c)
+list(APPEND SOURCES inspect/capture.c inspect/capture_har.c inspect/capture_show.c forward/cmd_dial.c inspect/cmd_inspect.c run/cmd_run.c forward/dialer.c inspect/inspector.c paint.c forward/joiner.c forward/program_server.c inspect/replay.c forward/stdio_pump.c inspect/tap_h2.c inspect/tap_ws.c forward/target.c
+  run/run_file.c run/run_file_values.c run/run_plan.c forward/publication.c run/run_link.c run/runner.c inspect/tap.c forward/tunnel_screen.c forward/tunnel_view.c)
+list(APPEND SOURCES forward/cmd_forward.c forward/forward_options.c)

@@ -5,7 +5,7 @@
 
 #include <stdatomic.h>
 
-#include "engine/config.h"
+#include "engine/config/config.h"
 #include "base/time.h"
 #include "loop/worker.h"
 #include "stream/listen_set.h"

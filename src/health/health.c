@@ -13,8 +13,8 @@
 
 #include "base/mem.h"
 #include "base/time.h"
-#include "health/api.h"
-#include "health/deployment.h"
+#include "health/actions/deployment.h"
+#include "health/api/api.h"
 #include "loop/resolver.h"
 #include "obs/log.h"
 #include "sys/clock.h"

@@ -7,7 +7,7 @@
 
 #include "base/map.h"
 #include "health/checks/check.h"
-#include "health/registry.h"
+#include "health/registry/registry.h"
 #include "health/rollup.h"
 #include "health/scheduler.h"
 #include "health/state.h"

@@ -170,7 +170,7 @@ def test_every_command_is_one(page):
 
 def test_what_visitors_get_is_what_the_edge_says():
     """The table of docs/night.md has every answer of a tunnel that is not well, with its status."""
-    table = (weir.ROOT / "src/engine/edge_errors.def").read_text()
+    table = (weir.ROOT / "src/engine/edge/edge_errors.def").read_text()
     known = {label: status for status, label in re.findall(r'^EDGE_ERROR\(\w+, (\d+), "(\w+)"', table, re.MULTILINE)}
     told = {}
     for statuses, labels in re.findall(r"^\| ([\d, ]+) \| (`[^|]*`) \|", (DOCS / "night.md").read_text(), re.MULTILINE):

@@ -359,7 +359,7 @@ def test_what_is_public(lab, serve):
 
 
 def routes():
-    text = (weir.ROOT / "src" / "health" / "api_routes.def").read_text()
+    text = (weir.ROOT / "src/health/api/api_routes.def").read_text()
     return re.findall(r'^API_ROUTE\("(\w+)", "([^"]+)"', text, re.M)
 
 

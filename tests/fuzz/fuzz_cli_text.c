@@ -5,11 +5,11 @@
 #include <stdlib.h>
 
 #include "base/utf8.h"
-#include "cli/config.h"
-#include "cli/filter_text.h"
+#include "cli/context/config.h"
+#include "cli/engine/filter_text.h"
+#include "cli/engine/sse.h"
+#include "cli/engine/webhook.h"
 #include "cli/plain.h"
-#include "cli/sse.h"
-#include "cli/webhook.h"
 
 #define TEXT_MAX 4096
 

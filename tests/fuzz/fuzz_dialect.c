@@ -3,9 +3,9 @@
 #include <stdint.h>
 
 #include "base/result.h"
-#include "health/device_counters.h"
-#include "health/dialect.h"
-#include "health/subscriptions.h"
+#include "health/machines/device_counters.h"
+#include "health/sockets/dialect.h"
+#include "health/sockets/subscriptions.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "cli/docker_labels.h"
+#include "cli/run/docker_labels.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
-#include "engine/head_rules.h"
+#include "engine/edge/head_rules.h"
 
 #define OUT_MAX (HTTP1_HEADERS_MAX + HEAD_RULES_ADDED_MAX)
 

@@ -3,9 +3,9 @@
 // not says why, and who may see every tunnel may see each one.
 #include <stdint.h>
 
-#include "engine/params.h"
-#include "engine/scope.h"
-#include "engine/tunnel.h"
+#include "engine/api/params.h"
+#include "engine/control/scope.h"
+#include "engine/control/tunnel.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "base/mem.h"
-#include "health/registry.h"
+#include "health/registry/registry.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,7 +3,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "cli/run_file.h"
+#include "cli/run/run_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -5,7 +5,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
-#include "health/shared_result.h"
+#include "health/cluster/shared_result.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

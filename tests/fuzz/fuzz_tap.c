@@ -4,7 +4,7 @@
 // the end.
 #include <stdint.h>
 
-#include "cli/tap.h"
+#include "cli/inspect/tap.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -3,7 +3,7 @@
 // agent is asked for streams of tunnels that it has, and has not closed.
 #include <stdio.h>
 
-#include "engine/control.h"
+#include "engine/control/control.h"
 #include "peer.h"
 
 #define AGENTS_MAX 12 // with those that come back

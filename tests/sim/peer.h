@@ -5,7 +5,7 @@
 
 #include "base/buf.h"
 #include "base/time.h"
-#include "engine/tunnel.h"
+#include "engine/control/tunnel.h"
 #include "sim.h"
 
 #define PEERS_MAX 256

@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "engine/census.h"
-#include "engine/directory.h"
+#include "engine/control/directory.h"
+#include "engine/control/token.h"
+#include "engine/edge/census.h"
+#include "engine/edge/visitor_raw.h"
 #include "engine/shard.h"
-#include "engine/token.h"
-#include "engine/visitor_raw.h"
 #include "peer.h"
 #include "sys/clock.h"
 

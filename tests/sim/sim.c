@@ -26,9 +26,9 @@
 
 #include "base/mem.h"
 #include "base/time.h"
-#include "engine/census.h"
-#include "engine/control.h"
-#include "engine/engine_tls.h"
+#include "engine/control/control.h"
+#include "engine/edge/census.h"
+#include "engine/edge/engine_tls.h"
 #include "engine/shard.h"
 #include "sys/fault.h"
 

@@ -9,9 +9,9 @@
 #include <stdint.h>
 
 #include "base/slice.h"
-#include "engine/arrival.h"
+#include "engine/edge/arrival.h"
 #include "engine/engine.h"
-#include "engine/proxied.h"
+#include "engine/upstream/proxied.h"
 
 // ---- Chance. Everything that is not the engine's to decide comes from the seed.
 

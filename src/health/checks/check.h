@@ -5,7 +5,7 @@
 #ifndef WEIR_HEALTH_CHECKS_CHECK_H
 #define WEIR_HEALTH_CHECKS_CHECK_H
 
-#include "health/registry.h"
+#include "health/registry/registry.h"
 #include "loop/worker.h"
 
 enum check_outcome {

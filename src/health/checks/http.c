@@ -4,7 +4,7 @@
 // rule asks for it, up to 64 KiB.
 
 #include "base/time.h"
-#include "health/body_regex.h"
+#include "health/checks/body_regex.h"
 #include "health/checks/http_request.h"
 #include "http/client.h"
 #include "sys/clock.h"

@@ -4,7 +4,7 @@
 #ifndef WEIR_HEALTH_CHECKS_HTTP_PLAIN_H
 #define WEIR_HEALTH_CHECKS_HTTP_PLAIN_H
 
-#include "health/check_spec.h"
+#include "health/registry/check_spec.h"
 
 bool http_plain_suits(const struct check_spec *spec);
 

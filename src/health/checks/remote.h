@@ -4,7 +4,7 @@
 #define WEIR_HEALTH_CHECKS_REMOTE_H
 
 #include "base/buf.h"
-#include "health/registry.h"
+#include "health/registry/registry.h"
 
 #define REMOTE_ARGS_MAX 24
 #define REMOTE_TEXT_MAX (128 * 1024)

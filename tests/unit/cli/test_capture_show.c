@@ -9,8 +9,8 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "cli/capture_show.h"
-#include "cli/tap.h"
+#include "cli/inspect/capture_show.h"
+#include "cli/inspect/tap.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 

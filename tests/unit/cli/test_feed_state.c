@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "cli/event_feed.h"
+#include "cli/engine/event_feed.h"
 
 static json_t *load(const char *text)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/filter_text.h"
+#include "cli/engine/filter_text.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

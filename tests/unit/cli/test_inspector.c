@@ -7,9 +7,9 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "cli/dialer.h"
-#include "cli/inspector.h"
-#include "cli/replay.h"
+#include "cli/forward/dialer.h"
+#include "cli/inspect/inspector.h"
+#include "cli/inspect/replay.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 

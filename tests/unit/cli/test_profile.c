@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who wins, and what is refused (spec engine, section 11.2).
-#include "cli/profile.h"
+#include "cli/context/profile.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "cli/config.h"
-#include "cli/config_edit.h"
+#include "cli/context/config.h"
+#include "cli/context/config_edit.h"
 #include "sys/file.h"
 
 #define NOW_MS UINT64_C(1700000000000)

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "cli/run_file.h"
+#include "cli/run/run_file.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define HEAD "version: 1\ntunnels:\n"

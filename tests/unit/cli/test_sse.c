@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/sse.h"
+#include "cli/engine/sse.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "cli/tap.h"
+#include "cli/inspect/tap.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 #define STEPS_MAX 8

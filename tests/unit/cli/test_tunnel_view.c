@@ -9,8 +9,8 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include "cli/forward/tunnel_view.h"
 #include "cli/paint.h"
-#include "cli/tunnel_view.h"
 
 static struct tunnel_view view;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/webhook.h"
+#include "cli/engine/webhook.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

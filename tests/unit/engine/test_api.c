@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The Engine API between a front that the test plays and a directory it fills (spec section 8): who
 // is refused with what, and what watchers get, fast and slow ones.
-#include "engine/api.h"
+#include "engine/api/api.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,9 +12,9 @@
 
 #include "auth/mint.h"
 #include "base/mem.h"
-#include "engine/registration.h"
+#include "engine/api/watch.h"
+#include "engine/control/registration.h"
 #include "engine/shard.h"
-#include "engine/watch.h"
 #include "proto/websocket.h"
 
 #define SECRET "0123456789abcdef0123456789abcdef"

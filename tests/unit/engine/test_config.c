@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the end-to-end tests cannot see: memory that runs out, what a reload finds and keeps.
-#include "engine/config.h"
+#include "engine/config/config.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The table of spec section 1.4, and the choice of a protocol behind each of its rows.
-#include "engine/decision.h"
+#include "engine/edge/decision.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

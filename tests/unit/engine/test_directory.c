@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who is there, who has which name, and what watchers hear of it.
-#include "engine/directory.h"
+#include "engine/control/directory.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +9,7 @@
 
 #include "auth/mint.h"
 #include "base/mem.h"
-#include "engine/registration.h"
+#include "engine/control/registration.h"
 #include "engine/shard.h"
 
 #define SECRET "0123456789abcdef0123456789abcdef"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rows as a Prometheus server sees them, and the numbers of several workers.
-#include "engine/engine_metrics.h"
+#include "engine/metrics/engine_metrics.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Spec section 8.4: every field, and what is no filter.
-#include "engine/filter.h"
+#include "engine/api/filter.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <cmocka.h>
 #include <stdio.h>
 
-#include "engine/client.h"
-#include "engine/tunnel.h"
+#include "engine/control/client.h"
+#include "engine/control/tunnel.h"
 
 static const struct rstrm_label labels[] = {
     {{"team", 4}, {"blue", 4}},

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/head_rules.h"
+#include "engine/edge/head_rules.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "engine/api_internal.h"
+#include "engine/api/api_internal.h"
 
 static void test_document(void **state)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/page.h"
+#include "engine/edge/page.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Spec section 8.3.
-#include "engine/params.h"
+#include "engine/api/params.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Spec sections 1.5, 5.1, 5.3 and 5.5, row by row.
-#include "engine/properties.h"
+#include "engine/control/properties.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

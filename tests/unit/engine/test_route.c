@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/route.h"
+#include "engine/edge/route.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Spec section 7: who gets in, and how far.
-#include "engine/token.h"
+#include "engine/control/token.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +11,7 @@
 
 #include "base/base64.h"
 #include "base/time.h"
-#include "engine/tunnel.h"
+#include "engine/control/tunnel.h"
 
 #define SECRET "a secret of thirty-two bytes or so"
 #define NOW_MS 1800000000000

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "engine/token.h"
+#include "engine/control/token.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Spec section 5.4, row by row.
-#include "engine/tunnel_host.h"
+#include "engine/control/tunnel_host.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/time.h"
-#include "health/api_stats.h"
+#include "health/api/api_stats.h"
 
 #define MINUTE_NS (60 * NS_PER_S)
 

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "health/body_regex.h"
+#include "health/checks/body_regex.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "health/device.h"
+#include "health/machines/device.h"
 
 static const char output[] =
     "Welcome to far\n"

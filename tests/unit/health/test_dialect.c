@@ -7,8 +7,8 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "health/dialect.h"
-#include "health/subscriptions.h"
+#include "health/sockets/dialect.h"
+#include "health/sockets/subscriptions.h"
 
 // Clients that put "action" and "device_id" together expect to be pinged.
 static void test_the_third_dialect(void **state)

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "health/markup.h"
+#include "health/view/markup.h"
 
 static void test_escapes(void **state)
 {

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "health/old_files.h"
+#include "health/history/old_files.h"
 
 static struct old_files files;
 

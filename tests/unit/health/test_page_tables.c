@@ -12,7 +12,7 @@
 #include <jansson.h>
 
 #include "base/mem.h"
-#include "health/page_tables.h"
+#include "health/page/page_tables.h"
 
 static const struct siphash_key seed = {1, 2};
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "health/path_match.h"
+#include "health/api/path_match.h"
 
 static void test_rows(void **state)
 {

@@ -13,7 +13,7 @@
 
 #include "base/mem.h"
 #include "base/time.h"
-#include "health/registry.h"
+#include "health/registry/registry.h"
 #include "sys/file.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))

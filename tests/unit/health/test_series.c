@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
-#include "health/series.h"
+#include "health/history/series.h"
 
 #define START 1700000100 // 5 min after a multiple of an hour, near enough
 

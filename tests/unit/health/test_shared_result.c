@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/time.h"
-#include "health/shared_result.h"
+#include "health/cluster/shared_result.h"
 
 static struct machine machine = {.name = "here"};
 static struct service service = {.name = "web", .machine = &machine, .identity = 0xabcdef};

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "base/time.h"
-#include "health/shares.h"
+#include "health/cluster/shares.h"
 
 #define MONITORS 6
 #define TTL_NS (4 * NS_PER_S)

@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "health/tokens.h"
+#include "health/api/tokens.h"
 #include "sys/file.h"
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "health/uptime.h"
+#include "health/history/uptime.h"
 
 #define NONE EVENT_NO_STATUS
 
