@@ -120,9 +120,12 @@ enum weir_result sys_file_read_below(
     return result;
 }
 
+// What is there already is of a process that died, or was put in the way: neither its mode nor
+// where it leads to is ours.
 static enum weir_result write_and_sync(const char *path, struct slice content)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    unlink(path);
+    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) {
         return sys_result_of_errno(errno);
     }

@@ -405,9 +405,8 @@ void sys_child_abandon(const struct sys_child *child)
 
 void sys_child_tell_here(const struct sys_child *child, enum sys_spawner_signal signal)
 {
-    if (signal == SPAWNER_ABANDON) {
-        kill(child->pid, SIGKILL);
-    } else if (child->contained) {
+    if (child->contained) {
+        // The keeper itself is never killed: what it has not killed yet would live on.
         kill(child->pid, signal == SPAWNER_TERMINATE ? SIGTERM : SIGUSR1);
     } else {
         signal_group(child->pid, signal == SPAWNER_TERMINATE ? SIGTERM : SIGKILL);

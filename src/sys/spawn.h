@@ -42,7 +42,7 @@ bool sys_child_runs(const struct sys_child *child);
 void sys_child_terminate(const struct sys_child *child);
 // Kills the group, and with a contained program everything that came of it.
 void sys_child_kill(const struct sys_child *child);
-// For who has waited long after that: lets go of what the kernel does not let die.
+// Kills, and lets go: for who has waited long for what the kernel does not let die.
 void sys_child_abandon(const struct sys_child *child);
 
 struct sys_exit {

@@ -125,7 +125,8 @@ static enum weir_result spawn_asked(
     const char *end = spawner->in.bytes + len;
     struct kept_child *kept = find_child(spawner, 0);
     if (request->argument_count == 0 || request->argument_count > WORDS_MAX ||
-        request->variable_count > WORDS_MAX ||
+        request->variable_count > WORDS_MAX || request->identity.group_count < 0 ||
+        request->identity.group_count > SYS_USER_GROUPS_MAX ||
         !take_words(&at, end, request->argument_count, arguments) ||
         !take_words(&at, end, request->variable_count, variables) ||
         !take_words(&at, end, request->has_cwd ? 1 : 0, directory)) {
@@ -387,7 +388,6 @@ static enum weir_result finish_spawn(const struct sys_spawn_options *options,
     for (unsigned i = 0; i < fd_count; i++) {
         close(fds[i]);
     }
-    sys_spawner_tell(ret_child, SPAWNER_KILL);
     sys_spawner_tell(ret_child, SPAWNER_ABANDON);
     return WEIR_DESCRIPTORS;
 }

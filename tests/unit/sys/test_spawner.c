@@ -3,6 +3,7 @@
 // programs before any of them is asked for.
 #include "sys/spawner.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -12,7 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -233,10 +236,75 @@ static void who_may_start_nothing_has_it_started(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+// ---- Without room for its descriptors
+
+#define TOO_MANY 20
+
+static int try_without_room(const char *argument)
+{
+    const char *const argv[] = {"sleep", argument, NULL};
+    const struct rlimit few = {5, 5};
+    int wrong = sys_spawner_open(NULL) == WEIR_OK && setrlimit(RLIMIT_NOFILE, &few) == 0 ? 0 : 1;
+    for (unsigned i = 0; i < TOO_MANY && wrong == 0; i++) {
+        struct sys_child child;
+        wrong = sys_spawn(&(struct sys_spawn_options){.argv = argv, .contained = true}, &child) !=
+                WEIR_DESCRIPTORS;
+    }
+    sys_spawner_close();
+    return wrong;
+}
+
+static bool runs_with(const char *pid, const char *argument)
+{
+    char path[300];
+    char words[256];
+    size_t len = 0;
+    snprintf(path, sizeof path, "/proc/%s/cmdline", pid);
+    FILE *file = fopen(path, "re");
+    if (file != NULL) {
+        len = fread(words, 1, sizeof words, file);
+        fclose(file);
+    }
+    return memmem(words, len, argument, strlen(argument)) != NULL;
+}
+
+static unsigned count_running(const char *argument)
+{
+    unsigned count = 0;
+    DIR *directory = opendir("/proc");
+    assert_non_null(directory);
+    for (struct dirent *entry = readdir(directory); entry != NULL; entry = readdir(directory)) {
+        count += runs_with(entry->d_name, argument);
+    }
+    closedir(directory);
+    return count;
+}
+
+static void what_cannot_be_handed_over_does_not_run(void **state)
+{
+    static const struct timespec while_ns = {.tv_nsec = 20 * NS_PER_MS};
+    char argument[32];
+    int status = 0;
+    (void)state;
+    snprintf(argument, sizeof argument, "600.%09d", getpid());
+    pid_t pid = fork();
+    if (pid == 0) {
+        _exit(try_without_room(argument));
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    for (unsigned i = 0; i < 1000 && count_running(argument) > 0; i++) {
+        nanosleep(&while_ns, NULL);
+    }
+    assert_int_equal(count_running(argument), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_may_start_nothing_has_it_started),
+        cmocka_unit_test(what_cannot_be_handed_over_does_not_run),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
