@@ -259,6 +259,7 @@ def test_it_goes_and_comes_back(serve, neighbour, watch):
     ((200, b"[1"), "is not understood"),
     ((200, b"[]"), "is not understood"),
     ((200, b"{}"), "is not understood"),
+    ((200, b'{"workspaces": [], "totalConnections": -1}'), "is not understood"),
 ])
 def test_what_it_says_is_no_use(serve, neighbour, watch, answer, words):
     answers = relay_answers()

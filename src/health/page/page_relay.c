@@ -163,16 +163,17 @@ bool page_relay_state(struct page *page, struct slice body)
     struct page_relay *relay = &page->relay;
     json_t *root = read_object(body);
     const json_t *cells = json_object_get(root, "workspaces");
+    json_int_t connections = json_integer_value(json_object_get(root, "totalConnections"));
     size_t index;
     json_t *cell;
-    if (!json_is_array(cells)) {
+    if (!json_is_array(cells) || connections < 0) {
         json_decref(root);
         return false;
     }
     copy_text(relay->id, sizeof relay->id, root, "relayId");
     copy_text(relay->backplane, sizeof relay->backplane, root, "backplaneMode");
     take_start(relay, root);
-    relay->connections = (uint64_t)json_integer_value(json_object_get(root, "totalConnections"));
+    relay->connections = (uint64_t)connections;
     relay->cell_count = json_array_size(cells);
     relay->daemon_count = 0;
     relay->round++;
