@@ -5,7 +5,7 @@ weir_packages_build="gcc libc6-dev cmake ninja-build pkg-config libssl-dev node-
   libcurl4-openssl-dev libjansson-dev libprotobuf-c-dev libprotobuf-dev protobuf-c-compiler
   libnghttp2-dev libyaml-dev libsqlite3-dev libhiredis-dev libpq-dev libseccomp-dev zlib1g-dev nodejs npm"
 weir_packages_test="libcmocka-dev libasan8 libubsan1 libtsan2 prometheus openssl curl python3
-  python3-pytest python3-prometheus-client python3-hypothesis python3-websockets python3-h2 python3-cryptography python3-protobuf
+  python3-pytest python3-pytest-xdist python3-prometheus-client python3-hypothesis python3-websockets python3-h2 python3-cryptography python3-protobuf
   protobuf-compiler python3-selenium chromium chromium-driver python3-pil python3-numpy fonts-dejavu-core nginx-light redis-server redis-sentinel postgresql
   python3-psycopg2
   openssh-server openssh-client nghttp2-client nghttp2-server tmux procps systemd python3-yaml iproute2 zsh
