@@ -583,6 +583,7 @@ def test_another_secret_ends_what_was_opened_with_the_old_one(authority, tmp_pat
             assert agent.expect("server_message").message == "The token is not valid any more."
             assert agent.recv_all() == b"" and agent.ended == "notify"
         assert events.wait() == 0
+        eventually(lambda: len(engine.log.all("control_channel_closed")) == 5, "all channels are closed")
         closed = engine.log.all("control_channel_closed")
         assert [line["details"]["reason"] for line in closed] == ["withdrawn"] * 5
         assert len({line["ts"] for line in closed}) > 1  # three channels of one worker: thirds of a second
