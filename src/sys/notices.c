@@ -133,6 +133,19 @@ void sys_signals_close(int fd)
     pthread_mutex_unlock(&lock);
 }
 
+void sys_signals_renounce(const int *numbers, size_t count)
+{
+    static const struct sigaction nothing = {.sa_handler = SIG_IGN};
+    pthread_mutex_lock(&lock);
+    for (size_t i = 0; i < count; i++) {
+        before[numbers[i] - 1] = nothing;
+        if (waiting[numbers[i] - 1] == 0) {
+            (void)sigaction(numbers[i], &nothing, NULL);
+        }
+    }
+    pthread_mutex_unlock(&lock);
+}
+
 enum weir_result sys_directory_open(const char *path, int *ret_fd)
 {
     if (sys_fault_now()) {

@@ -17,6 +17,9 @@ enum weir_result sys_signals_open(const int *numbers, size_t count, int *ret_fd)
 int sys_signals_take(int fd);
 // The last one that waited for a signal gives it back what it did before.
 void sys_signals_close(int fd);
+// For a process that is about to end: from when nobody waits for them any more they do nothing,
+// whatever they did before.
+void sys_signals_renounce(const int *numbers, size_t count);
 
 // A descriptor for what happens to the names in a directory, and to their content: when whoever
 // wrote it closes it.

@@ -359,7 +359,7 @@ def test_what_waits_for_an_h2_service_is_in_the_books_and_bounded(site):
         peer.flush()
         while not any(isinstance(e, h2.events.SettingsAcknowledged) for e in peer.take(30)):
             pass
-        over.wait(120)
+        over.wait(300)
 
     good = http2.service(lambda peer, id_, _: http2.answer(peer, id_, b"well"))
     demo = site(lambda stream: (does_not_read if demo.streams == 1 else good)(stream),
@@ -375,7 +375,7 @@ def test_what_waits_for_an_h2_service_is_in_the_books_and_bounded(site):
             cancel(visitor, [post])
             return buffered(demo.engine) > 0
 
-        eventually(something_is_left, "frames wait that nobody waits for", timeout=60)
+        eventually(something_is_left, "frames wait that nobody waits for", timeout=200)
         mark = demo.engine.log.mark()
         for _ in range(8):  # of 20 heads of 31 KB, where a worker has 4 MiB
             large = [("x-large", "l" * 31_000)]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Relays on what is more than one plain Redis: sentinels that fail over, a cluster, TLS. Frames flow
 meanwhile, and the columns are added up."""
+import contextlib
 import json
 
 import pytest
@@ -54,10 +55,17 @@ def watched_relays(watched):
     fleet.stop()
 
 
+def role(server):
+    """None while a sentinel cuts the clients of whom it changes."""
+    with contextlib.suppress(OSError):
+        return server("ROLE")[0]
+    return None
+
+
 def test_the_master_dies(watched, watched_relays):
     traffic = start_traffic(watched_relays, lambda key: watched.master)
     watched.master.kill()
-    eventually(lambda: watched.replica("ROLE")[0] == "master", "the replica takes over", 60)
+    eventually(lambda: role(watched.replica) == "master", "the replica takes over", 60)
     traffic.wait_flow(timeout=60)
     traffic.stop()
     traffic.check()
@@ -74,8 +82,8 @@ def test_the_master_dies(watched, watched_relays):
 def test_the_master_is_changed_on_purpose(watched, watched_relays):
     traffic = start_traffic(watched_relays, lambda key: watched.master)
     watched.sentinels[0]("SENTINEL", "FAILOVER", "main")
-    eventually(lambda: watched.replica("ROLE")[0] == "master", "the replica takes over", 60)
-    eventually(lambda: watched.master("ROLE")[0] == "slave", "the master has become a replica", 60)
+    eventually(lambda: role(watched.replica) == "master", "the replica takes over", 60)
+    eventually(lambda: role(watched.master) == "slave", "the master has become a replica", 60)
     traffic.wait_flow(timeout=60)
     traffic.stop()
     traffic.check()

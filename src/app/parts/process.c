@@ -23,6 +23,7 @@
 #include "loop/signal_watch.h"
 #include "stream/listener.h"
 #include "stream/websocket.h"
+#include "sys/notices.h"
 #include "sys/process.h"
 #include "sys/spawner.h"
 #include "sys/supervisor.h"
@@ -257,6 +258,7 @@ static int run_crew(struct process *process)
     }
     faults_report();
     close_parts(process->options);
+    sys_signals_renounce(signal_numbers, SIGNAL_COUNT);
     signal_watch_close(&process->signals);
     crew_fini(&process->crew);
     return result == WEIR_OK ? EXIT_FINE : EXIT_FAILED;

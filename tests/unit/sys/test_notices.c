@@ -48,6 +48,22 @@ static void everybody_who_waits_is_told(void **state)
     sys_signals_close(one);
 }
 
+static void what_is_renounced_does_nothing_afterwards(void **state)
+{
+    (void)state;
+    old_handler_calls = 0;
+    signal(SIGUSR1, old_handler);
+    signal(SIGUSR2, old_handler);
+    int fd = open_signals(1);
+    sys_signals_renounce(both, 2);
+    raise(SIGUSR2);
+    raise(SIGUSR1);
+    assert_int_equal(sys_signals_take(fd), SIGUSR1);
+    sys_signals_close(fd);
+    raise(SIGUSR1);
+    assert_int_equal(old_handler_calls, 0);
+}
+
 static void the_last_one_gives_the_signal_back(void **state)
 {
     (void)state;
@@ -136,6 +152,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everybody_who_waits_is_told),
+        cmocka_unit_test(what_is_renounced_does_nothing_afterwards),
         cmocka_unit_test(the_last_one_gives_the_signal_back),
         cmocka_unit_test(nothing_is_left_for_the_next_one),
         cmocka_unit_test(there_is_an_end_to_them),
