@@ -13,20 +13,6 @@
 
 // ---- Services
 
-static void write_check(struct json_writer *writer, const struct view_service *row)
-{
-    if (row->interval_s <= 0) {
-        jsonw_null(writer, "check");
-        return;
-    }
-    jsonw_object_begin(writer, "check");
-    jsonw_text(writer, "type", row->check_type);
-    jsonw_double(writer, "interval", row->interval_s);
-    jsonw_double(writer, "timeout", row->timeout_s);
-    jsonw_u64(writer, "failure_threshold", row->failure_threshold);
-    jsonw_object_end(writer);
-}
-
 static void set_service(struct page *page, struct slice key, const struct view_service *service)
 {
     struct page_print row;
@@ -49,7 +35,7 @@ static void set_service(struct page *page, struct slice key, const struct view_s
     page_row_text(&row, "checked_by", service->checked_by);
     jsonw_bool(&row.json, "stale", service->stale);
     jsonw_bool(&row.json, "disabled", service->disabled);
-    write_check(&row.json, service);
+    view_write_check(&row.json, service);
     page_row_end(page, PAGE_SERVICES, key, &row);
 }
 

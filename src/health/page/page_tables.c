@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // 1. A row is in its table's map and array until it is gone; from then on only in `changed`.
 // 2. A row is in `changed` exactly while it is to be told, and counted in tables->changes then.
-// 3. The array is in the order of the rows' numbers, so that a cursor finds its place in it
-// whatever
-//    came and went meanwhile.
+// 3. The array is in the order of the rows' numbers, so that a cursor finds its place in it,
+//    whatever came and went meanwhile.
 #include "health/page/page_tables.h"
 
 #include <stdlib.h>

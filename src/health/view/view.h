@@ -119,6 +119,8 @@ void view_write_services(const struct view *view, struct json_writer *writer, co
 void view_write_machine(const struct view_machine *machine, struct json_writer *writer);
 // null for 0.
 void view_write_time(struct json_writer *writer, const char *key, uint64_t wall_ms);
+// How a service is checked, as the member "check"; null when it is not.
+void view_write_check(struct json_writer *writer, const struct view_service *row);
 
 // ---- HTML (view_html.c)
 

@@ -65,7 +65,7 @@ static void write_last(struct json_writer *writer, const struct view_service *ro
     jsonw_object_end(writer);
 }
 
-static void write_check(struct json_writer *writer, const struct view_service *row)
+void view_write_check(struct json_writer *writer, const struct view_service *row)
 {
     if (row->interval_s <= 0) {
         jsonw_null(writer, "check");
@@ -104,7 +104,7 @@ static void write_members(struct json_writer *writer, const struct view_service 
     }
     jsonw_bool(writer, "stale", row->stale);
     jsonw_bool(writer, "disabled", row->disabled);
-    write_check(writer, row);
+    view_write_check(writer, row);
     write_last(writer, row);
 }
 
