@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // A view as a page that is readable without scripts: the state of everything as it was when the
-// page was asked for, and its age. Where there are scripts they put their own in its place. Names and messages come from files and from peers, and only ever
-// stand as text (markup.h). A state is always a word; its colour is beside it.
+// page was asked for, and its age. Where there are scripts they put their own in its place. Names
+// and messages come from files and from peers, and only ever stand as text (markup.h). A state is
+// always a word; its colour is beside it.
 #include <stdio.h>
 
 #include "base/time.h"
